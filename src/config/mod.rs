@@ -1,0 +1,1 @@
+//! The whole configuration file as a struct of the modules own options.

@@ -1,0 +1,1 @@
+//! Pieces in, ranges out, counted to the byte.

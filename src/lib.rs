@@ -1,0 +1,30 @@
+//! paceline: players take most of a stream from other viewers, without knowing it.
+//!
+//! The modules in the order in which a request meets them; an import may only point further down this list.
+
+/// The command line: one file per subcommand.
+#[cfg(feature = "daemon")]
+pub mod cli;
+/// The configuration file, made of the modules' own options.
+#[cfg(feature = "daemon")]
+pub mod config;
+/// Who fetches what, from whom, when; pure.
+pub mod delivery;
+/// Sockets, clock and memory: carries out what delivery decides.
+#[cfg(feature = "daemon")]
+pub mod engine;
+/// Manifests: read, rewritten, turned into identities; pure.
+pub mod manifest;
+/// The words everything else is written in; pure.
+pub mod model;
+/// The face to players: HTTP in, manifests rewritten, segments answered.
+#[cfg(feature = "daemon")]
+pub mod proxy;
+/// The tracker service, which brings the viewers of a rendition together.
+#[cfg(feature = "daemon")]
+pub mod tracker;
+/// A headless player, and a channel to play.
+#[cfg(feature = "daemon")]
+pub mod viewer;
+/// Every byte format we speak; pure.
+pub mod wire;

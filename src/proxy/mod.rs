@@ -1,0 +1,1 @@
+//! The face to players; knows nothing of pieces or peers.

@@ -1,0 +1,1 @@
+//! The tracker service: brings viewers of one rendition together.

@@ -1,0 +1,1 @@
+//! A headless player and a channel to play.
