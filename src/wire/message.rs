@@ -39,6 +39,15 @@ pub enum Message {
         /// The sender's number for it.
         slot: Slot,
     },
+    /// The sender wants to hear of segments with these sequence numbers, both ends included; until it says so, of none.
+    Window {
+        /// The sender's number for the rendition.
+        slot: Slot,
+        /// The first.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
     /// The sender holds these pieces (deltas: only what the receiver was not told yet), or has begun to load the
     /// segment (`loading`), from the origin or from peers.
     Have {

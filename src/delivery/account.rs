@@ -1,0 +1,192 @@
+//! Plain counters, and for each segment where it came from and why.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::policy::RECORDS;
+use crate::model::ids::SegmentId;
+
+/// Why a segment came the way it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The player had nothing yet, or had sought.
+    StartUp,
+    /// The player would have run dry.
+    Critical,
+    /// It was this viewer's turn to take the first copy.
+    Lottery,
+    /// Peers brought it, ahead of the player or for it.
+    Prefetch,
+    /// No neighbour had it or was loading it.
+    NoPeer,
+    /// Neighbours had it and were too slow.
+    PeerSlow,
+    /// Neighbours had it and were busy.
+    Busy,
+    /// Neighbours contradicted each other, or the origin.
+    HashMismatch,
+    /// P2P is switched off.
+    P2pOff,
+    /// The origin forbids sharing it, or it can't be cut into pieces.
+    NotShared,
+}
+
+impl Reason {
+    /// The word of the statistics (see the contract).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StartUp => "start-up",
+            Self::Critical => "critical",
+            Self::Lottery => "lottery",
+            Self::Prefetch => "prefetch",
+            Self::NoPeer => "no-peer",
+            Self::PeerSlow => "peer-slow",
+            Self::Busy => "busy",
+            Self::HashMismatch => "hash-mismatch",
+            Self::P2pOff => "p2p-off",
+            Self::NotShared => "not-shared",
+        }
+    }
+}
+
+/// Bytes of segments, by the way they came or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// From the origin.
+    pub http: u64,
+    /// From peers, accepted.
+    pub p2p: u64,
+    /// To peers.
+    pub uploaded: u64,
+    /// Came although they were here already, or were wrong.
+    pub wasted: u64,
+    /// To players.
+    pub served: u64,
+}
+
+impl Bytes {
+    /// Adds what another account counted.
+    pub fn add(&mut self, other: Self) {
+        self.http += other.http;
+        self.p2p += other.p2p;
+        self.uploaded += other.uploaded;
+        self.wasted += other.wasted;
+        self.served += other.served;
+    }
+
+    /// Bytes from peers / (bytes from peers + bytes from the origin); 0 before the first byte. What came from the origin
+    /// twice counts once.
+    #[must_use]
+    pub fn peer_efficiency(&self) -> f64 {
+        let all = self.p2p + self.http;
+        if all == 0 { 0.0 } else { self.p2p as f64 / all as f64 }
+    }
+}
+
+/// The most a closed group of `viewers` can reach: (n-1)/n.
+#[must_use]
+pub fn ceiling(viewers: u32) -> f64 {
+    if viewers == 0 { 0.0 } else { f64::from(viewers - 1) / f64::from(viewers) }
+}
+
+/// One segment as the statistics list it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Which segment.
+    pub id: SegmentId,
+    /// Its media sequence number.
+    pub sequence: u64,
+    /// Bytes from the origin.
+    pub http: u64,
+    /// Bytes from peers.
+    pub p2p: u64,
+    /// Why it came the way it did.
+    pub reason: Reason,
+    /// The longest that a player waited for its first byte.
+    pub held: Duration,
+    /// A bit for each neighbour that brought pieces of it.
+    pub peers: u32,
+    /// Everything of it was here before a player asked.
+    pub ahead: bool,
+}
+
+/// The last segments of a stream, oldest first; at most [`RECORDS`].
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    records: VecDeque<Record>,
+    /// Segments whose bytes came after the player can have run dry.
+    pub late: u64,
+    /// From the first request to the first whole segment in the player's hands.
+    pub startup: Option<Duration>,
+}
+
+impl Ledger {
+    /// The record of a segment, made when there is none.
+    pub fn of(&mut self, id: SegmentId, sequence: u64) -> &mut Record {
+        let index = self.records.iter().rposition(|r| r.id == id).unwrap_or_else(|| {
+            if self.records.len() == RECORDS {
+                self.records.pop_front();
+            }
+            self.records.push_back(Record {
+                id,
+                sequence,
+                http: 0,
+                p2p: 0,
+                reason: Reason::Prefetch,
+                held: Duration::ZERO,
+                peers: 0,
+                ahead: false,
+            });
+            self.records.len() - 1
+        });
+        &mut self.records[index]
+    }
+
+    /// Oldest first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
+    }
+}
+
+/// Things that went wrong with peers, each under its own name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Pieces whose bytes were not the ones vouched for.
+    pub wrong_bytes: u64,
+    /// Hashes that contradicted bytes from the origin.
+    pub contradicted_origin: u64,
+    /// Segments about which neighbours contradicted each other.
+    pub disputed: u64,
+    /// Connections that broke the protocol.
+    pub misbehaved: u64,
+    /// Requests that were refused because we were busy.
+    pub refused: u64,
+    /// Requests to neighbours that were not answered in time.
+    pub late: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn efficiency_and_its_ceiling() {
+        let bytes = Bytes { http: 20, p2p: 80, ..Bytes::default() };
+        assert!((bytes.peer_efficiency() - 0.8).abs() < 1e-9);
+        assert_eq!(Bytes::default().peer_efficiency(), 0.0);
+        assert_eq!((ceiling(0), ceiling(1), ceiling(5)), (0.0, 0.0, 0.8));
+    }
+
+    #[test]
+    fn the_ledger_keeps_the_last_ones() {
+        let mut ledger = Ledger::default();
+        for n in 0..RECORDS as u64 + 10 {
+            ledger.of(SegmentId(n), n).http += 1;
+        }
+        ledger.of(SegmentId(20), 20).http += 1;
+        assert_eq!(ledger.records().count(), RECORDS);
+        assert_eq!(ledger.records().next().map(|r| r.sequence), Some(10));
+        assert_eq!(ledger.of(SegmentId(20), 20).http, 2);
+    }
+}

@@ -1,0 +1,151 @@
+//! What we know of one player: how far it asked, and a lower bound of what it has buffered.
+//!
+//! The playhead can't be seen. A player that has been given `d` seconds of media since it began can't have played more
+//! than the time that passed since its first byte; one that paused or stalled only has more buffered than that.
+
+use std::time::Duration;
+
+use super::policy::SEEK;
+use crate::model::time::Time;
+
+/// How many segments may be in the player's hands at once; more are credited late, never early.
+const OPEN: usize = 8;
+
+/// One player of one rendition.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// Who.
+    pub viewer: u64,
+    /// The highest sequence number asked for since the beginning or the last seek.
+    pub front: u64,
+    /// When it last asked, took or reloaded.
+    pub active: Time,
+    /// Different segments asked for in a row.
+    pub run: u8,
+    /// When playing can have begun at the earliest; moves on when the buffer would have run dry.
+    began: Option<Time>,
+    delivered: Duration,
+    credited: Vec<(u64, Duration)>,
+}
+
+/// What a request tells of the player's position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The next segment, or one that was asked for before.
+    On,
+    /// Somewhere else: what was buffered no longer counts.
+    Seek,
+}
+
+impl Demand {
+    /// A player that asks for its first segment.
+    #[must_use]
+    pub fn new(viewer: u64, sequence: u64, now: Time) -> Self {
+        Self { viewer, front: sequence, active: now, run: 1, began: None, delivered: Duration::ZERO, credited: Vec::new() }
+    }
+
+    /// The player asks for segment `sequence`.
+    pub fn asks(&mut self, sequence: u64, now: Time) -> Moved {
+        self.active = now;
+        if sequence.abs_diff(self.front) > SEEK {
+            *self = Self { run: self.run, ..Self::new(self.viewer, sequence, now) };
+            return Moved::Seek;
+        }
+        if sequence > self.front {
+            self.front = sequence;
+            self.run = self.run.saturating_add(1);
+        }
+        Moved::On
+    }
+
+    /// The player's connection has taken `media` of segment `sequence` by now, all in all.
+    pub fn takes(&mut self, sequence: u64, media: Duration, now: Time) {
+        self.active = now;
+        let began = *self.began.get_or_insert(now);
+        if self.delivered < now - began {
+            self.began = Some(now.back(self.delivered));
+        }
+        let at = self.credited.iter().position(|(s, _)| *s == sequence).unwrap_or_else(|| {
+            if self.credited.len() == OPEN {
+                self.credited.remove(0);
+            }
+            self.credited.push((sequence, Duration::ZERO));
+            self.credited.len() - 1
+        });
+        let entry = &mut self.credited[at];
+        self.delivered += media.saturating_sub(entry.1);
+        entry.1 = entry.1.max(media);
+    }
+
+    /// How much of `sequence` the player has taken, in media time.
+    #[must_use]
+    pub fn taken(&self, sequence: u64) -> Duration {
+        self.credited.iter().find(|(s, _)| *s == sequence).map_or(Duration::ZERO, |(_, media)| *media)
+    }
+
+    /// A lower bound of what the player has buffered; zero before its first byte.
+    #[must_use]
+    pub fn buffered(&self, now: Time) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| self.delivered.saturating_sub(now - began))
+    }
+
+    /// When the player runs dry at the earliest if nothing more comes; `None` before its first byte.
+    #[must_use]
+    pub fn dry_at(&self, now: Time) -> Option<Time> {
+        self.began.map(|_| now + self.buffered(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    const SEGMENT: Duration = Duration::from_secs(4);
+
+    #[test]
+    fn the_buffer_is_what_was_taken_less_the_time_since() {
+        let mut demand = Demand::new(1, 10, at(0));
+        assert_eq!(demand.buffered(at(0)), Duration::ZERO);
+        assert_eq!(demand.dry_at(at(0)), None);
+        demand.takes(10, SEGMENT, at(1));
+        demand.takes(11, SEGMENT, at(1));
+        assert_eq!(demand.buffered(at(1)), Duration::from_secs(8));
+        assert_eq!(demand.buffered(at(4)), Duration::from_secs(5));
+        assert_eq!(demand.dry_at(at(4)), Some(at(9)));
+    }
+
+    #[test]
+    fn a_stall_or_pause_never_counts_against_the_player() {
+        let mut demand = Demand::new(1, 10, at(0));
+        demand.takes(10, SEGMENT, at(0));
+        assert_eq!(demand.buffered(at(60)), Duration::ZERO);
+        demand.takes(11, SEGMENT, at(60));
+        assert_eq!(demand.buffered(at(60)), SEGMENT, "what comes after a pause counts from then");
+    }
+
+    #[test]
+    fn the_same_segment_twice_is_counted_once() {
+        let mut demand = Demand::new(1, 10, at(0));
+        demand.takes(10, SEGMENT, at(0));
+        demand.takes(10, SEGMENT / 2, at(0));
+        demand.takes(10, SEGMENT, at(0));
+        assert_eq!(demand.buffered(at(0)), SEGMENT);
+    }
+
+    #[test]
+    fn a_jump_is_a_seek_and_empties_the_buffer() {
+        let mut demand = Demand::new(1, 10, at(0));
+        demand.takes(10, SEGMENT, at(0));
+        assert_eq!(demand.asks(11, at(1)), Moved::On);
+        assert_eq!(demand.asks(12, at(1)), Moved::On);
+        assert_eq!(demand.asks(11, at(1)), Moved::On, "hls.js asks one before");
+        assert_eq!((demand.front, demand.run), (12, 3));
+        assert_eq!(demand.asks(50, at(2)), Moved::Seek);
+        assert_eq!((demand.front, demand.buffered(at(2))), (50, Duration::ZERO));
+        assert_eq!(demand.asks(5, at(3)), Moved::Seek);
+    }
+}

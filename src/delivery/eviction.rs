@@ -1,0 +1,52 @@
+//! What memory to give up.
+//!
+//! Played live segments go after [`LIVE_KEEP`]; beyond the limit the segments go that nobody here needs, first those of
+//! which the neighbours have most copies, then the oldest. What a player waits for, or what is on its way, stays.
+
+use super::neighbours::Neighbour;
+use super::pieces::Pieces;
+use super::policy::LIVE_KEEP;
+use super::session::Session;
+use crate::model::ids::SegmentId;
+use crate::model::time::Time;
+use crate::model::timeline::Kind;
+
+/// The segments to give up now: too old, or too much for `limit` bytes over all sessions.
+pub fn victims(sessions: &[Session], neighbours: &[Neighbour], limit: u64, now: Time) -> Vec<(usize, SegmentId)> {
+    let mut gone: Vec<(usize, SegmentId)> = Vec::new();
+    let mut used = 0;
+    let mut spare = Vec::new();
+    for (index, session) in sessions.iter().enumerate() {
+        let rear = session.rear();
+        for pieces in &session.active {
+            let bytes = pieces.footprint();
+            let behind = rear.is_none_or(|rear| pieces.segment.sequence < rear);
+            if pieces.idle() && behind && expired(session, pieces, now) {
+                gone.push((index, pieces.id()));
+                continue;
+            }
+            used += bytes;
+            if pieces.idle() && bytes > 0 {
+                let copies = neighbours.iter().filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits != 0)).count();
+                spare.push((!behind, std::cmp::Reverse(copies), pieces.segment.sequence, index, pieces.id(), bytes));
+            }
+        }
+    }
+    if used > limit {
+        spare.sort_unstable();
+        for (_, _, _, index, id, bytes) in spare {
+            if used <= limit {
+                break;
+            }
+            gone.push((index, id));
+            used -= bytes;
+        }
+    }
+    gone
+}
+
+fn expired(session: &Session, pieces: &Pieces, now: Time) -> bool {
+    let listed = session.timeline.segments.first().is_some_and(|first| pieces.segment.sequence >= first.sequence);
+    let never_came = pieces.held() == 0;
+    session.timeline.kind == Kind::Live && (!listed || never_came) && now - pieces.seen > LIVE_KEEP
+}

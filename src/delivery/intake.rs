@@ -1,0 +1,431 @@
+//! What arrives, from the origin and from neighbours, and what it means for who else has to know.
+
+use std::time::Duration;
+
+use super::account::Reason;
+use super::neighbours::Neighbour;
+use super::pieces::{Came, ones};
+use super::policy::FETCH_TRIES;
+use super::retry::origin_pause;
+use super::supply::withdraw;
+use super::upload::Queued;
+use super::{Failure, Fault, FetchId, Node, Output, Report, peering};
+use crate::model::ids::{PeerId, SegmentId};
+use crate::model::time::Time;
+use crate::model::timeline::PieceGrid;
+use crate::wire::digest::PieceHash;
+use crate::wire::message::Message;
+
+/// After this many bytes of new content, memory is looked at again.
+const EVICTION_STEP: u64 = 1 << 20;
+
+impl Node {
+    pub(super) fn head(&mut self, fetch: FetchId, length: Option<u64>, shareable: bool, out: &mut Vec<Output>) -> bool {
+        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+        if length.is_some_and(|length| !self.keeps(length)) {
+            let session = &mut self.sessions[s];
+            session.oversized |= length > Some(0);
+            return self.pass_through(s, p, out);
+        }
+        let now = self.now;
+        let session = &mut self.sessions[s];
+        session.entitled = true;
+        let pieces = &mut session.active[p];
+        pieces.failures = 0;
+        pieces.shareable &= shareable;
+        if let Some(begun) = pieces.fetches.iter_mut().find(|f| f.id == fetch) {
+            begun.head = Some(now);
+        }
+        if let Some(grid) = length.and_then(PieceGrid::for_length) {
+            if !pieces.set_length(grid, true) {
+                self.faults.disputed += 1;
+                out.push(Output::Drop { segment: pieces.id() });
+            }
+            session.learn_length(u64::from(grid.length()));
+        }
+        session.active[p].dirty = true;
+        self.announce_now();
+        false
+    }
+
+    /// A segment that can't be kept: whoever waits for it is sent to the origin.
+    fn pass_through(&mut self, s: usize, p: usize, out: &mut Vec<Output>) -> bool {
+        let pieces = &mut self.sessions[s].active[p];
+        for fetch in std::mem::take(&mut pieces.fetches) {
+            out.push(Output::CancelFetch { fetch: fetch.id });
+        }
+        pieces.shareable = false;
+        for ask in std::mem::take(&mut pieces.asks) {
+            out.push(Output::Fail { ask: ask.id, why: Failure::PassThrough });
+        }
+        false
+    }
+
+    pub(super) fn arrived(&mut self, fetch: FetchId, up_to: u32, out: &mut Vec<Output>) {
+        let Some((s, p)) = self.fetch_of(fetch) else { return };
+        let session = &mut self.sessions[s];
+        let pieces = &mut session.active[p];
+        let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
+        let Some(under_way) = pieces.fetches.iter_mut().find(|f| f.id == fetch) else { return };
+        let fresh = u64::from(up_to.saturating_sub(under_way.got));
+        under_way.got = under_way.got.max(up_to);
+        session.bytes.http += fresh;
+        session.ledger.of(segment, sequence).http += fresh;
+        self.feed(s, segment, out);
+    }
+
+    pub(super) fn hashed(&mut self, segment: SegmentId, piece: u8, hash: PieceHash, out: &mut Vec<Output>) -> bool {
+        let Some(s) = self.session_of(segment) else { return true };
+        let session = &mut self.sessions[s];
+        let Some(pieces) = session.pieces(segment) else { return true };
+        let twice = pieces.held() & 1 << piece != 0;
+        let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
+        let verdict = pieces.own_piece(piece, hash);
+        pieces.tidy();
+        withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
+        if twice {
+            session.bytes.wasted += length;
+        }
+        match verdict {
+            Some(Err(liar)) => self.shun(liar, "its word contradicts the origin", out),
+            Some(Ok(_)) | None => {}
+        }
+        for (peer, truthful) in peering::judge(&self.neighbours, segment, piece, hash) {
+            if truthful {
+                self.confirm(peer, s, out);
+            } else {
+                self.shun(peer, "its word contradicts the origin", out);
+            }
+        }
+        self.announce_soon();
+        self.made_room_for(length, out);
+        false
+    }
+
+    /// Looks at memory after enough new content.
+    fn made_room_for(&mut self, bytes: u64, out: &mut Vec<Output>) {
+        self.unchecked += bytes;
+        if self.unchecked >= EVICTION_STEP {
+            self.unchecked = 0;
+            self.evict(out);
+        }
+    }
+
+    pub(super) fn fetched(&mut self, fetch: FetchId, out: &mut Vec<Output>) -> bool {
+        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+        let now = self.now;
+        let session = &mut self.sessions[s];
+        let Some(ended) = session.active[p].end_fetch(fetch) else { return true };
+        if let Some(head) = ended.head {
+            session.learn(head - ended.started, now - head, u64::from(ended.got - ended.from));
+        }
+        let pieces = &mut session.active[p];
+        let segment = pieces.id();
+        pieces.failures = 0;
+        if pieces.grid.is_none() && ended.to.is_none() {
+            // The length was not announced: it is what came.
+            match PieceGrid::for_length(u64::from(ended.got)) {
+                Some(grid) => {
+                    pieces.set_length(grid, true);
+                }
+                None => return self.pass_through(s, p, out),
+            }
+        }
+        self.feed(s, segment, out);
+        // Players that read an answer of unknown length learn here that it is complete.
+        let pieces = &self.sessions[s].active[p];
+        if let Some(grid) = pieces.grid {
+            for ask in pieces.asks.iter().filter(|ask| ask.ready == grid.length()) {
+                out.push(Output::Ready { ask: ask.id, up_to: ask.ready, length: Some(grid.length()) });
+            }
+        }
+        false
+    }
+
+    pub(super) fn failed(&mut self, fetch: FetchId, fault: Fault, out: &mut Vec<Output>) -> bool {
+        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+        let now = self.now;
+        let session = &mut self.sessions[s];
+        if fault == Fault::Denied {
+            session.entitled = false;
+        }
+        let pieces = &mut session.active[p];
+        let brought = pieces.end_fetch(fetch).is_some_and(|ended| ended.got > ended.from);
+        pieces.failures = if brought { 1 } else { pieces.failures.saturating_add(1) };
+        pieces.retry_at = now + origin_pause(pieces.failures);
+        let segment = pieces.id();
+        let patient = matches!(fault, Fault::Unavailable | Fault::Broken);
+        let promising = self.neighbours.iter().any(|n| n.has(segment).is_some_and(|has| has.bits != 0));
+        let pieces = &mut self.sessions[s].active[p];
+        if !(patient && pieces.failures < FETCH_TRIES) && !(patient && promising) {
+            for ask in std::mem::take(&mut pieces.asks) {
+                out.push(Output::Fail { ask: ask.id, why: Failure::Origin(fetch) });
+            }
+        }
+        self.no_longer_loading(s, p, out);
+        false
+    }
+
+    /// Neighbours that counted on our fetch are told that it is over.
+    fn no_longer_loading(&mut self, s: usize, p: usize, out: &mut Vec<Output>) {
+        let session = &self.sessions[s];
+        let pieces = &session.active[p];
+        if pieces.loading() {
+            return;
+        }
+        let (segment, sequence, slot) = (pieces.id(), pieces.segment.sequence, session.slot);
+        let length = pieces.grid.map_or(0, PieceGrid::length);
+        for neighbour in self.neighbours.iter().filter(|n| n.told(segment).is_some()) {
+            let message = Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
+            out.push(Output::Say { peer: neighbour.peer, message });
+        }
+    }
+
+    pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> bool {
+        self.forget(peer, out);
+        self.neighbours.push(Neighbour::new(peer, self.now));
+        self.membership.greet(self.now);
+        peering::greet(peer, &self.sessions, &self.policy, out);
+        false
+    }
+
+    pub(super) fn left(&mut self, peer: PeerId, misbehaved: bool, out: &mut Vec<Output>) -> bool {
+        self.faults.misbehaved += u64::from(misbehaved);
+        if misbehaved {
+            out.push(Output::Report(Report::Shunned { peer, why: "it broke the protocol" }));
+        }
+        self.forget(peer, out);
+        for session in self.sessions.iter_mut().filter(|s| s.joined) {
+            session.fruitless = 0;
+            self.membership.reconsider(session, &self.neighbours, &self.policy);
+        }
+        false
+    }
+
+    /// Removes every trace of a neighbour; what was asked of it is open again.
+    pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
+        self.neighbours.retain(|n| n.peer != peer);
+        self.uploads.forget(peer);
+        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+            pieces.flights.retain(|f| f.peer != peer);
+        }
+    }
+
+    pub(super) fn shun(&mut self, peer: PeerId, why: &'static str, out: &mut Vec<Output>) {
+        if self.neighbours.iter().any(|n| n.peer == peer) {
+            out.push(Output::Disconnect { peer, shun: true });
+            out.push(Output::Report(Report::Shunned { peer, why }));
+            self.forget(peer, out);
+        }
+    }
+
+    pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
+        self.sessions.iter().position(|s| s.active.iter().any(|p| p.id() == segment))
+    }
+
+    pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> bool {
+        let now = self.now;
+        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return true };
+        let neighbour = &mut self.neighbours[n];
+        match message {
+            Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
+            Message::Joined { slot, swarm } => {
+                peering::joins(neighbour, slot, swarm);
+                if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
+                    session.fruitless = 0;
+                    session.settled_at = session.settled_at.max(now + Duration::from_millis(300));
+                }
+            }
+            Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
+            Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
+            Message::Have { slot, .. } => {
+                let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
+                let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
+                    return true;
+                };
+                self.have(peer, s, message, out);
+            }
+            Message::Lost { segment } => neighbour.loses(segment),
+            Message::Request { segment, piece, within_ms } => {
+                self.requested(peer, segment, piece, Duration::from_millis(u64::from(within_ms)), out);
+            }
+            Message::Busy { segment, piece, retry_ms } => self.busy(n, segment, piece, retry_ms),
+            Message::Cancel { segment, piece } => self.uploads.cancel(peer, segment, piece),
+            Message::Ping { nonce, reply: false } => {
+                out.push(Output::Say { peer, message: Message::Ping { nonce, reply: true } });
+            }
+            Message::Ping { nonce, reply: true } => {
+                if let Some((sent, at)) = neighbour.ping
+                    && sent == nonce
+                {
+                    (neighbour.round_trip, neighbour.ping) = (Some(now - at), None);
+                }
+            }
+            Message::Part { .. } => {}
+        }
+        false
+    }
+
+    fn window(&mut self, n: usize, slot: crate::wire::message::Slot, window: (u64, u64), out: &mut Vec<Output>) {
+        let neighbour = &mut self.neighbours[n];
+        let Some(watch) = neighbour.watches.iter_mut().find(|w| w.slot == slot) else { return };
+        watch.window = window;
+        let swarm = watch.swarm;
+        if let Some(session) = self.sessions.iter().find(|s| s.swarm == swarm) {
+            peering::synchronise(session, neighbour, &self.policy, out);
+        }
+    }
+
+    fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
+        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return };
+        let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
+        let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
+        let have = peering::Have { segment, sequence, length, loading, pieces };
+        let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
+        let verdict = peering::have(session, neighbour, &have, &self.policy, &mut self.faults, now, out);
+        match verdict {
+            peering::Verdict::Confirmed => self.confirm(peer, s, out),
+            peering::Verdict::Liar => self.shun(peer, "its word contradicts the origin", out),
+            peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Fine => {}
+        }
+    }
+
+    fn confirm(&mut self, peer: PeerId, s: usize, out: &mut Vec<Output>) {
+        let now = self.now;
+        let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) else { return };
+        if neighbour.confirmed {
+            return;
+        }
+        for message in peering::confirm(&mut self.sessions[s], neighbour, now) {
+            self.have(peer, s, message, out);
+        }
+    }
+
+    fn requested(&mut self, peer: PeerId, segment: SegmentId, piece: u8, within: Duration, out: &mut Vec<Output>) {
+        let refuse = |retry: Duration| {
+            let retry_ms = retry.as_millis().min(u128::from(u16::MAX)) as u16;
+            Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
+        };
+        let may = self.policy.p2p && self.policy.upload;
+        let session = self.sessions.iter_mut().find(|s| s.active.iter().any(|p| p.id() == segment));
+        let servable = session.filter(|s| s.entitled && s.joined).and_then(|session| {
+            let pieces = session.pieces(segment)?;
+            let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
+            (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
+        });
+        let Some(bytes) = servable.filter(|_| may) else {
+            out.push(refuse(Duration::ZERO));
+            return;
+        };
+        match self.uploads.request(peer, segment, piece, bytes, within, self.now) {
+            Queued::Queued => {}
+            Queued::Busy(retry) => {
+                self.faults.refused += 1;
+                out.push(refuse(retry));
+            }
+            Queued::Refused => {}
+        }
+    }
+
+    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) {
+        let (now, draw) = (self.now, self.chance.unit());
+        let neighbour = &mut self.neighbours[n];
+        if retry_ms == 0 {
+            neighbour.lacks(segment, piece);
+        } else {
+            neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
+        }
+        self.land(segment, piece, n);
+    }
+
+    /// A request to a neighbour is over; when it was made.
+    fn land(&mut self, segment: SegmentId, piece: u8, n: usize) -> Option<Time> {
+        let s = self.session_of(segment)?;
+        let neighbour = &mut self.neighbours[n];
+        let pieces = self.sessions[s].pieces(segment)?;
+        let at = pieces.flights.iter().position(|f| f.piece == piece && f.peer == neighbour.peer)?;
+        neighbour.flights = neighbour.flights.saturating_sub(1);
+        Some(pieces.flights.swap_remove(at).asked)
+    }
+
+    pub(super) fn piece_came(
+        &mut self,
+        peer: PeerId,
+        segment: SegmentId,
+        (piece, length, hash): (u8, u32, PieceHash),
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return true };
+        let asked = self.land(segment, piece, n);
+        let (now, length) = (self.now, u64::from(length));
+        let Some(s) = self.session_of(segment) else {
+            self.past.wasted += length;
+            return false;
+        };
+        let session = &mut self.sessions[s];
+        let Some(pieces) = session.pieces(segment) else { return false };
+        let sequence = pieces.segment.sequence;
+        match pieces.peer_piece(piece, hash) {
+            Came::Accepted => {
+                pieces.fed_by_peers = Some(now);
+                withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
+                session.bytes.p2p += length;
+                let from: Vec<PeerId> = self.neighbours.iter().map(|n| n.peer).collect();
+                let record = session.ledger.of(segment, sequence);
+                record.p2p += length;
+                record.peers |= 1u32.checked_shl(from.iter().position(|p| *p == peer).unwrap_or(0) as u32).unwrap_or(0);
+                if record.http == 0 {
+                    record.reason = Reason::Prefetch;
+                }
+                if let Some(asked) = asked {
+                    self.neighbours[n].brought(now - asked, length);
+                }
+                out.push(Output::Keep { segment, piece });
+                self.feed(s, segment, out);
+                self.announce_soon();
+                self.made_room_for(length, out);
+            }
+            Came::Duplicate | Came::Unwanted => session.bytes.wasted += length,
+            Came::WrongBytes => {
+                session.bytes.wasted += length;
+                self.faults.wrong_bytes += 1;
+                self.shun(peer, "it sent bytes that are not what was vouched for", out);
+            }
+        }
+        false
+    }
+
+    /// Gives up requests that took too long; the neighbours that owe them are asked last from now on.
+    pub(super) fn give_up_late(&mut self, out: &mut Vec<Output>) {
+        let now = self.now;
+        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+            let neighbours = &mut self.neighbours;
+            let mut late = 0u64;
+            for flight in &pieces.flights {
+                if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer)
+                    && now - flight.asked >= neighbour.patience()
+                {
+                    neighbour.missed();
+                    late |= 1 << flight.piece;
+                }
+            }
+            if late != 0 {
+                self.faults.late += u64::from(late.count_ones());
+                let pieces_late: Vec<u8> = ones(late).collect();
+                withdraw(pieces, neighbours, |piece| pieces_late.contains(&piece), out);
+            }
+        }
+    }
+
+    /// When the next request to a neighbour will be late.
+    pub(super) fn next_late(&self) -> Option<Time> {
+        let flights = self.sessions.iter().flat_map(|s| &s.active).flat_map(|p| &p.flights);
+        flights
+            .filter_map(|flight| {
+                let neighbour = self.neighbours.iter().find(|n| n.peer == flight.peer)?;
+                Some(flight.asked + neighbour.patience())
+            })
+            .min()
+    }
+}

@@ -1,0 +1,117 @@
+//! Who takes the first copy of a new segment from the origin.
+//!
+//! Small swarms take turns: everyone ranks the peers it knows by a hash of peer and segment, and rank k waits k steps.
+//! Large swarms draw: a viewer fetches once its hash is below a chance that doubles every [`LOTTERY_DOUBLING`] seconds
+//! from c/N. Both give each segment another order, so no viewer is always first.
+
+use std::time::Duration;
+
+use super::chance::{mix, to_unit};
+use super::policy::{LOTTERY_DOUBLING, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP, RANKED_SWARM};
+use crate::model::ids::{PeerId, SegmentId};
+
+/// The ticket of `peer` for `segment`: a number that everyone computes alike.
+#[must_use]
+pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
+    let mut x = segment.0;
+    for chunk in peer.0.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        x = mix(x ^ u64::from_le_bytes(word)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    }
+    mix(x)
+}
+
+/// How long after a segment was seen `me` may fetch it, if nobody it knows has begun.
+///
+/// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
+/// unknown), `round_trip` the slowest neighbour's. The answer only grows with the rank, and for ranked swarms stays
+/// within an eighth of `duration`.
+#[must_use]
+pub fn wait(
+    me: PeerId,
+    segment: SegmentId,
+    rivals: impl Iterator<Item = PeerId>,
+    viewers: u32,
+    round_trip: Duration,
+    duration: Duration,
+) -> Duration {
+    let mine = ticket(me, segment);
+    if viewers > RANKED_SWARM {
+        let chance = (LOTTERY_WINNERS / f64::from(viewers)).min(1.0);
+        let doublings = (to_unit(mine) / chance).log2().max(0.0);
+        return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
+    }
+    let (mut rank, mut others) = (0, 0);
+    for rival in rivals {
+        others += 1;
+        rank += u32::from((ticket(rival, segment), rival) < (mine, me));
+    }
+    let most = duration / RANK_SPREAD / others.max(1);
+    (RANK_STEP.max(round_trip * 2)).min(most) * rank
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_entropy([n, n / 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    const SEGMENT: Duration = Duration::from_secs(4);
+
+    #[test]
+    fn in_a_small_swarm_exactly_one_goes_first_and_all_differ() {
+        for segment in (0..50).map(SegmentId) {
+            let mut waits: Vec<_> = (0..5)
+                .map(|me| {
+                    let rivals = (0..5).filter(|&other| other != me).map(peer);
+                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT)
+                })
+                .collect();
+            waits.sort();
+            assert_eq!(waits, (0..5).map(|k| RANK_STEP * k).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn riders_take_turns() {
+        let mut first = [0; 5];
+        for segment in (0..500).map(SegmentId) {
+            for me in 0..5 {
+                let rivals = (0..5).filter(|&other| other != me).map(peer);
+                first[usize::from(me)] +=
+                    u32::from(wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT).is_zero());
+            }
+        }
+        assert_eq!(first.iter().sum::<u32>(), 500);
+        assert!(first.iter().all(|&n| (60..140).contains(&n)), "uneven turns: {first:?}");
+    }
+
+    #[test]
+    fn a_slow_neighbourhood_still_ends_within_an_eighth() {
+        let rivals = (1..=15).map(peer);
+        let longest = (0..200)
+            .map(|s| wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT))
+            .max();
+        assert!(longest <= Some(SEGMENT / RANK_SPREAD), "{longest:?}");
+    }
+
+    #[test]
+    fn in_a_large_swarm_about_c_viewers_go_at_once_and_chances_double() {
+        let viewers = 100_000;
+        let at = |limit: Duration| {
+            (0..viewers)
+                .filter(|&n| {
+                    let id = PeerId::from_entropy([n as u8, (n >> 6) as u8, (n >> 12) as u8, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT) <= limit
+                })
+                .count()
+        };
+        let now = at(Duration::ZERO);
+        assert!(now <= 10, "{now} viewers fetch at once");
+        let later = at(Duration::from_secs(2));
+        assert!((8..=80).contains(&later), "{later} after four doublings, about 32 expected");
+    }
+}

@@ -1,0 +1,161 @@
+//! Whom to meet, keep, let go: when the trackers hear of each swarm, and with how many offers.
+
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::neighbours::Neighbour;
+use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, PING, Policy};
+use super::retry::Tracker;
+use super::session::Session;
+use super::supply::earlier;
+use super::{Output, Wake};
+use crate::model::time::Time;
+use crate::wire::message::Message;
+
+/// A neighbour that watches nothing of ours is kept this long: the player may switch back.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// What membership remembers between calls.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The configured trackers, in their order.
+    pub trackers: Vec<Tracker>,
+    interval: Duration,
+    ping_at: Option<Time>,
+    nonce: u32,
+}
+
+impl Membership {
+    /// With this many trackers, all to be tried when the first swarm is joined.
+    #[must_use]
+    pub fn new(trackers: usize) -> Self {
+        Self {
+            trackers: vec![Tracker::due(Time::ZERO); trackers],
+            interval: Duration::from_secs(120),
+            ping_at: None,
+            nonce: 0,
+        }
+    }
+
+    /// A tracker's connection changed; on its coming up every swarm is announced anew.
+    pub fn tracker(&mut self, index: usize, up: bool, interval_s: u32, sessions: &mut [Session], now: Time, chance: &mut Chance) {
+        let Some(tracker) = self.trackers.get_mut(index) else { return };
+        if up {
+            if !tracker.up {
+                for session in sessions.iter_mut().filter(|s| s.joined) {
+                    session.announce_at = Some(now);
+                    session.announced_at = None;
+                }
+            }
+            tracker.came_up();
+            self.interval = Duration::from_secs(u64::from(interval_s.clamp(15, 3600)));
+        } else {
+            tracker.went_down(now, chance);
+        }
+    }
+
+    /// Does what is due and answers when something will be next.
+    pub fn drive(
+        &mut self,
+        sessions: &mut [Session],
+        neighbours: &mut [Neighbour],
+        policy: &Policy,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Option<(Time, Wake)> {
+        let mut wake = None;
+        if !policy.p2p || !sessions.iter().any(|s| s.joined) {
+            return None;
+        }
+        for (index, tracker) in self.trackers.iter_mut().enumerate() {
+            match tracker.next {
+                Some(next) if next <= now => {
+                    tracker.next = None;
+                    out.push(Output::Connect { tracker: index });
+                }
+                Some(next) => wake = earlier(wake, (next, Wake::Tracker)),
+                None => {}
+            }
+        }
+        if self.trackers.iter().any(|t| t.up) {
+            for session in sessions.iter_mut().filter(|s| s.joined) {
+                if session.announce_at.is_some_and(|at| at <= now) {
+                    self.announce(session, neighbours, policy, now, out);
+                }
+                if let Some(at) = session.announce_at {
+                    wake = earlier(wake, (at, Wake::Tracker));
+                }
+            }
+        }
+        match self.ping(neighbours, now, out) {
+            Some(ping) => earlier(wake, ping),
+            None => wake,
+        }
+    }
+
+    fn announce(
+        &self,
+        session: &mut Session,
+        neighbours: &[Neighbour],
+        policy: &Policy,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let started = session.announced_at.is_none();
+        let missing = missing(session, neighbours, policy);
+        let offers = if started && session.viewers == 0 { missing.min(FIRST_OFFERS) } else { missing };
+        session.fruitless = if offers == 0 { 0 } else { session.fruitless.saturating_add(1) };
+        session.announced_at = Some(now);
+        session.announce_at = Some(now + self.interval);
+        out.push(Output::Announce { swarm: session.swarm, offers: offers.min(MOST_OFFERS), started });
+    }
+
+    /// Something changed in who is there: neighbours are looked for again soon if any are missing, the later the more
+    /// often that was in vain.
+    pub fn reconsider(&self, session: &mut Session, neighbours: &[Neighbour], policy: &Policy) {
+        let Some(last) = session.announced_at else { return };
+        if session.viewers > 0 && missing(session, neighbours, policy) > 0 {
+            let soon = last + ANNOUNCE_GAP * 2u32.pow(session.fruitless.min(5));
+            session.announce_at = session.announce_at.map(|at| at.min(soon));
+        }
+    }
+
+    fn ping(&mut self, neighbours: &mut [Neighbour], now: Time, out: &mut Vec<Output>) -> Option<(Time, Wake)> {
+        if neighbours.is_empty() {
+            self.ping_at = None;
+            return None;
+        }
+        let at = *self.ping_at.get_or_insert(now);
+        if at > now {
+            return Some((at, Wake::Ping));
+        }
+        for neighbour in neighbours.iter_mut() {
+            self.nonce = self.nonce.wrapping_add(1);
+            neighbour.ping = Some((self.nonce, now));
+            out.push(Output::Say { peer: neighbour.peer, message: Message::Ping { nonce: self.nonce, reply: false } });
+        }
+        self.ping_at = Some(now + PING);
+        Some((now + PING, Wake::Ping))
+    }
+
+    /// A neighbour has come: its round trip is measured soon.
+    pub fn greet(&mut self, now: Time) {
+        self.ping_at = Some(self.ping_at.map_or(now, |at| at.min(now)));
+    }
+}
+
+/// How many neighbours a session could still use.
+fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usize {
+    let most = usize::from(policy.max_neighbours);
+    let there = match session.viewers {
+        0 => most,
+        viewers => most.min(viewers as usize - 1),
+    };
+    there.saturating_sub(neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count())
+}
+
+/// Neighbours that share no rendition with us and have had time to.
+pub fn idle(sessions: &[Session], neighbours: &[Neighbour], now: Time) -> Vec<usize> {
+    let useless = |n: &Neighbour| !sessions.iter().any(|s| s.joined && n.in_swarm(s.swarm));
+    (0..neighbours.len()).filter(|&i| useless(&neighbours[i]) && now - neighbours[i].useful_at > KEPT).collect()
+}

@@ -1,0 +1,93 @@
+//! How fast we upload: a token bucket for the configured cap.
+
+use std::time::Duration;
+
+use crate::model::time::Time;
+use crate::model::units::BitsPerSecond;
+
+/// Half a second's worth may go at once; smaller bursts would leave the link idle between wake-ups.
+const BURST: Duration = Duration::from_millis(500);
+
+/// Bytes that may be sent now. Without a limit everything may.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    limit: Option<BitsPerSecond>,
+    /// In bytes; negative after a piece larger than the burst.
+    level: f64,
+    filled: Time,
+}
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(limit: Option<BitsPerSecond>, now: Time) -> Self {
+        let mut bucket = Self { limit, level: 0.0, filled: now };
+        bucket.level = bucket.burst();
+        bucket
+    }
+
+    /// Changes the limit; what was saved up beyond the new burst is lost.
+    pub fn set_limit(&mut self, limit: Option<BitsPerSecond>, now: Time) {
+        self.fill(now);
+        self.limit = limit;
+        self.level = self.level.min(self.burst());
+    }
+
+    /// Takes `bytes` if any may be sent now; the debt of a large piece delays the next one.
+    pub fn take(&mut self, bytes: u32, now: Time) -> bool {
+        self.fill(now);
+        if self.limit.is_some() && self.level <= 0.0 {
+            return false;
+        }
+        self.level -= f64::from(bytes);
+        true
+    }
+
+    /// When [`take`](Self::take) will succeed again; `None` when it would now.
+    #[must_use]
+    pub fn ready_at(&self) -> Option<Time> {
+        let rate = self.limit?.0 as f64 / 8.0;
+        // One byte more than the debt, so that rounding never wakes us a microsecond early for ever.
+        (self.level <= 0.0).then(|| self.filled + Duration::from_secs_f64((1.0 - self.level) / rate.max(1.0)))
+    }
+
+    fn burst(&self) -> f64 {
+        self.limit.map_or(0.0, |limit| limit.0 as f64 / 8.0 * BURST.as_secs_f64())
+    }
+
+    fn fill(&mut self, now: Time) {
+        if let Some(limit) = self.limit {
+            self.level += limit.0 as f64 / 8.0 * (now - self.filled).as_secs_f64();
+            self.level = self.level.min(self.burst());
+        }
+        self.filled = self.filled.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_a_minute_the_limit_holds() {
+        let mut now = Time::ZERO;
+        let mut bucket = Bucket::new(Some(BitsPerSecond(1_000_000)), now);
+        let mut sent = 0u64;
+        while now < Time::from_micros(60_000_000) {
+            if bucket.take(16_384, now) {
+                sent += 16_384;
+            } else {
+                now = bucket.ready_at().expect("an empty bucket names the moment it is full again");
+            }
+        }
+        let rate = sent as f64 * 8.0 / 60.0;
+        assert!((990_000.0..1_015_000.0).contains(&rate), "{rate} bit/s");
+    }
+
+    #[test]
+    fn without_a_limit_nothing_waits() {
+        let mut bucket = Bucket::new(None, Time::ZERO);
+        assert!((0..1000).all(|_| bucket.take(u32::MAX, Time::ZERO)));
+        assert_eq!(bucket.ready_at(), None);
+    }
+}

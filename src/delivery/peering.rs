@@ -1,0 +1,245 @@
+//! What neighbours say, and what we tell them.
+//!
+//! A neighbour's word counts once it has agreed with bytes we trust: a piece that we took from the origin ourselves or
+//! that was checked before. Until then its announcements are noted and nothing is asked of it.
+
+use std::time::Duration;
+
+use super::account::Faults;
+use super::neighbours::{Neighbour, Watches};
+use super::pieces::{Claim, Pieces, ones};
+use super::policy::Policy;
+use super::session::Session;
+use super::{Output, Report};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::time::Time;
+use crate::model::timeline::{PieceGrid, Segment};
+use crate::wire::digest::PieceHash;
+use crate::wire::message::{Message, Slot};
+
+/// Announcements kept of a neighbour that is not confirmed yet; later ones are forgotten.
+const PENDING: usize = 64;
+/// Renditions that one neighbour may watch with us.
+const WATCHES: usize = 32;
+/// After a neighbour is confirmed, this long no lottery is drawn: the rest of what it has is still being told.
+const SETTLING: Duration = Duration::from_millis(300);
+
+/// An announcement, taken apart.
+#[derive(Clone, Debug)]
+pub struct Have<'a> {
+    /// Which segment.
+    pub segment: SegmentId,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Its length; 0 when unknown.
+    pub length: u32,
+    /// More will follow.
+    pub loading: bool,
+    /// Piece numbers and hashes.
+    pub pieces: &'a [(u8, PieceHash)],
+}
+
+/// What a neighbour deserves for what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing wrong.
+    Fine,
+    /// Its word agreed with what we trust.
+    Confirmed,
+    /// Its word contradicts the origin.
+    Liar,
+}
+
+/// A neighbour joined a rendition, in which it will call it `slot`.
+pub fn joins(neighbour: &mut Neighbour, slot: Slot, swarm: SwarmId) {
+    neighbour.watches.retain(|w| w.slot != slot && w.swarm != swarm);
+    if neighbour.watches.len() < WATCHES {
+        neighbour.watches.push(Watches { slot, swarm, window: (1, 0) });
+    }
+}
+
+/// Greets a new neighbour: who we are and what we watch.
+pub fn greet(peer: PeerId, sessions: &[Session], policy: &Policy, out: &mut Vec<Output>) {
+    let hello = Message::Hello { version: crate::wire::message::VERSION, features: 0, uploads: policy.upload };
+    out.push(Output::Say { peer, message: hello });
+    for session in sessions.iter().filter(|s| s.joined) {
+        introduce(peer, session, policy, out);
+    }
+}
+
+/// Tells a neighbour that we watch this.
+pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec<Output>) {
+    out.push(Output::Say { peer, message: Message::Joined { slot: session.slot, swarm: session.swarm } });
+    let (first, last) = session.window(policy.prefetch);
+    out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
+}
+
+/// Takes in an announcement.
+pub fn have(
+    session: &mut Session,
+    neighbour: &mut Neighbour,
+    have: &Have<'_>,
+    policy: &Policy,
+    faults: &mut Faults,
+    now: Time,
+    out: &mut Vec<Output>,
+) -> Verdict {
+    let grid = PieceGrid::for_length(u64::from(have.length));
+    if session.pieces(have.segment).is_none() && !expect(session, have, policy, now) {
+        return Verdict::Fine;
+    }
+    let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
+    if pieces.disputed || !pieces.shareable {
+        return Verdict::Fine;
+    }
+    if let Some(grid) = grid
+        && pieces.grid.is_some_and(|known| known != grid)
+    {
+        return contradicted(pieces, neighbour, faults, out);
+    }
+    let agrees = have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) == Some(hash));
+    if !neighbour.confirmed && !agrees {
+        let wrong = have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) != Some(hash));
+        if wrong {
+            return contradicted(pieces, neighbour, faults, out);
+        }
+        return Verdict::Fine;
+    }
+    if let Some(grid) = grid {
+        pieces.set_length(grid, false);
+    }
+    let mut bits = 0;
+    for &(piece, hash) in have.pieces {
+        match pieces.claim(piece, hash, neighbour.peer, true) {
+            Claim::New | Claim::Agrees => bits |= 1 << piece,
+            Claim::Wrong => return contradicted(pieces, neighbour, faults, out),
+            Claim::Disputed => {
+                let doubtful = pieces.doubtful();
+                faults.disputed += 1;
+                pieces.dispute();
+                out.push(Output::Discard { segment: have.segment, pieces: doubtful });
+                return Verdict::Fine;
+            }
+        }
+    }
+    neighbour.announces(have.segment, bits, have.loading, now);
+    if agrees && !neighbour.confirmed { Verdict::Confirmed } else { Verdict::Fine }
+}
+
+/// What a neighbour says differs from what we hold. Bytes from the origin settle it; else only the origin is asked.
+fn contradicted(pieces: &mut Pieces, neighbour: &Neighbour, faults: &mut Faults, out: &mut Vec<Output>) -> Verdict {
+    let doubtful = pieces.doubtful();
+    if pieces.held() & !doubtful != 0 {
+        faults.contradicted_origin += 1;
+        return Verdict::Liar;
+    }
+    faults.disputed += 1;
+    pieces.dispute();
+    out.push(Output::Discard { segment: pieces.id(), pieces: doubtful });
+    out.push(Output::Report(Report::Shunned { peer: neighbour.peer, why: "neighbours contradict each other" }));
+    Verdict::Fine
+}
+
+/// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
+fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) -> bool {
+    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else { return false };
+    if let Some(listed) = session.listed(have.segment).cloned() {
+        if listed.sequence < front || listed.sequence > horizon {
+            return false;
+        }
+        session.open(listed, true, now);
+        return true;
+    }
+    let last = session.timeline.segments.last().map(|s| s.sequence);
+    if !session.timeline.kind.grows() || last.is_none_or(|last| have.sequence <= last) || have.sequence > horizon {
+        return false;
+    }
+    let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);
+    session.open(Segment { id, sequence, duration }, false, now);
+    true
+}
+
+/// Keeps an announcement of a neighbour that is not confirmed.
+pub fn remember(neighbour: &mut Neighbour, message: Message) {
+    if neighbour.pending.len() < PENDING {
+        neighbour.pending.push(message);
+    }
+}
+
+/// A piece came from the origin: what unconfirmed neighbours said of it is now true or false.
+pub fn judge(neighbours: &[Neighbour], segment: SegmentId, piece: u8, hash: PieceHash) -> Vec<(PeerId, bool)> {
+    let mut verdicts = Vec::new();
+    for neighbour in neighbours.iter().filter(|n| !n.confirmed) {
+        for message in &neighbour.pending {
+            let Message::Have { segment: of, pieces, .. } = message else { continue };
+            if *of == segment
+                && let Some((_, said)) = pieces.iter().find(|(p, _)| *p == piece)
+            {
+                verdicts.push((neighbour.peer, *said == hash));
+                break;
+            }
+        }
+    }
+    verdicts
+}
+
+/// A neighbour is to be believed from now on; no lottery until the rest of what it has is told.
+pub fn confirm(session: &mut Session, neighbour: &mut Neighbour, now: Time) -> Vec<Message> {
+    neighbour.confirmed = true;
+    session.settled_at = session.settled_at.max(now + SETTLING);
+    std::mem::take(&mut neighbour.pending)
+}
+
+/// Tells every neighbour in the swarm what it has not been told yet of segments with news.
+pub fn announce(session: &mut Session, neighbours: &mut [Neighbour], policy: &Policy, out: &mut Vec<Output>) {
+    let may = policy.p2p && policy.upload && session.entitled && session.joined;
+    let Session { slot, swarm, active, .. } = session;
+    for pieces in active.iter_mut().filter(|p| p.dirty) {
+        pieces.dirty = false;
+        if !may || !pieces.shareable {
+            continue;
+        }
+        for neighbour in neighbours.iter_mut() {
+            tell(pieces, *slot, *swarm, neighbour, false, out);
+        }
+    }
+}
+
+/// Tells one neighbour everything we hold in the window it has just declared.
+pub fn synchronise(session: &Session, neighbour: &mut Neighbour, policy: &Policy, out: &mut Vec<Output>) {
+    if !(policy.p2p && policy.upload && session.entitled && session.joined) {
+        return;
+    }
+    for pieces in session.active.iter().filter(|p| p.shareable && (p.held() != 0 || p.loading())) {
+        tell(pieces, session.slot, session.swarm, neighbour, true, out);
+    }
+}
+
+fn tell(pieces: &Pieces, slot: Slot, swarm: SwarmId, neighbour: &mut Neighbour, all: bool, out: &mut Vec<Output>) {
+    let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
+    let Some(watch) = neighbour.watch(swarm) else { return };
+    if sequence < watch.window.0 || sequence > watch.window.1 {
+        return;
+    }
+    let told = neighbour.told(segment);
+    let theirs = if all { 0 } else { neighbour.has(segment).map_or(0, |has| has.bits) };
+    let news = pieces.held() & !told.unwrap_or(0) & !theirs;
+    let loading = !pieces.complete() && pieces.loading();
+    if news == 0 && (told.is_some() || !loading) {
+        return;
+    }
+    let hashes = ones(news).filter_map(|piece| pieces.hash(piece).map(|hash| (piece, hash))).collect();
+    let length = pieces.grid.map_or(0, PieceGrid::length);
+    neighbour.tell(segment, news);
+    let message = Message::Have { slot, segment, sequence, length, loading, pieces: hashes };
+    out.push(Output::Say { peer: neighbour.peer, message });
+}
+
+/// Takes back what neighbours were told of a segment that is no longer here.
+pub fn retract(segment: SegmentId, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
+    for neighbour in neighbours.iter_mut() {
+        if neighbour.untell(segment) {
+            out.push(Output::Say { peer: neighbour.peer, message: Message::Lost { segment } });
+        }
+    }
+}

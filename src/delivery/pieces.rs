@@ -1,0 +1,426 @@
+//! What is true of each piece of one segment.
+//!
+//! A piece is *held* (its bytes are in memory and right), *in flight* (asked from one neighbour, two in the endgame),
+//! *fetched* (an origin fetch will bring it) or *missing*. Its hash is known from our own bytes or on the word of a
+//! neighbour; a piece whose hash nobody vouched for is never asked from a peer.
+//!
+//! This file records and answers; it never picks. `choose` and `session` decide what to ask next.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{AskId, FetchId};
+use crate::model::ids::{PeerId, SegmentId};
+use crate::model::time::Time;
+use crate::model::timeline::{PieceGrid, Segment};
+use crate::wire::digest::PieceHash;
+
+/// A piece asked from a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// Which piece.
+    pub piece: u8,
+    /// From whom.
+    pub peer: PeerId,
+    /// When.
+    pub asked: Time,
+}
+
+/// An origin fetch under way; offsets are bytes of the segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Its name.
+    pub id: FetchId,
+    /// Where it begins.
+    pub from: u32,
+    /// Where it ends; `None`: at the segment's end.
+    pub to: Option<u32>,
+    /// Up to where its bytes are in memory.
+    pub got: u32,
+    /// When it was asked for.
+    pub started: Time,
+    /// When its head came.
+    pub head: Option<Time>,
+    /// How far ahead of the player it may run, where that is limited.
+    pub allowed: Option<u32>,
+}
+
+/// A player's request that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its name.
+    pub id: AskId,
+    /// The viewer that asks.
+    pub viewer: u64,
+    /// First byte wanted.
+    pub from: u32,
+    /// One past the last; `None`: to the segment's end.
+    pub to: Option<u32>,
+    /// Up to where the player was told it may read.
+    pub ready: u32,
+    /// Up to where the player's connection took it.
+    pub took: u32,
+    /// When it came.
+    pub asked: Time,
+    /// When it last got a byte (or came).
+    pub fed: Time,
+    /// When the player would run dry without it, where it had anything when it asked.
+    pub needed: Option<Time>,
+}
+
+/// What became of a neighbour's word for a piece's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody had said or seen anything of this piece.
+    New,
+    /// It is what we know already.
+    Agrees,
+    /// It differs from bytes that we took from the origin ourselves.
+    Wrong,
+    /// It differs from what another neighbour said; nobody is believed, only the origin.
+    Disputed,
+}
+
+/// What became of a piece that a neighbour sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// Held from now on.
+    Accepted,
+    /// We had it already: wasted.
+    Duplicate,
+    /// Its hash is not the one vouched for.
+    WrongBytes,
+    /// Nobody vouched for it, or the segment is no longer shared.
+    Unwanted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    hash: PieceHash,
+    /// `None`: our own bytes.
+    by: Option<PeerId>,
+}
+
+/// One segment that is held, on its way, or wanted.
+#[derive(Clone, Debug)]
+pub struct Pieces {
+    /// Which segment.
+    pub segment: Segment,
+    /// Whether our own manifest has listed it; until then no player gets a byte of it.
+    pub listed: bool,
+    /// When we first knew of it.
+    pub seen: Time,
+    /// How it is cut; `None` until its length is known.
+    pub grid: Option<PieceGrid>,
+    /// False when the origin forbids sharing it, or neighbours contradict each other: then only the origin is asked.
+    pub shareable: bool,
+    /// Neighbours' words for it contradict each other or the origin.
+    pub disputed: bool,
+    /// New pieces that neighbours were not told of yet.
+    pub dirty: bool,
+    /// Asked from neighbours.
+    pub flights: Vec<Flight>,
+    /// Asked from the origin.
+    pub fetches: Vec<Fetch>,
+    /// Wanted by players.
+    pub asks: Vec<Ask>,
+    /// Failed origin fetches since the last one that brought bytes.
+    pub failures: u8,
+    /// Not before this is the origin asked again.
+    pub retry_at: Time,
+    /// When a neighbour last delivered a piece of it.
+    pub fed_by_peers: Option<Time>,
+    held: u64,
+    own: u64,
+    known: Vec<Option<Known>>,
+    loose: Vec<Range<u32>>,
+}
+
+impl Pieces {
+    /// A segment of which nothing is here yet.
+    #[must_use]
+    pub fn new(segment: Segment, listed: bool, now: Time) -> Self {
+        Self {
+            segment,
+            listed,
+            seen: now,
+            grid: None,
+            shareable: true,
+            disputed: false,
+            dirty: false,
+            flights: Vec::new(),
+            fetches: Vec::new(),
+            asks: Vec::new(),
+            failures: 0,
+            retry_at: Time::ZERO,
+            fed_by_peers: None,
+            held: 0,
+            own: 0,
+            known: Vec::new(),
+            loose: Vec::new(),
+        }
+    }
+
+    /// The segment's name.
+    #[must_use]
+    pub fn id(&self) -> SegmentId {
+        self.segment.id
+    }
+
+    /// A bit for each piece held.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Whether every piece is held.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.grid.is_some_and(|grid| self.held == grid.all())
+    }
+
+    /// Bytes of memory it takes, counting what is in flight.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        let fetching: u64 = self.fetches.iter().map(|f| u64::from(f.got - f.from)).sum();
+        let loose: u64 = self.loose.iter().map(|l| u64::from(l.end - l.start)).sum();
+        let Some(grid) = self.grid else { return fetching + loose };
+        let bits = self.flights.iter().fold(self.held, |bits, flight| bits | 1 << flight.piece);
+        let pieces: u64 = ones(bits).map(|piece| grid.span(piece).len() as u64).sum();
+        (pieces + fetching + loose).min(u64::from(grid.length()))
+    }
+
+    /// Nothing is on its way and nobody wants it.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.flights.is_empty() && self.fetches.is_empty() && self.asks.is_empty()
+    }
+
+    /// Whether the bytes are being brought: by the origin, or by neighbours.
+    #[must_use]
+    pub fn loading(&self) -> bool {
+        !self.flights.is_empty() || !self.fetches.is_empty()
+    }
+
+    /// Sets the length, once; false when it contradicts what was known (then neighbours' words are forgotten).
+    pub fn set_length(&mut self, grid: PieceGrid, from_origin: bool) -> bool {
+        match self.grid {
+            Some(known) if known == grid => true,
+            Some(_) if from_origin => {
+                self.dispute();
+                self.held = 0;
+                self.own = 0;
+                self.loose.clear();
+                self.grid = Some(grid);
+                self.known = vec![None; usize::from(grid.pieces())];
+                false
+            }
+            Some(_) => false,
+            None => {
+                self.grid = Some(grid);
+                self.known = vec![None; usize::from(grid.pieces())];
+                true
+            }
+        }
+    }
+
+    /// The hash of a piece, where known.
+    #[must_use]
+    pub fn hash(&self, piece: u8) -> Option<PieceHash> {
+        self.known.get(usize::from(piece)).copied().flatten().map(|known| known.hash)
+    }
+
+    /// Takes a neighbour's word for a piece. `binding`: whether it counts enough to be gone by when it is the first.
+    pub fn claim(&mut self, piece: u8, hash: PieceHash, by: PeerId, binding: bool) -> Claim {
+        let Some(known) = self.known.get_mut(usize::from(piece)) else { return Claim::Disputed };
+        match known {
+            None if binding => {
+                *known = Some(Known { hash, by: Some(by) });
+                Claim::New
+            }
+            None => Claim::New,
+            Some(known) if known.hash == hash => Claim::Agrees,
+            Some(known) if known.by.is_none() => Claim::Wrong,
+            Some(_) => {
+                self.dispute();
+                Claim::Disputed
+            }
+        }
+    }
+
+    /// A piece came from the origin and its hash is this; returns the neighbour whose word for it is now proven true
+    /// (`Ok`) or false (`Err`).
+    pub fn own_piece(&mut self, piece: u8, hash: PieceHash) -> Option<Result<PeerId, PeerId>> {
+        let known = self.known.get_mut(usize::from(piece))?;
+        let verdict = known.and_then(|k| k.by.map(|by| if k.hash == hash { Ok(by) } else { Err(by) }));
+        *known = Some(Known { hash, by: None });
+        self.held |= 1 << piece;
+        self.own |= 1 << piece;
+        self.dirty = true;
+        verdict
+    }
+
+    /// A piece came from a neighbour.
+    pub fn peer_piece(&mut self, piece: u8, hash: PieceHash) -> Came {
+        if self.held & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0 {
+            return Came::Duplicate;
+        }
+        match self.hash(piece) {
+            None => Came::Unwanted,
+            Some(_) if self.disputed => Came::Unwanted,
+            Some(known) if known != hash => Came::WrongBytes,
+            Some(_) => {
+                self.held |= 1 << piece;
+                self.dirty = true;
+                Came::Accepted
+            }
+        }
+    }
+
+    /// From now on only the origin is believed. Pieces that came from neighbours are no longer held: see
+    /// [`doubtful`](Self::doubtful), to be called before.
+    pub fn dispute(&mut self) {
+        self.disputed = true;
+        self.shareable = false;
+        self.held &= self.own;
+        for known in &mut self.known {
+            if known.is_some_and(|k| k.by.is_some()) {
+                *known = None;
+            }
+        }
+    }
+
+    /// Pieces held on a neighbour's word.
+    #[must_use]
+    pub fn doubtful(&self) -> u64 {
+        self.held & !self.own
+    }
+
+    /// Up to where a reader that stands at `from` can read without a gap.
+    #[must_use]
+    pub fn readable(&self, from: u32) -> u32 {
+        let mut at = from;
+        loop {
+            let before = at;
+            if let Some(grid) = self.grid {
+                while at < grid.length() && self.held & 1 << grid.piece_at(at) != 0 {
+                    at = grid.span(grid.piece_at(at)).end;
+                }
+            }
+            for span in self.fetches.iter().map(|f| f.from..f.got).chain(self.loose.iter().cloned()) {
+                if span.start <= at {
+                    at = at.max(span.end);
+                }
+            }
+            if at == before {
+                return at;
+            }
+        }
+    }
+
+    /// The stretches of `from..to` that are neither here nor on their way from the origin, in order.
+    ///
+    /// An open end stands for the segment's end; while the length is unknown the answer ends with an open stretch.
+    #[must_use]
+    pub fn missing(&self, from: u32, to: Option<u32>) -> Vec<(u32, Option<u32>)> {
+        let end = to.or(self.grid.map(PieceGrid::length));
+        let mut gaps = Vec::new();
+        let mut at = from;
+        while end.is_none_or(|end| at < end) {
+            let on_its_way = self.fetches.iter().filter(|f| f.from <= at).map(|f| f.to.or(end)).max_by_key(|to| to.unwrap_or(u32::MAX));
+            match on_its_way {
+                Some(None) => return gaps,
+                Some(Some(to)) if to > at => {
+                    at = to;
+                    continue;
+                }
+                _ => {}
+            }
+            let readable = self.readable(at);
+            if readable > at {
+                at = readable;
+                continue;
+            }
+            let stop = self.next_present(at, end);
+            gaps.push((at, stop));
+            match stop {
+                Some(stop) => at = stop,
+                None => return gaps,
+            }
+        }
+        gaps
+    }
+
+    /// Where, after `at`, something begins that is here or on its way; `end` when nothing does.
+    fn next_present(&self, at: u32, end: Option<u32>) -> Option<u32> {
+        let starts = self.fetches.iter().map(|f| f.from).chain(self.loose.iter().map(|l| l.start));
+        let held = self.grid.and_then(|grid| ones(self.held).map(|piece| grid.span(piece).start).find(|&s| s > at));
+        starts.filter(|&start| start > at).chain(held).chain(end).min()
+    }
+
+    /// An origin fetch is over; what it brought of unfinished pieces stays readable.
+    pub fn end_fetch(&mut self, id: FetchId) -> Option<Fetch> {
+        let index = self.fetches.iter().position(|f| f.id == id)?;
+        let fetch = self.fetches.swap_remove(index);
+        if fetch.got > fetch.from {
+            self.loose.push(fetch.from..fetch.got);
+        }
+        self.tidy();
+        Some(fetch)
+    }
+
+    /// Forgets loose stretches that whole pieces cover.
+    pub fn tidy(&mut self) {
+        let Some(grid) = self.grid else { return };
+        let held = self.held;
+        self.loose.retain(|span| (grid.piece_at(span.start)..=grid.piece_at(span.end - 1)).any(|p| held & 1 << p == 0));
+    }
+
+    /// Pieces that `asks` from peers make sense for: not held, not in flight, not coming from the origin, and vouched for.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        let Some(grid) = self.grid else { return 0 };
+        let mut open = grid.all() & !self.held;
+        for flight in &self.flights {
+            open &= !(1 << flight.piece);
+        }
+        open & !self.coming(grid) & self.vouched()
+    }
+
+    /// Pieces that origin fetches under way will complete.
+    #[must_use]
+    pub fn coming(&self, grid: PieceGrid) -> u64 {
+        let mut bits = 0;
+        for fetch in &self.fetches {
+            let end = fetch.to.unwrap_or(grid.length());
+            for piece in ones(grid.all() & !self.held) {
+                let span = grid.span(piece);
+                if fetch.from < span.end && span.start < end {
+                    bits |= 1 << piece;
+                }
+            }
+        }
+        bits
+    }
+
+    fn vouched(&self) -> u64 {
+        self.known.iter().enumerate().fold(0, |bits, (i, known)| bits | u64::from(known.is_some()) << i)
+    }
+}
+
+/// The numbers of the set bits, ascending.
+pub fn ones(mut bits: u64) -> impl Iterator<Item = u8> + Clone {
+    std::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let lowest = bits.trailing_zeros();
+            bits &= bits - 1;
+            lowest as u8
+        })
+    })
+}
+
+/// How long `bytes` of this segment play, when it is `length` bytes long.
+#[must_use]
+pub fn plays(duration: Duration, bytes: u32, length: u32) -> Duration {
+    if length == 0 { Duration::ZERO } else { duration.mul_f64((f64::from(bytes) / f64::from(length)).min(1.0)) }
+}

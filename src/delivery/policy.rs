@@ -1,0 +1,180 @@
+//! Every number of the delivery core, with its unit and where it comes from.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::units::BitsPerSecond;
+
+/// The `[p2p]` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Whether anything is taken from or given to other viewers. Off: plain HTTP, no tracker, no STUN, no UDP socket.
+    pub enabled: bool,
+    /// Whether pieces are sent to other viewers: `auto` and `always` do, `never` only takes.
+    pub upload: Upload,
+    /// Neighbours per rendition. More spread faster and cost about 0.4 MiB of memory each. 1 to 15.
+    pub max_neighbours: u8,
+    /// Upload limit in bits per second, all neighbours together; 0 is no limit.
+    pub upload_limit: u64,
+    /// The part of the player's buffer, in seconds, that only the origin fills. Larger is safer, smaller saves more.
+    pub critical_s: f64,
+    /// How far ahead of the player segments are taken from peers, in seconds of media. 0 takes nothing ahead.
+    pub prefetch_s: f64,
+}
+
+/// The three settings of `upload`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Upload {
+    /// Upload unless something speaks against it.
+    #[default]
+    Auto,
+    /// Upload.
+    Always,
+    /// Take only: nothing is announced and nothing is sent.
+    Never,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            upload: Upload::Auto,
+            max_neighbours: 15,
+            upload_limit: 0,
+            critical_s: 1.5,
+            prefetch_s: 30.0,
+        }
+    }
+}
+
+/// What a running Node goes by; may change while it runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Whether peers are used.
+    pub p2p: bool,
+    /// Whether peers are served.
+    pub upload: bool,
+    /// Neighbours per swarm.
+    pub max_neighbours: u8,
+    /// All neighbours together; `None` is no limit.
+    pub upload_limit: Option<BitsPerSecond>,
+    /// See [`Options::critical_s`].
+    pub critical: Duration,
+    /// See [`Options::prefetch_s`].
+    pub prefetch: Duration,
+    /// Bytes of content that may be kept, counting what is in flight.
+    pub memory: u64,
+}
+
+impl Policy {
+    /// What `options` mean, with `memory` bytes for content. Numbers out of range are brought into it.
+    #[must_use]
+    pub fn new(options: &Options, memory: u64) -> Self {
+        let seconds = |s: f64, most: f64| Duration::from_secs_f64(if s.is_finite() { s.clamp(0.0, most) } else { 0.0 });
+        Self {
+            p2p: options.enabled,
+            upload: options.enabled && options.upload != Upload::Never,
+            max_neighbours: options.max_neighbours.clamp(1, 15),
+            upload_limit: (options.upload_limit > 0).then_some(BitsPerSecond(options.upload_limit)),
+            critical: seconds(options.critical_s, 60.0),
+            prefetch: seconds(options.prefetch_s, 600.0),
+            memory,
+        }
+    }
+}
+
+/// No answer leaves a player longer than this without a byte; several players give up at 10 s.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
+/// Of a segment's duration, how much an answer may be held while the player has other renditions: a longer hold lowers
+/// the throughput it measures.
+pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
+/// An HTTP fetch is expected to take this much longer than measured.
+pub const FETCH_SAFETY: f64 = 1.5;
+/// Time to first byte of an origin that was not measured yet.
+pub const FIRST_BYTE_GUESS: Duration = Duration::from_millis(300);
+/// Renditions with siblings count as watched from this many different segments on: several players open the first
+/// two of every variant and then leave them.
+pub const PROBES: u8 = 2;
+/// A front that moves by more than this many segments is a seek.
+pub const SEEK: u64 = 2;
+/// While a rendition is only probed, its body is fetched no further than this ahead of the player, in bytes.
+pub const PROBE_AHEAD: u32 = 512 * 1024;
+/// A live viewer without a request or manifest for this many target durations has gone.
+pub const LIVE_GONE: u32 = 3;
+/// A VOD viewer without a request for this long has gone.
+pub const VOD_GONE: Duration = Duration::from_secs(300);
+/// Played live segments are kept for others this long.
+pub const LIVE_KEEP: Duration = Duration::from_secs(45);
+
+/// Expected origin fetches of a new segment in a large swarm (the lottery's c).
+pub const LOTTERY_WINNERS: f64 = 2.0;
+/// How fast the lottery's chances double, in seconds (its tau).
+pub const LOTTERY_DOUBLING: f64 = 0.5;
+/// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
+pub const RANKED_SWARM: u32 = 16;
+/// Time between two ranks, at least; covers scheduling jitter of slow machines.
+pub const RANK_STEP: Duration = Duration::from_millis(60);
+/// The last rank fetches after this part of the segment's duration.
+pub const RANK_SPREAD: u32 = 8;
+/// A neighbour that announced a segment and shows no piece of it for this part of a segment's duration no longer
+/// keeps us from fetching it.
+pub const LOADING_PATIENCE: u32 = 4;
+
+/// Requests in flight to all neighbours together.
+pub const IN_FLIGHT: usize = 16;
+/// Requests in flight to one neighbour while several others hold the segment.
+pub const IN_FLIGHT_EACH: usize = 1;
+/// Requests in flight to one neighbour while few hold the segment: hides the round trip.
+pub const IN_FLIGHT_FEW: usize = 2;
+/// How many holders are "few".
+pub const FEW_HOLDERS: usize = 4;
+/// A busy neighbour is left alone this long at least, and up to three times as long.
+pub const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// A request is given up when it takes this many times the neighbour's usual time.
+pub const PATIENCE: u32 = 4;
+/// … but not before this.
+pub const PATIENCE_FLOOR: Duration = Duration::from_millis(800);
+/// The usual time of a neighbour that has not delivered yet.
+pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
+/// When this little time is left, a piece in flight is asked from a second neighbour.
+pub const ENDGAME: Duration = Duration::from_millis(1_500);
+/// Announcements of new pieces wait this long for more to go in the same message.
+pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(15);
+/// Segments beyond the newest listed one that are loaded on a neighbour's word.
+pub const UNLISTED_AHEAD: u64 = 2;
+/// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.
+pub const ANNOUNCED: usize = 64;
+
+/// Pieces queued for one neighbour; a request beyond it is refused with `busy`.
+pub const UPLOADS_EACH: usize = 2;
+/// Pieces queued for all neighbours before the uplink was measured.
+pub const UPLOADS_UNMEASURED: usize = 8;
+/// A request is refused when the queue before it would take longer than this.
+pub const UPLOAD_QUEUE: Duration = Duration::from_millis(500);
+/// How often the same piece is sent to the same neighbour.
+pub const REPEATS: u8 = 3;
+
+/// Offers made when a swarm is joined and its size is not known.
+pub const FIRST_OFFERS: usize = 6;
+/// Offers in one announcement; foreign trackers take no more.
+pub const MOST_OFFERS: usize = 10;
+/// Announcements of one swarm are at least this far apart.
+pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
+/// A tracker that went away is tried again after this, doubling …
+pub const RECONNECT_FIRST: Duration = Duration::from_secs(1);
+/// … up to this; both are jittered.
+pub const RECONNECT_MOST: Duration = Duration::from_secs(60);
+/// Neighbours are pinged this often: their round trip is what ranks are spaced by.
+pub const PING: Duration = Duration::from_secs(10);
+
+/// A broken or failed origin fetch is tried again this many times …
+pub const FETCH_TRIES: u8 = 3;
+/// … after this, doubling.
+pub const FETCH_RETRY: Duration = Duration::from_millis(250);
+/// Segments longer than this part of the memory are passed through, neither kept nor shared.
+pub const LARGEST_PART_OF_MEMORY: u64 = 4;
+/// How many finished segments the statistics list per stream.
+pub const RECORDS: usize = 50;

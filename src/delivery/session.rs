@@ -1,0 +1,263 @@
+//! One rendition that at least one player here is watching.
+
+use std::time::Duration;
+
+use super::account::{Bytes, Ledger};
+use super::demand::Demand;
+use super::pieces::{Pieces, plays};
+use super::policy::{FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PROBES, UNLISTED_AHEAD, VOD_GONE};
+use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::time::Time;
+use crate::model::timeline::{Kind, Segment, Timeline};
+use crate::model::units::BitsPerSecond;
+use crate::wire::message::Slot;
+
+/// A rendition with its players, its segments and its account.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its swarm.
+    pub swarm: SwarmId,
+    /// Our number for it towards neighbours.
+    pub slot: Slot,
+    /// The newest manifest.
+    pub timeline: Timeline,
+    /// When it came.
+    pub listed_at: Time,
+    /// Players, one each.
+    pub demands: Vec<Demand>,
+    /// Segments that are held, on their way or wanted; sequence numbers ascending.
+    pub active: Vec<Pieces>,
+    /// The origin has served us a segment of it: only then is anything shared.
+    pub entitled: bool,
+    /// Somebody has really watched it.
+    pub reported: bool,
+    /// We are in its swarm.
+    pub joined: bool,
+    /// Its viewers as the tracker tells, us included; 0 when unknown.
+    pub viewers: u32,
+    /// The most it ever was.
+    pub most_viewers: u32,
+    /// No lottery before this: neighbours that just came are still telling what they have.
+    pub settled_at: Time,
+    /// When the trackers are told next.
+    pub announce_at: Option<Time>,
+    /// When they were told last.
+    pub announced_at: Option<Time>,
+    /// Announcements in a row that brought no neighbour.
+    pub fruitless: u32,
+    /// When it was first asked for.
+    pub began: Option<Time>,
+    /// What came of it.
+    pub bytes: Bytes,
+    /// Segment by segment.
+    pub ledger: Ledger,
+    /// Segments of it are too large to keep.
+    pub oversized: bool,
+    first_byte: Option<Duration>,
+    rate: Option<BitsPerSecond>,
+    usual_length: Option<u64>,
+}
+
+impl Session {
+    /// A rendition whose manifest was just seen.
+    #[must_use]
+    pub fn new(timeline: Timeline, slot: Slot, now: Time) -> Self {
+        Self {
+            swarm: timeline.swarm,
+            slot,
+            timeline,
+            listed_at: now,
+            demands: Vec::new(),
+            active: Vec::new(),
+            entitled: false,
+            reported: false,
+            joined: false,
+            viewers: 0,
+            most_viewers: 0,
+            settled_at: Time::ZERO,
+            announce_at: None,
+            announced_at: None,
+            fruitless: 0,
+            began: None,
+            bytes: Bytes::default(),
+            ledger: Ledger::default(),
+            oversized: false,
+            first_byte: None,
+            rate: None,
+            usual_length: None,
+        }
+    }
+
+    /// Takes in a newer manifest; segments that neighbours told us of first become playable here.
+    pub fn list(&mut self, timeline: Timeline, now: Time) {
+        self.timeline = timeline;
+        self.listed_at = now;
+        for pieces in &mut self.active {
+            if !pieces.listed && self.timeline.segments.iter().any(|s| s.id == pieces.id()) {
+                pieces.listed = true;
+            }
+        }
+    }
+
+    /// The highest sequence number that any player here asked for.
+    #[must_use]
+    pub fn front(&self) -> Option<u64> {
+        self.demands.iter().map(|d| d.front).max()
+    }
+
+    /// The lowest front of the players here: what lies well before it nobody here needs.
+    #[must_use]
+    pub fn rear(&self) -> Option<u64> {
+        self.demands.iter().map(|d| d.front).min()
+    }
+
+    /// Somebody really watches it, as opposed to a player that looks into every variant.
+    #[must_use]
+    pub fn watched(&self) -> bool {
+        self.demands.iter().any(|d| !self.timeline.alternatives || d.run > PROBES)
+    }
+
+    /// The segment with this name, if anything is known of it.
+    pub fn pieces(&mut self, segment: SegmentId) -> Option<&mut Pieces> {
+        self.active.iter_mut().find(|p| p.id() == segment)
+    }
+
+    /// The segment's state, made when there is none. `None` when the name is neither listed nor just ahead.
+    pub fn open(&mut self, segment: Segment, listed: bool, now: Time) -> &mut Pieces {
+        let at = match self.active.binary_search_by_key(&segment.sequence, |p| p.segment.sequence) {
+            Ok(at) if self.active[at].id() == segment.id => at,
+            Ok(at) | Err(at) => {
+                self.active.insert(at, Pieces::new(segment, listed, now));
+                at
+            }
+        };
+        let pieces = &mut self.active[at];
+        pieces.listed |= listed;
+        pieces
+    }
+
+    /// Makes sure that every listed segment from the front on, up to `prefetch` of media, has its state.
+    pub fn open_window(&mut self, prefetch: Duration, now: Time) {
+        let Some(front) = self.front() else { return };
+        let mut media = Duration::ZERO;
+        let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
+        for index in first..self.timeline.segments.len() {
+            let segment = self.timeline.segments[index].clone();
+            media += segment.duration;
+            if media > prefetch {
+                break;
+            }
+            self.open(segment, true, now);
+        }
+    }
+
+    /// The listed segment with this name.
+    #[must_use]
+    pub fn listed(&self, segment: SegmentId) -> Option<&Segment> {
+        self.timeline.segments.iter().find(|s| s.id == segment)
+    }
+
+    /// The last sequence number worth loading now, listed or on a neighbour's word.
+    #[must_use]
+    pub fn horizon(&self, prefetch: Duration) -> Option<u64> {
+        let front = self.front()?;
+        let mut media = Duration::ZERO;
+        let mut last = front;
+        for segment in self.timeline.segments.iter().filter(|s| s.sequence > front) {
+            media += segment.duration;
+            if media > prefetch {
+                return Some(last);
+            }
+            last = segment.sequence;
+        }
+        let ahead = if self.timeline.kind.grows() { UNLISTED_AHEAD } else { 0 };
+        Some(last.saturating_add(ahead))
+    }
+
+    /// When the viewer's player runs dry before segment `sequence`, at the earliest. `None`: it has nothing yet.
+    #[must_use]
+    pub fn needed_at(&self, viewer: u64, sequence: u64, now: Time) -> Option<Time> {
+        let demand = self.demands.iter().find(|d| d.viewer == viewer)?;
+        let mut at = demand.dry_at(now)?;
+        for earlier in self.active.iter().filter(|p| p.segment.sequence < sequence) {
+            if earlier.asks.iter().any(|ask| ask.viewer == viewer) {
+                at += earlier.segment.duration.saturating_sub(demand.taken(earlier.segment.sequence));
+            }
+        }
+        Some(at)
+    }
+
+    /// How long the origin is expected to need for `bytes` (`None`: a usual segment), with a margin.
+    #[must_use]
+    pub fn fetch_time(&self, bytes: Option<u64>) -> Duration {
+        let bytes = bytes.or(self.usual_length);
+        let body = match (bytes, self.rate) {
+            (Some(bytes), Some(rate)) => rate.time_for(bytes),
+            _ => None,
+        };
+        let body = body.unwrap_or(self.timeline.target / 4);
+        (self.first_byte.unwrap_or(FIRST_BYTE_GUESS) + body).mul_f64(FETCH_SAFETY)
+    }
+
+    /// Learns from an origin fetch that took `wait` to its first byte and `body` for `bytes`.
+    pub fn learn(&mut self, wait: Duration, body: Duration, bytes: u64) {
+        let smooth = |old: Option<Duration>, new: Duration| old.map_or(new, |old| (old * 3 + new) / 4);
+        self.first_byte = Some(smooth(self.first_byte, wait));
+        if bytes >= 16 * 1024 {
+            let rate = BitsPerSecond::over(bytes, body.max(Duration::from_micros(100)));
+            self.rate = Some(self.rate.map_or(rate, |old| BitsPerSecond((old.0 / 4) * 3 + rate.0 / 4)));
+        }
+    }
+
+    /// Notes the length of a segment.
+    pub fn learn_length(&mut self, length: u64) {
+        self.usual_length = Some(self.usual_length.map_or(length, |old| (old * 3 + length) / 4));
+    }
+
+    /// A player has taken `bytes` from the beginning of a segment.
+    pub fn credit(&mut self, viewer: u64, segment: SegmentId, bytes: u32, now: Time) {
+        let Some(pieces) = self.active.iter().find(|p| p.id() == segment) else { return };
+        let Segment { sequence, duration, .. } = pieces.segment;
+        let length = pieces.grid.map_or_else(|| self.usual_length.unwrap_or(0) as u32, |grid| grid.length());
+        let media = plays(duration, bytes, length);
+        if let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) {
+            demand.takes(sequence, media, now);
+        }
+        if media == duration && self.ledger.startup.is_none() {
+            self.ledger.startup = self.began.map(|began| now - began);
+        }
+    }
+
+    /// When, without another request, its viewers count as gone; `None` while a request is open.
+    #[must_use]
+    pub fn gone_at(&self) -> Option<Time> {
+        if self.active.iter().any(|p| !p.asks.is_empty()) {
+            return None;
+        }
+        let last = self.demands.iter().map(|d| d.active).max().unwrap_or(self.listed_at).max(self.listed_at);
+        Some(last + self.patience())
+    }
+
+    /// How long silence is not a stop.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self.timeline.kind {
+            Kind::Live => (self.timeline.target * LIVE_GONE).max(Duration::from_secs(10)),
+            Kind::Event | Kind::Vod => VOD_GONE,
+        }
+    }
+
+    /// What neighbours shall tell us of: sequence numbers, both ends included.
+    #[must_use]
+    pub fn window(&self, prefetch: Duration) -> (u64, u64) {
+        let first = self.rear().unwrap_or(0).saturating_sub(1);
+        let last = if self.timeline.kind.grows() { u64::MAX } else { self.horizon(prefetch).unwrap_or(first) };
+        (first, last)
+    }
+
+    /// The lowest buffer bound of the players here.
+    #[must_use]
+    pub fn buffered(&self, now: Time) -> Duration {
+        self.demands.iter().map(|d| d.buffered(now)).min().unwrap_or_default()
+    }
+}

@@ -1,0 +1,263 @@
+//! Origin or peers: for each request of a player, and for each new segment, whether the origin is asked now.
+//!
+//! A player with nothing buffered is served by the origin at once. One with slack may be held while peers bring the
+//! segment, until the moment at which the origin alone could still be in time; then the origin is asked for exactly
+//! the bytes that are missing. A segment that nobody has is taken by whose turn it is ([`lottery`](super::lottery)).
+
+use std::time::Duration;
+
+use super::account::Reason;
+use super::lottery;
+use super::neighbours::Neighbour;
+use super::pieces::{Ask, Fetch, Pieces, ones};
+use super::policy::{HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy};
+use super::session::Session;
+use super::{FetchId, Output, Wake};
+use crate::model::ids::PeerId;
+use crate::model::time::Time;
+use crate::model::timeline::Kind;
+use crate::wire::message::Message;
+
+/// Origin fetches of one segment at the same time.
+const FETCHES_EACH: usize = 2;
+
+/// What the decision needs to know besides the session.
+pub struct View<'a> {
+    /// Who we are.
+    pub me: PeerId,
+    /// What holds.
+    pub policy: &'a Policy,
+    /// When.
+    pub now: Time,
+}
+
+/// What is to be done for one request or segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Origin(Reason),
+    Wait(Time, Wake),
+}
+
+/// Asks the origin for what is due and answers when something will be due next.
+pub fn supply(
+    session: &mut Session,
+    neighbours: &mut [Neighbour],
+    view: &View<'_>,
+    next_fetch: &mut u64,
+    out: &mut Vec<Output>,
+) -> Option<(Time, Wake)> {
+    let mut wake: Option<(Time, Wake)> = None;
+    for index in 0..session.active.len() {
+        let verdict = due(session, index, neighbours, view);
+        match verdict {
+            Some((Verdict::Origin(reason), gaps)) => {
+                fetch(session, index, reason, &gaps, neighbours, view, next_fetch, out);
+            }
+            Some((Verdict::Wait(until, why), _)) => wake = earlier(wake, (until, why)),
+            None => {}
+        }
+    }
+    wake
+}
+
+/// The earlier of two wake-ups.
+pub fn earlier(a: Option<(Time, Wake)>, b: (Time, Wake)) -> Option<(Time, Wake)> {
+    Some(a.map_or(b, |a| a.min(b)))
+}
+
+type Gaps = Vec<(u32, Option<u32>)>;
+
+fn due(session: &Session, index: usize, neighbours: &[Neighbour], view: &View<'_>) -> Option<(Verdict, Gaps)> {
+    let pieces = &session.active[index];
+    if pieces.complete() || pieces.fetches.len() >= FETCHES_EACH {
+        return None;
+    }
+    let mut waiting: Option<(Verdict, Gaps)> = None;
+    for ask in &pieces.asks {
+        let gaps = pieces.missing(ask.from.max(ask.ready), ask.to);
+        if gaps.is_empty() {
+            continue;
+        }
+        let verdict = if view.now < pieces.retry_at {
+            Verdict::Wait(pieces.retry_at, Wake::OriginRetry)
+        } else {
+            for_ask(session, pieces, ask, neighbours, view)
+        };
+        match (verdict, &waiting) {
+            (Verdict::Origin(_), _) => return Some((verdict, gaps)),
+            (Verdict::Wait(at, _), Some((Verdict::Wait(other, _), _))) if at >= *other => {}
+            _ => waiting = Some((verdict, gaps)),
+        }
+    }
+    if waiting.is_some() {
+        return waiting;
+    }
+    let verdict = for_swarm(session, pieces, neighbours, view)?;
+    Some((verdict, pieces.missing(0, None)))
+}
+
+fn for_ask(session: &Session, pieces: &Pieces, ask: &Ask, neighbours: &[Neighbour], view: &View<'_>) -> Verdict {
+    if !view.policy.p2p {
+        return Verdict::Origin(Reason::P2pOff);
+    }
+    if !pieces.shareable {
+        return Verdict::Origin(if pieces.disputed { Reason::HashMismatch } else { Reason::NotShared });
+    }
+    let Some(needed) = session.needed_at(ask.viewer, pieces.segment.sequence, view.now) else {
+        return Verdict::Origin(Reason::StartUp);
+    };
+    if !session.watched() {
+        return Verdict::Origin(Reason::StartUp);
+    }
+    if !neighbours.iter().any(|n| usable(n, session)) {
+        return Verdict::Origin(Reason::NoPeer);
+    }
+    let until = held_until(session, pieces, ask, needed, view.policy);
+    let holders = neighbours.iter().filter(|n| usable(n, session) && n.has(pieces.id()).is_some());
+    let (mut any, mut busy) = (false, true);
+    for holder in holders {
+        any = true;
+        busy &= holder.busy_until > view.now;
+    }
+    if view.now >= until {
+        return Verdict::Origin(match any {
+            false if needed <= view.now => Reason::StartUp,
+            false => Reason::Critical,
+            true if busy => Reason::Busy,
+            true => Reason::PeerSlow,
+        });
+    }
+    if delivering(session, pieces, neighbours, view) {
+        return Verdict::Wait(until, Wake::Slack);
+    }
+    let since = if session.timeline.kind == Kind::Vod { ask.asked } else { pieces.seen };
+    match turn(session, pieces, since, neighbours, view) {
+        Some(turn) if turn <= view.now => Verdict::Origin(Reason::Lottery),
+        Some(turn) if turn < until => Verdict::Wait(turn, Wake::Lottery),
+        _ => Verdict::Wait(until, Wake::Slack),
+    }
+}
+
+/// How long an answer may be held: not into the critical window, not past what a player bears, and with other
+/// renditions on offer no longer than a quarter of the segment.
+fn held_until(session: &Session, pieces: &Pieces, ask: &Ask, needed: Time, policy: &Policy) -> Time {
+    let bytes = pieces.grid.map(|grid| {
+        let missing = grid.all() & !pieces.held();
+        ones(missing).map(|piece| grid.span(piece).len() as u64).sum()
+    });
+    let fetch = session.fetch_time(bytes);
+    let mut until = needed.back(fetch + policy.critical);
+    until = until.min((ask.fed + LONGEST_HOLD).back(fetch + Duration::from_secs(1)));
+    if session.timeline.alternatives {
+        until = until.min(ask.asked + pieces.segment.duration.mul_f64(HOLD_WITH_ALTERNATIVES));
+    }
+    until
+}
+
+/// A new segment that no player here asked for yet: ours to take when it is our turn.
+fn for_swarm(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> Option<Verdict> {
+    let ahead = session.front().is_some_and(|front| pieces.segment.sequence > front);
+    let wanted = ahead && pieces.listed && session.timeline.kind.grows() && session.entitled && session.watched();
+    let shared = view.policy.p2p && view.policy.upload && pieces.shareable;
+    if !wanted || !shared || pieces.loading() || !neighbours.iter().any(|n| n.greeted && n.in_swarm(session.swarm)) {
+        return None;
+    }
+    if view.now < pieces.retry_at {
+        return Some(Verdict::Wait(pieces.retry_at, Wake::OriginRetry));
+    }
+    if delivering(session, pieces, neighbours, view) {
+        return None;
+    }
+    let turn = turn(session, pieces, pieces.seen, neighbours, view)?;
+    Some(if turn <= view.now { Verdict::Origin(Reason::Lottery) } else { Verdict::Wait(turn, Wake::Lottery) })
+}
+
+/// When it is our turn to take the first copy; `None` when we may not upload.
+fn turn(
+    session: &Session,
+    pieces: &Pieces,
+    since: Time,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+) -> Option<Time> {
+    if !view.policy.upload {
+        return None;
+    }
+    let rivals = neighbours.iter().filter(|n| n.uploads && n.in_swarm(session.swarm));
+    let round_trip = rivals.clone().filter_map(|n| n.round_trip).max().unwrap_or_default();
+    let wait = lottery::wait(
+        view.me,
+        pieces.id(),
+        rivals.map(|n| n.peer),
+        session.viewers,
+        round_trip,
+        pieces.segment.duration,
+    );
+    Some(since.max(session.settled_at) + wait)
+}
+
+/// Whether neighbours have it or are getting it, and show that they do.
+fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> bool {
+    let patience = pieces.segment.duration / LOADING_PATIENCE;
+    neighbours.iter().filter(|n| usable(n, session)).filter_map(|n| n.has(pieces.id())).any(|has| {
+        has.bits & !pieces.held() != 0
+            || has.loading.is_some_and(|since| {
+                let fed = pieces.fed_by_peers.map_or(since, |fed| fed.max(since));
+                view.now - fed < patience
+            })
+    })
+}
+
+/// Whether a neighbour may be asked and believed.
+pub fn usable(neighbour: &Neighbour, session: &Session) -> bool {
+    neighbour.uploads && neighbour.confirmed && neighbour.in_swarm(session.swarm)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn fetch(
+    session: &mut Session,
+    index: usize,
+    reason: Reason,
+    gaps: &[(u32, Option<u32>)],
+    neighbours: &mut [Neighbour],
+    view: &View<'_>,
+    next_fetch: &mut u64,
+    out: &mut Vec<Output>,
+) {
+    let (swarm, watched) = (session.swarm, session.watched());
+    let pieces = &mut session.active[index];
+    let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
+    for &(from, to) in gaps.iter().take(FETCHES_EACH - pieces.fetches.len()) {
+        let id = FetchId(*next_fetch);
+        *next_fetch += 1;
+        let allowed = (!watched).then(|| from.saturating_add(PROBE_AHEAD));
+        pieces.fetches.push(Fetch { id, from, to, got: from, started: view.now, head: None, allowed });
+        out.push(Output::Fetch { fetch: id, swarm, segment, from, to, allowed });
+    }
+    if let Some(grid) = pieces.grid {
+        let coming = pieces.coming(grid);
+        withdraw(pieces, neighbours, |flight| coming & 1 << flight != 0, out);
+    }
+    pieces.dirty = true;
+    session.ledger.of(segment, sequence).reason = reason;
+}
+
+/// Withdraws requests to neighbours for pieces that `which` names.
+pub fn withdraw(
+    pieces: &mut Pieces,
+    neighbours: &mut [Neighbour],
+    which: impl Fn(u8) -> bool,
+    out: &mut Vec<Output>,
+) {
+    let segment = pieces.id();
+    pieces.flights.retain(|flight| {
+        if !which(flight.piece) {
+            return true;
+        }
+        if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer) {
+            neighbour.flights = neighbour.flights.saturating_sub(1);
+        }
+        out.push(Output::Say { peer: flight.peer, message: Message::Cancel { segment, piece: flight.piece } });
+        false
+    });
+}

@@ -1,0 +1,1 @@
+//! Two or more parts of the Node together.
