@@ -60,7 +60,9 @@ pub fn choose(
 /// Segments worth asking for, the most urgent first, each with the time left for it.
 fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<(usize, Duration)> {
     let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
-    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else { return Vec::new() };
+    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
+        return Vec::new();
+    };
     let mut wanted = Vec::new();
     for (index, pieces) in session.active.iter().enumerate() {
         let sequence = pieces.segment.sequence;
@@ -113,7 +115,10 @@ fn doubled(pieces: &Pieces, n: usize, neighbours: &[Neighbour]) -> u64 {
 fn rarest(open: u64, pieces: &Pieces, neighbours: &[Neighbour], chance: &mut Chance) -> Option<u8> {
     let mut best: Option<(u32, u64)> = None;
     for piece in ones(open) {
-        let copies = neighbours.iter().filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits & 1 << piece != 0)).count();
+        let copies = neighbours
+            .iter()
+            .filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits & 1 << piece != 0))
+            .count();
         let copies = copies as u32;
         best = Some(match best {
             Some((least, _)) if copies < least => (copies, 1 << piece),

@@ -41,7 +41,15 @@ impl Demand {
     /// A player that asks for its first segment.
     #[must_use]
     pub fn new(viewer: u64, sequence: u64, now: Time) -> Self {
-        Self { viewer, front: sequence, active: now, run: 1, began: None, delivered: Duration::ZERO, credited: Vec::new() }
+        Self {
+            viewer,
+            front: sequence,
+            active: now,
+            run: 1,
+            began: None,
+            delivered: Duration::ZERO,
+            credited: Vec::new(),
+        }
     }
 
     /// The player asks for segment `sequence`.

@@ -12,7 +12,12 @@ use crate::model::time::Time;
 use crate::model::timeline::Kind;
 
 /// The segments to give up now: too old, or too much for `limit` bytes over all sessions.
-pub fn victims(sessions: &[Session], neighbours: &[Neighbour], limit: u64, now: Time) -> Vec<(usize, SegmentId)> {
+pub fn victims(
+    sessions: &[Session],
+    neighbours: &[Neighbour],
+    limit: u64,
+    now: Time,
+) -> Vec<(usize, SegmentId)> {
     let mut gone: Vec<(usize, SegmentId)> = Vec::new();
     let mut used = 0;
     let mut spare = Vec::new();
@@ -27,8 +32,16 @@ pub fn victims(sessions: &[Session], neighbours: &[Neighbour], limit: u64, now: 
             }
             used += bytes;
             if pieces.idle() && bytes > 0 {
-                let copies = neighbours.iter().filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits != 0)).count();
-                spare.push((!behind, std::cmp::Reverse(copies), pieces.segment.sequence, index, pieces.id(), bytes));
+                let copies =
+                    neighbours.iter().filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits != 0)).count();
+                spare.push((
+                    !behind,
+                    std::cmp::Reverse(copies),
+                    pieces.segment.sequence,
+                    index,
+                    pieces.id(),
+                    bytes,
+                ));
             }
         }
     }
@@ -46,7 +59,8 @@ pub fn victims(sessions: &[Session], neighbours: &[Neighbour], limit: u64, now: 
 }
 
 fn expired(session: &Session, pieces: &Pieces, now: Time) -> bool {
-    let listed = session.timeline.segments.first().is_some_and(|first| pieces.segment.sequence >= first.sequence);
+    let listed =
+        session.timeline.segments.first().is_some_and(|first| pieces.segment.sequence >= first.sequence);
     let never_came = pieces.held() == 0;
     session.timeline.kind == Kind::Live && (!listed || never_came) && now - pieces.seen > LIVE_KEEP
 }

@@ -20,7 +20,13 @@ use crate::wire::message::Message;
 const EVICTION_STEP: u64 = 1 << 20;
 
 impl Node {
-    pub(super) fn head(&mut self, fetch: FetchId, length: Option<u64>, shareable: bool, out: &mut Vec<Output>) -> bool {
+    pub(super) fn head(
+        &mut self,
+        fetch: FetchId,
+        length: Option<u64>,
+        shareable: bool,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Some((s, p)) = self.fetch_of(fetch) else { return true };
         if length.is_some_and(|length| !self.keeps(length)) {
             let session = &mut self.sessions[s];
@@ -74,7 +80,13 @@ impl Node {
         self.feed(s, segment, out);
     }
 
-    pub(super) fn hashed(&mut self, segment: SegmentId, piece: u8, hash: PieceHash, out: &mut Vec<Output>) -> bool {
+    pub(super) fn hashed(
+        &mut self,
+        segment: SegmentId,
+        piece: u8,
+        hash: PieceHash,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Some(s) = self.session_of(segment) else { return true };
         let session = &mut self.sessions[s];
         let Some(pieces) = session.pieces(segment) else { return true };
@@ -86,9 +98,9 @@ impl Node {
         if twice {
             session.bytes.wasted += length;
         }
-        match verdict {
-            Some(Err(liar)) => self.shun(liar, "its word contradicts the origin", out),
-            Some(Ok(_)) | None => {}
+        if let Some(Err(liar)) = verdict {
+            self.faults.contradicted_origin += 1;
+            self.shun(liar, "its word contradicts the origin", out);
         }
         for (peer, truthful) in peering::judge(&self.neighbours, segment, piece, hash) {
             if truthful {
@@ -157,7 +169,8 @@ impl Node {
         let patient = matches!(fault, Fault::Unavailable | Fault::Broken);
         let promising = self.neighbours.iter().any(|n| n.has(segment).is_some_and(|has| has.bits != 0));
         let pieces = &mut self.sessions[s].active[p];
-        if !(patient && pieces.failures < FETCH_TRIES) && !(patient && promising) {
+        let again = patient && (promising || pieces.failures < FETCH_TRIES);
+        if !again {
             for ask in std::mem::take(&mut pieces.asks) {
                 out.push(Output::Fail { ask: ask.id, why: Failure::Origin(fetch) });
             }
@@ -176,7 +189,8 @@ impl Node {
         let (segment, sequence, slot) = (pieces.id(), pieces.segment.sequence, session.slot);
         let length = pieces.grid.map_or(0, PieceGrid::length);
         for neighbour in self.neighbours.iter().filter(|n| n.told(segment).is_some()) {
-            let message = Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
+            let message =
+                Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
             out.push(Output::Say { peer: neighbour.peer, message });
         }
     }
@@ -240,7 +254,8 @@ impl Node {
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, .. } => {
                 let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
-                let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
+                let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm))
+                else {
                     return true;
                 };
                 self.have(peer, s, message, out);
@@ -266,7 +281,13 @@ impl Node {
         false
     }
 
-    fn window(&mut self, n: usize, slot: crate::wire::message::Slot, window: (u64, u64), out: &mut Vec<Output>) {
+    fn window(
+        &mut self,
+        n: usize,
+        slot: crate::wire::message::Slot,
+        window: (u64, u64),
+        out: &mut Vec<Output>,
+    ) {
         let neighbour = &mut self.neighbours[n];
         let Some(watch) = neighbour.watches.iter_mut().find(|w| w.slot == slot) else { return };
         watch.window = window;
@@ -302,7 +323,14 @@ impl Node {
         }
     }
 
-    fn requested(&mut self, peer: PeerId, segment: SegmentId, piece: u8, within: Duration, out: &mut Vec<Output>) {
+    fn requested(
+        &mut self,
+        peer: PeerId,
+        segment: SegmentId,
+        piece: u8,
+        within: Duration,
+        out: &mut Vec<Output>,
+    ) {
         let refuse = |retry: Duration| {
             let retry_ms = retry.as_millis().min(u128::from(u16::MAX)) as u16;
             Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
@@ -319,7 +347,7 @@ impl Node {
             return;
         };
         match self.uploads.request(peer, segment, piece, bytes, within, self.now) {
-            Queued::Queued => {}
+            Queued::Accepted => {}
             Queued::Busy(retry) => {
                 self.faults.refused += 1;
                 out.push(refuse(retry));
@@ -374,7 +402,8 @@ impl Node {
                 let from: Vec<PeerId> = self.neighbours.iter().map(|n| n.peer).collect();
                 let record = session.ledger.of(segment, sequence);
                 record.p2p += length;
-                record.peers |= 1u32.checked_shl(from.iter().position(|p| *p == peer).unwrap_or(0) as u32).unwrap_or(0);
+                record.peers |=
+                    1u32.checked_shl(from.iter().position(|p| *p == peer).unwrap_or(0) as u32).unwrap_or(0);
                 if record.http == 0 {
                     record.reason = Reason::Prefetch;
                 }

@@ -104,7 +104,20 @@ mod tests {
         let at = |limit: Duration| {
             (0..viewers)
                 .filter(|&n| {
-                    let id = PeerId::from_entropy([n as u8, (n >> 6) as u8, (n >> 12) as u8, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+                    let id = PeerId::from_entropy([
+                        n as u8,
+                        (n >> 6) as u8,
+                        (n >> 12) as u8,
+                        9,
+                        9,
+                        9,
+                        9,
+                        9,
+                        9,
+                        9,
+                        9,
+                        9,
+                    ]);
                     wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT) <= limit
                 })
                 .count()

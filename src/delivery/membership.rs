@@ -38,7 +38,15 @@ impl Membership {
     }
 
     /// A tracker's connection changed; on its coming up every swarm is announced anew.
-    pub fn tracker(&mut self, index: usize, up: bool, interval_s: u32, sessions: &mut [Session], now: Time, chance: &mut Chance) {
+    pub fn tracker(
+        &mut self,
+        index: usize,
+        up: bool,
+        interval_s: u32,
+        sessions: &mut [Session],
+        now: Time,
+        chance: &mut Chance,
+    ) {
         let Some(tracker) = self.trackers.get_mut(index) else { return };
         if up {
             if !tracker.up {
@@ -120,7 +128,12 @@ impl Membership {
         }
     }
 
-    fn ping(&mut self, neighbours: &mut [Neighbour], now: Time, out: &mut Vec<Output>) -> Option<(Time, Wake)> {
+    fn ping(
+        &mut self,
+        neighbours: &mut [Neighbour],
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Option<(Time, Wake)> {
         if neighbours.is_empty() {
             self.ping_at = None;
             return None;
@@ -132,7 +145,10 @@ impl Membership {
         for neighbour in neighbours.iter_mut() {
             self.nonce = self.nonce.wrapping_add(1);
             neighbour.ping = Some((self.nonce, now));
-            out.push(Output::Say { peer: neighbour.peer, message: Message::Ping { nonce: self.nonce, reply: false } });
+            out.push(Output::Say {
+                peer: neighbour.peer,
+                message: Message::Ping { nonce: self.nonce, reply: false },
+            });
         }
         self.ping_at = Some(now + PING);
         Some((now + PING, Wake::Ping))
@@ -157,5 +173,7 @@ fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usiz
 /// Neighbours that share no rendition with us and have had time to.
 pub fn idle(sessions: &[Session], neighbours: &[Neighbour], now: Time) -> Vec<usize> {
     let useless = |n: &Neighbour| !sessions.iter().any(|s| s.joined && n.in_swarm(s.swarm));
-    (0..neighbours.len()).filter(|&i| useless(&neighbours[i]) && now - neighbours[i].useful_at > KEPT).collect()
+    (0..neighbours.len())
+        .filter(|&i| useless(&neighbours[i]) && now - neighbours[i].useful_at > KEPT)
+        .collect()
 }

@@ -132,8 +132,7 @@ impl Node {
                 self.announce_at = Some(now);
             }
             wake = due.map_or(wake, |due| earlier(wake, due));
-            let due =
-                choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
+            let due = choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
             wake = due.map_or(wake, |due| earlier(wake, due));
         }
         if self.announce_at.is_some_and(|at| at <= now) {
@@ -411,7 +410,8 @@ impl Node {
         for index in (0..self.sessions.len()).rev() {
             let session = &mut self.sessions[index];
             let patience = session.patience();
-            let asking: Vec<u64> = session.active.iter().flat_map(|p| p.asks.iter().map(|a| a.viewer)).collect();
+            let asking: Vec<u64> =
+                session.active.iter().flat_map(|p| p.asks.iter().map(|a| a.viewer)).collect();
             session.demands.retain(|d| asking.contains(&d.viewer) || now - d.active <= patience * 2);
             if self.sessions[index].gone_at().is_some_and(|at| at <= now) {
                 self.close(index, out);
@@ -428,7 +428,8 @@ impl Node {
             self.forget(peer, out);
         }
         self.evict(out);
-        self.house_at = (!self.sessions.is_empty() || !self.neighbours.is_empty()).then_some(now + HOUSEKEEPING);
+        self.house_at =
+            (!self.sessions.is_empty() || !self.neighbours.is_empty()).then_some(now + HOUSEKEEPING);
     }
 
     fn close(&mut self, index: usize, out: &mut Vec<Output>) {
@@ -458,7 +459,9 @@ impl Node {
 
     /// Gives up memory where there is too much of it, or where it is old.
     pub(super) fn evict(&mut self, out: &mut Vec<Output>) {
-        for (index, segment) in eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now) {
+        for (index, segment) in
+            eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now)
+        {
             let session = &mut self.sessions[index];
             session.active.retain(|p| p.id() != segment);
             self.uploads.forget_segment(segment);

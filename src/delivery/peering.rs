@@ -60,7 +60,8 @@ pub fn joins(neighbour: &mut Neighbour, slot: Slot, swarm: SwarmId) {
 
 /// Greets a new neighbour: who we are and what we watch.
 pub fn greet(peer: PeerId, sessions: &[Session], policy: &Policy, out: &mut Vec<Output>) {
-    let hello = Message::Hello { version: crate::wire::message::VERSION, features: 0, uploads: policy.upload };
+    let hello =
+        Message::Hello { version: crate::wire::message::VERSION, features: 0, uploads: policy.upload };
     out.push(Output::Say { peer, message: hello });
     for session in sessions.iter().filter(|s| s.joined) {
         introduce(peer, session, policy, out);
@@ -97,9 +98,11 @@ pub fn have(
     {
         return contradicted(pieces, neighbour, faults, out);
     }
-    let agrees = have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) == Some(hash));
+    let agrees =
+        have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) == Some(hash));
     if !neighbour.confirmed && !agrees {
-        let wrong = have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) != Some(hash));
+        let wrong =
+            have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) != Some(hash));
         if wrong {
             return contradicted(pieces, neighbour, faults, out);
         }
@@ -127,7 +130,12 @@ pub fn have(
 }
 
 /// What a neighbour says differs from what we hold. Bytes from the origin settle it; else only the origin is asked.
-fn contradicted(pieces: &mut Pieces, neighbour: &Neighbour, faults: &mut Faults, out: &mut Vec<Output>) -> Verdict {
+fn contradicted(
+    pieces: &mut Pieces,
+    neighbour: &Neighbour,
+    faults: &mut Faults,
+    out: &mut Vec<Output>,
+) -> Verdict {
     let doubtful = pieces.doubtful();
     if pieces.held() & !doubtful != 0 {
         faults.contradicted_origin += 1;
@@ -136,13 +144,18 @@ fn contradicted(pieces: &mut Pieces, neighbour: &Neighbour, faults: &mut Faults,
     faults.disputed += 1;
     pieces.dispute();
     out.push(Output::Discard { segment: pieces.id(), pieces: doubtful });
-    out.push(Output::Report(Report::Shunned { peer: neighbour.peer, why: "neighbours contradict each other" }));
+    out.push(Output::Report(Report::Shunned {
+        peer: neighbour.peer,
+        why: "neighbours contradict each other",
+    }));
     Verdict::Fine
 }
 
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
 fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) -> bool {
-    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else { return false };
+    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
+        return false;
+    };
     if let Some(listed) = session.listed(have.segment).cloned() {
         if listed.sequence < front || listed.sequence > horizon {
             return false;
@@ -151,7 +164,10 @@ fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) ->
         return true;
     }
     let last = session.timeline.segments.last().map(|s| s.sequence);
-    if !session.timeline.kind.grows() || last.is_none_or(|last| have.sequence <= last) || have.sequence > horizon {
+    if !session.timeline.kind.grows()
+        || last.is_none_or(|last| have.sequence <= last)
+        || have.sequence > horizon
+    {
         return false;
     }
     let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);
@@ -167,7 +183,12 @@ pub fn remember(neighbour: &mut Neighbour, message: Message) {
 }
 
 /// A piece came from the origin: what unconfirmed neighbours said of it is now true or false.
-pub fn judge(neighbours: &[Neighbour], segment: SegmentId, piece: u8, hash: PieceHash) -> Vec<(PeerId, bool)> {
+pub fn judge(
+    neighbours: &[Neighbour],
+    segment: SegmentId,
+    piece: u8,
+    hash: PieceHash,
+) -> Vec<(PeerId, bool)> {
     let mut verdicts = Vec::new();
     for neighbour in neighbours.iter().filter(|n| !n.confirmed) {
         for message in &neighbour.pending {
@@ -215,7 +236,14 @@ pub fn synchronise(session: &Session, neighbour: &mut Neighbour, policy: &Policy
     }
 }
 
-fn tell(pieces: &Pieces, slot: Slot, swarm: SwarmId, neighbour: &mut Neighbour, all: bool, out: &mut Vec<Output>) {
+fn tell(
+    pieces: &Pieces,
+    slot: Slot,
+    swarm: SwarmId,
+    neighbour: &mut Neighbour,
+    all: bool,
+    out: &mut Vec<Output>,
+) {
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
     let Some(watch) = neighbour.watch(swarm) else { return };
     if sequence < watch.window.0 || sequence > watch.window.1 {

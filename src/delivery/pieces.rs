@@ -327,7 +327,12 @@ impl Pieces {
         let mut gaps = Vec::new();
         let mut at = from;
         while end.is_none_or(|end| at < end) {
-            let on_its_way = self.fetches.iter().filter(|f| f.from <= at).map(|f| f.to.or(end)).max_by_key(|to| to.unwrap_or(u32::MAX));
+            let on_its_way = self
+                .fetches
+                .iter()
+                .filter(|f| f.from <= at)
+                .map(|f| f.to.or(end))
+                .max_by_key(|to| to.unwrap_or(u32::MAX));
             match on_its_way {
                 Some(None) => return gaps,
                 Some(Some(to)) if to > at => {
@@ -354,7 +359,8 @@ impl Pieces {
     /// Where, after `at`, something begins that is here or on its way; `end` when nothing does.
     fn next_present(&self, at: u32, end: Option<u32>) -> Option<u32> {
         let starts = self.fetches.iter().map(|f| f.from).chain(self.loose.iter().map(|l| l.start));
-        let held = self.grid.and_then(|grid| ones(self.held).map(|piece| grid.span(piece).start).find(|&s| s > at));
+        let held =
+            self.grid.and_then(|grid| ones(self.held).map(|piece| grid.span(piece).start).find(|&s| s > at));
         starts.filter(|&start| start > at).chain(held).chain(end).min()
     }
 
@@ -373,7 +379,9 @@ impl Pieces {
     pub fn tidy(&mut self) {
         let Some(grid) = self.grid else { return };
         let held = self.held;
-        self.loose.retain(|span| (grid.piece_at(span.start)..=grid.piece_at(span.end - 1)).any(|p| held & 1 << p == 0));
+        self.loose.retain(|span| {
+            (grid.piece_at(span.start)..=grid.piece_at(span.end - 1)).any(|p| held & 1 << p == 0)
+        });
     }
 
     /// Pieces that `asks` from peers make sense for: not held, not in flight, not coming from the origin, and vouched for.
@@ -422,5 +430,9 @@ pub fn ones(mut bits: u64) -> impl Iterator<Item = u8> + Clone {
 /// How long `bytes` of this segment play, when it is `length` bytes long.
 #[must_use]
 pub fn plays(duration: Duration, bytes: u32, length: u32) -> Duration {
-    if length == 0 { Duration::ZERO } else { duration.mul_f64((f64::from(bytes) / f64::from(length)).min(1.0)) }
+    if length == 0 {
+        Duration::ZERO
+    } else {
+        duration.mul_f64((f64::from(bytes) / f64::from(length)).min(1.0))
+    }
 }

@@ -73,7 +73,8 @@ impl Policy {
     /// What `options` mean, with `memory` bytes for content. Numbers out of range are brought into it.
     #[must_use]
     pub fn new(options: &Options, memory: u64) -> Self {
-        let seconds = |s: f64, most: f64| Duration::from_secs_f64(if s.is_finite() { s.clamp(0.0, most) } else { 0.0 });
+        let seconds =
+            |s: f64, most: f64| Duration::from_secs_f64(if s.is_finite() { s.clamp(0.0, most) } else { 0.0 });
         Self {
             p2p: options.enabled,
             upload: options.enabled && options.upload != Upload::Never,

@@ -251,7 +251,8 @@ impl Session {
     #[must_use]
     pub fn window(&self, prefetch: Duration) -> (u64, u64) {
         let first = self.rear().unwrap_or(0).saturating_sub(1);
-        let last = if self.timeline.kind.grows() { u64::MAX } else { self.horizon(prefetch).unwrap_or(first) };
+        let last =
+            if self.timeline.kind.grows() { u64::MAX } else { self.horizon(prefetch).unwrap_or(first) };
         (first, last)
     }
 

@@ -67,7 +67,12 @@ pub fn earlier(a: Option<(Time, Wake)>, b: (Time, Wake)) -> Option<(Time, Wake)>
 
 type Gaps = Vec<(u32, Option<u32>)>;
 
-fn due(session: &Session, index: usize, neighbours: &[Neighbour], view: &View<'_>) -> Option<(Verdict, Gaps)> {
+fn due(
+    session: &Session,
+    index: usize,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+) -> Option<(Verdict, Gaps)> {
     let pieces = &session.active[index];
     if pieces.complete() || pieces.fetches.len() >= FETCHES_EACH {
         return None;
@@ -96,7 +101,13 @@ fn due(session: &Session, index: usize, neighbours: &[Neighbour], view: &View<'_
     Some((verdict, pieces.missing(0, None)))
 }
 
-fn for_ask(session: &Session, pieces: &Pieces, ask: &Ask, neighbours: &[Neighbour], view: &View<'_>) -> Verdict {
+fn for_ask(
+    session: &Session,
+    pieces: &Pieces,
+    ask: &Ask,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+) -> Verdict {
     if !view.policy.p2p {
         return Verdict::Origin(Reason::P2pOff);
     }
@@ -155,11 +166,21 @@ fn held_until(session: &Session, pieces: &Pieces, ask: &Ask, needed: Time, polic
 }
 
 /// A new segment that no player here asked for yet: ours to take when it is our turn.
-fn for_swarm(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> Option<Verdict> {
+fn for_swarm(
+    session: &Session,
+    pieces: &Pieces,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+) -> Option<Verdict> {
     let ahead = session.front().is_some_and(|front| pieces.segment.sequence > front);
-    let wanted = ahead && pieces.listed && session.timeline.kind.grows() && session.entitled && session.watched();
+    let wanted =
+        ahead && pieces.listed && session.timeline.kind.grows() && session.entitled && session.watched();
     let shared = view.policy.p2p && view.policy.upload && pieces.shareable;
-    if !wanted || !shared || pieces.loading() || !neighbours.iter().any(|n| n.greeted && n.in_swarm(session.swarm)) {
+    if !wanted
+        || !shared
+        || pieces.loading()
+        || !neighbours.iter().any(|n| n.greeted && n.in_swarm(session.swarm))
+    {
         return None;
     }
     if view.now < pieces.retry_at {
@@ -257,7 +278,10 @@ pub fn withdraw(
         if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer) {
             neighbour.flights = neighbour.flights.saturating_sub(1);
         }
-        out.push(Output::Say { peer: flight.peer, message: Message::Cancel { segment, piece: flight.piece } });
+        out.push(Output::Say {
+            peer: flight.peer,
+            message: Message::Cancel { segment, piece: flight.piece },
+        });
         false
     });
 }

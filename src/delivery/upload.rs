@@ -31,7 +31,7 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
     /// It will be served.
-    Queued,
+    Accepted,
     /// Too much is queued already; ask again after this.
     Busy(Duration),
     /// Served too often to this neighbour, or being served to it.
@@ -96,7 +96,7 @@ impl Uploads {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
         self.waiting.push(Waiting { peer, segment, piece, bytes, deadline: now + within });
-        Queued::Queued
+        Queued::Accepted
     }
 
     /// How long what is queued will take; `None`: more than can be said to be little.
@@ -105,7 +105,9 @@ impl Uploads {
             + self.under_way.iter().map(|u| u64::from(u.3)).sum::<u64>();
         match self.rate {
             Some(rate) => rate.time_for(queued),
-            None => (self.waiting.len() + self.under_way.len() < UPLOADS_UNMEASURED).then_some(Duration::ZERO),
+            None => {
+                (self.waiting.len() + self.under_way.len() < UPLOADS_UNMEASURED).then_some(Duration::ZERO)
+            }
         }
     }
 
@@ -178,7 +180,11 @@ impl Uploads {
     /// When the cap lets the next queued piece go; `None` when nothing waits for it.
     #[must_use]
     pub fn ready_at(&self) -> Option<Time> {
-        if self.waiting.is_empty() || self.under_way.len() >= UNDER_WAY { None } else { self.bucket.ready_at() }
+        if self.waiting.is_empty() || self.under_way.len() >= UNDER_WAY {
+            None
+        } else {
+            self.bucket.ready_at()
+        }
     }
 }
 
@@ -196,10 +202,10 @@ mod tests {
     fn a_third_piece_for_the_same_neighbour_is_refused_at_once() {
         let mut uploads = Uploads::new(None, Time::ZERO);
         let mut ask = |n, piece| uploads.request(peer(n), SegmentId(1), piece, 16_384, SOON, Time::ZERO);
-        assert_eq!(ask(1, 0), Queued::Queued);
-        assert_eq!(ask(1, 1), Queued::Queued);
+        assert_eq!(ask(1, 0), Queued::Accepted);
+        assert_eq!(ask(1, 1), Queued::Accepted);
         assert!(matches!(ask(1, 2), Queued::Busy(_)));
-        assert_eq!(ask(2, 0), Queued::Queued);
+        assert_eq!(ask(2, 0), Queued::Accepted);
         assert_eq!(ask(1, 0), Queued::Refused, "already queued");
     }
 
@@ -218,7 +224,7 @@ mod tests {
         let mut uploads = Uploads::new(None, Time::ZERO);
         for round in 0..REPEATS + 1 {
             let answer = uploads.request(peer(1), SegmentId(1), 0, 1, SOON, Time::ZERO);
-            assert_eq!(answer == Queued::Queued, round < REPEATS, "round {round}");
+            assert_eq!(answer == Queued::Accepted, round < REPEATS, "round {round}");
             uploads.next(Time::ZERO);
             uploads.sent(peer(1), SegmentId(1), 0, Time::ZERO);
         }
@@ -234,7 +240,7 @@ mod tests {
             now += Duration::from_secs(1);
             uploads.sent(peer(n), SegmentId(1), n, now);
         }
-        assert_eq!(uploads.request(peer(7), SegmentId(2), 0, 100_000, SOON, now), Queued::Queued);
+        assert_eq!(uploads.request(peer(7), SegmentId(2), 0, 100_000, SOON, now), Queued::Accepted);
         assert!(matches!(uploads.request(peer(8), SegmentId(2), 1, 100_000, SOON, now), Queued::Busy(_)));
     }
 }

@@ -2,9 +2,11 @@
 
 use super::account::{Bytes, Faults, ceiling};
 use super::neighbours::Neighbour;
+use super::pieces::Pieces;
 use super::policy::Policy;
 use super::{Node, session::Session};
-use crate::model::ids::{PeerId, SwarmId};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::timeline::PieceGrid;
 
 impl Node {
     /// Who we are.
@@ -35,6 +37,28 @@ impl Node {
     #[must_use]
     pub fn neighbours_in(&self, swarm: SwarmId) -> usize {
         self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count()
+    }
+
+    /// How a segment is cut, once its length is known.
+    #[must_use]
+    pub fn grid(&self, segment: SegmentId) -> Option<PieceGrid> {
+        self.find(segment)?.grid
+    }
+
+    /// Where the rest of a segment comes from for a reader at `from`: from the origin, from peers (both false: all of
+    /// it is here).
+    #[must_use]
+    pub fn source(&self, segment: SegmentId, from: u32) -> (bool, bool) {
+        let Some(pieces) = self.find(segment) else { return (true, false) };
+        let rest = pieces.grid.is_none_or(|grid| pieces.readable(from) < grid.length());
+        (
+            rest && !pieces.fetches.is_empty(),
+            rest && (!pieces.flights.is_empty() || pieces.fetches.is_empty()),
+        )
+    }
+
+    fn find(&self, segment: SegmentId) -> Option<&Pieces> {
+        self.sessions.iter().flat_map(|s| &s.active).find(|p| p.id() == segment)
     }
 
     /// What came and went, over all renditions since the start.

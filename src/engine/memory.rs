@@ -1,1 +1,251 @@
-//! Pieces in, ranges out, counted to the byte.
+//! Pieces in, ranges out.
+//!
+//! A [`Buffer`] holds the bytes of one segment as the chunks they came in; a chunk is never copied and never split on
+//! the way to a player or a peer. A byte that is here is not replaced: what comes twice is dropped, unless it was taken
+//! out by [`Buffer::discard`].
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf, Bytes};
+
+use crate::model::timeline::PieceGrid;
+use crate::wire::digest::PieceHash;
+
+/// The bytes of one segment that are here. Shared by the fetches that fill it and the answers that read it.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    grid: Option<PieceGrid>,
+    /// By their offset; they never overlap.
+    chunks: BTreeMap<u32, Bytes>,
+    /// Pieces that are whole and whose hash was given out or checked.
+    whole: u64,
+}
+
+/// A piece that became whole with bytes from the origin, and its hash.
+pub type Hashed = (u8, PieceHash);
+
+impl Buffer {
+    /// The segment's length is known: whole pieces can be told from here on.
+    pub fn set_grid(&self, grid: PieceGrid) -> Vec<Hashed> {
+        let mut inner = self.lock();
+        if inner.grid != Some(grid) {
+            if inner.grid.is_some() {
+                inner.chunks.clear();
+                inner.whole = 0;
+            }
+            inner.grid = Some(grid);
+        }
+        inner.newly_whole(0..grid.length())
+    }
+
+    /// Puts in bytes from the origin that begin at `offset`; answers which pieces they completed.
+    pub fn write(&self, offset: u32, bytes: Bytes) -> Vec<Hashed> {
+        let mut inner = self.lock();
+        let end = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        inner.insert(offset, bytes);
+        inner.newly_whole(offset..end)
+    }
+
+    /// Puts in a piece from a peer, whose hash was checked.
+    pub fn keep(&self, piece: u8, bytes: Bytes) {
+        let mut inner = self.lock();
+        let Some(grid) = inner.grid else { return };
+        inner.insert(grid.span(piece).start, bytes);
+        inner.whole |= 1 << piece;
+    }
+
+    /// The bytes from `from` on, as far as one chunk goes and not past `to`; empty when the byte is not here.
+    #[must_use]
+    pub fn read(&self, from: u32, to: u32) -> Bytes {
+        let inner = self.lock();
+        let Some((&start, chunk)) = inner.chunks.range(..=from).next_back() else { return Bytes::new() };
+        let skip = (from - start) as usize;
+        if skip >= chunk.len() || to <= from {
+            return Bytes::new();
+        }
+        chunk.slice(skip..chunk.len().min(skip + (to - from) as usize))
+    }
+
+    /// All bytes of a piece, in order; `None` when some are missing.
+    #[must_use]
+    pub fn piece(&self, piece: u8) -> Option<Vec<Bytes>> {
+        let inner = self.lock();
+        inner.collect(inner.grid?.span(piece))
+    }
+
+    /// Takes pieces out again.
+    pub fn discard(&self, pieces: u64) {
+        let mut inner = self.lock();
+        let Some(grid) = inner.grid else { return };
+        for piece in (0..grid.pieces()).filter(|piece| pieces & 1 << piece != 0) {
+            inner.remove(grid.span(piece));
+            inner.whole &= !(1 << piece);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A thread that panicked while it held the lock left a map of whole chunks behind: still right.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Inserts what of `bytes` is not here yet.
+    fn insert(&mut self, mut offset: u32, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            if let Some((&start, chunk)) = self.chunks.range(..=offset).next_back() {
+                let end = start + chunk.len() as u32;
+                if end > offset {
+                    let skip = ((end - offset) as usize).min(bytes.len());
+                    bytes.advance(skip);
+                    offset += skip as u32;
+                    continue;
+                }
+            }
+            let free = match self.chunks.range(offset..).next() {
+                Some((&next, _)) => bytes.len().min((next - offset) as usize),
+                None => bytes.len(),
+            };
+            self.chunks.insert(offset, bytes.split_to(free));
+            offset += free as u32;
+        }
+    }
+
+    fn remove(&mut self, span: Range<u32>) {
+        let touching: Vec<u32> = self
+            .chunks
+            .range(..span.end)
+            .rev()
+            .take_while(|(start, chunk)| **start + chunk.len() as u32 > span.start)
+            .map(|(start, _)| *start)
+            .collect();
+        for start in touching {
+            let Some(chunk) = self.chunks.remove(&start) else { continue };
+            let end = start + chunk.len() as u32;
+            if start < span.start {
+                self.chunks.insert(start, chunk.slice(..(span.start - start) as usize));
+            }
+            if end > span.end {
+                self.chunks.insert(span.end, chunk.slice((span.end - start) as usize..));
+            }
+        }
+    }
+
+    fn collect(&self, span: Range<u32>) -> Option<Vec<Bytes>> {
+        let mut parts = Vec::new();
+        let mut at = span.start;
+        while at < span.end {
+            let (&start, chunk) = self.chunks.range(..=at).next_back()?;
+            let skip = (at - start) as usize;
+            if skip >= chunk.len() {
+                return None;
+            }
+            let part = chunk.slice(skip..chunk.len().min(skip + (span.end - at) as usize));
+            at += part.len() as u32;
+            parts.push(part);
+        }
+        Some(parts)
+    }
+
+    fn newly_whole(&mut self, span: Range<u32>) -> Vec<Hashed> {
+        let Some(grid) = self.grid else { return Vec::new() };
+        if span.is_empty() {
+            return Vec::new();
+        }
+        let last = grid.piece_at(span.end - 1).min(grid.pieces() - 1);
+        let mut hashed = Vec::new();
+        for piece in grid.piece_at(span.start)..=last {
+            if self.whole & 1 << piece != 0 {
+                continue;
+            }
+            if let Some(parts) = self.collect(grid.span(piece)) {
+                self.whole |= 1 << piece;
+                hashed.push((piece, PieceHash::of(&parts)));
+            }
+        }
+        hashed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn content(length: usize) -> Bytes {
+        (0..length).map(|i| (i * 7 + i / 251) as u8).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn whole_pieces_are_hashed_once() {
+        let all = content(40_000);
+        let buffer = Buffer::default();
+        let grid = PieceGrid::for_length(40_000).unwrap();
+        assert!(buffer.write(0, all.slice(..10_000)).is_empty());
+        assert!(buffer.set_grid(grid).is_empty());
+        let hashed = buffer.write(10_000, all.slice(10_000..33_000));
+        let expected: Vec<Hashed> = (0..2)
+            .map(|p| (p, PieceHash::of([&all.slice(grid.span(p).start as usize..grid.span(p).end as usize)])))
+            .collect();
+        assert_eq!(hashed, expected);
+        assert!(buffer.write(10_000, all.slice(10_000..33_000)).is_empty());
+        assert_eq!(buffer.piece(2), None);
+        assert_eq!(buffer.write(33_000, all.slice(33_000..)).len(), 1);
+    }
+
+    #[test]
+    fn a_discarded_piece_can_come_again() {
+        let all = content(40_000);
+        let buffer = Buffer::default();
+        buffer.set_grid(PieceGrid::for_length(40_000).unwrap());
+        buffer.write(0, all.clone());
+        buffer.discard(0b010);
+        assert_eq!(buffer.piece(1), None);
+        assert!(buffer.read(16_384, 40_000).is_empty());
+        assert_eq!(buffer.read(16_383, 40_000).len(), 1);
+        assert_eq!(buffer.write(16_384, all.slice(16_384..32_768)).len(), 1);
+        assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(all[16_384..32_768].to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_the_bytes_are_right(
+            length in 1usize..100_000,
+            writes in proptest::collection::vec((0.0f64..1.0, 0.0f64..0.5), 1..30),
+        ) {
+            let all = content(length);
+            let grid = PieceGrid::for_length(length as u64).unwrap();
+            let buffer = Buffer::default();
+            buffer.set_grid(grid);
+            let mut model = vec![false; length];
+            let mut hashed = 0u64;
+            for (from, size) in writes {
+                let from = (from * length as f64) as usize;
+                let to = length.min(from + (size * length as f64) as usize);
+                for (piece, _) in buffer.write(from as u32, all.slice(from..to)) {
+                    prop_assert_eq!(hashed & 1 << piece, 0, "hashed twice");
+                    hashed |= 1 << piece;
+                }
+                model[from..to].fill(true);
+            }
+            for at in 0..length {
+                let got = buffer.read(at as u32, length as u32);
+                prop_assert_eq!(!got.is_empty(), model[at]);
+                prop_assert_eq!(&got[..], &all[at..at + got.len()]);
+            }
+            for piece in 0..grid.pieces() {
+                let span = grid.span(piece).start as usize..grid.span(piece).end as usize;
+                let whole = model[span.clone()].iter().all(|&here| here);
+                prop_assert_eq!(hashed & 1 << piece != 0, whole);
+                prop_assert_eq!(buffer.piece(piece).map(|p| p.concat()), whole.then(|| all[span].to_vec()));
+            }
+        }
+    }
+}

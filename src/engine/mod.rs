@@ -3,20 +3,32 @@
 //! A [`Handle`] speaks to one task, the brain, which owns the delivery `Node`. Bytes flow past the brain: from the
 //! origin or a peer into [`memory`], from there to every answer that wants them.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::delivery::Node;
+use crate::delivery::policy::Policy;
+use crate::model::ids::PeerId;
 use crate::model::timeline::Listing;
 
 pub mod answer;
+pub mod brain;
+mod carry;
+pub mod clock;
+pub mod fetch;
 pub mod link;
+pub mod listings;
 pub mod memory;
 pub mod origin;
+pub mod report;
 
 use answer::AnswerBody;
+use brain::{Parts, Question, StartPeers};
+use clock::Clock;
 use origin::{Caller, Origin};
 
 /// A player's request for (part of) something that may be a listed segment.
@@ -91,25 +103,61 @@ pub struct Answer {
 }
 
 /// Why there is no answer from the engine.
-#[derive(Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// No manifest that this caller fetched has listed it, or the span is not within one segment: pass it through.
+    #[error("it is not a listed segment")]
     NotListed,
     /// The engine can't serve it (too large to keep, or the brain is gone): pass it through.
+    #[error("it can't be kept")]
     PassThrough,
     /// The origin refused; its own words.
+    #[error("the origin answered {}", .0.status)]
     Refused(origin::Refusal),
     /// The origin could not be reached or broke off, after every try.
+    #[error("{0}")]
     Failed(origin::Error),
 }
 
-/// All that proxy and control may ask of the engine. Cheap to clone.
+/// What an engine is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// What holds.
+    pub policy: Policy,
+    /// How many trackers are configured.
+    pub trackers: usize,
+    /// This daemon's name among peers: 12 random bytes, fresh at every start.
+    pub entropy: [u8; 12],
+    /// Decides every choice made by chance.
+    pub seed: u64,
+}
+
+/// All that proxy and control may ask of the engine. Cheap to clone; the engine ends when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Handle {
     origin: Origin,
+    questions: mpsc::Sender<Question>,
+}
+
+/// Starts the engine on the current runtime. The P2P side is started by `start_peers` when it is first needed.
+#[must_use]
+pub fn start(options: Options, origin: Origin, start_peers: Option<StartPeers>) -> (Handle, JoinHandle<()>) {
+    let (questions, asked) = mpsc::channel(brain::QUESTIONS);
+    let me = PeerId::from_entropy(options.entropy);
+    let node = Node::new(me, options.policy, options.trackers, options.seed);
+    let parts = Parts { node, clock: Clock::start(), origin: origin.clone(), start_peers };
+    let task = tokio::spawn(brain::run(parts, asked));
+    (Handle { origin, questions }, task)
 }
 
 impl Handle {
+    /// An engine that knows no segments: everything is passed through to the origin.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn pass_through(origin: Origin) -> Self {
+        Self { origin, questions: mpsc::channel(1).0 }
+    }
+
     /// HTTP outwards, for everything that is not a listed segment.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -118,7 +166,7 @@ impl Handle {
 
     /// A manifest was fetched for `caller` and its answer is about to be sent: these segments are listed now.
     pub async fn listed(&self, listing: Listing, caller: &Caller) {
-        let _ = (listing, caller);
+        self.ask(|reply| Question::Listed(listing, caller.clone(), reply)).await;
     }
 
     /// A player asks for a URL that may be a listed segment; resolves when the head of the answer is known.
@@ -126,18 +174,29 @@ impl Handle {
     /// # Errors
     /// See [`NoAnswer`]; for the first two the caller asks the origin itself.
     pub async fn segment(&self, ask: SegmentAsk) -> Result<Answer, NoAnswer> {
-        let _ = ask;
-        Err(NoAnswer::NotListed)
+        self.ask(|reply| Question::Segment(ask, reply)).await.unwrap_or(Err(NoAnswer::PassThrough))
     }
 
-    /// The statistics of `/-/stats` at this moment, as the contract's JSON document.
+    /// The statistics of `/-/stats` at this moment, as the contract's JSON document; null when the engine is gone.
     pub async fn stats(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        self.ask(Question::Stats).await.unwrap_or_default()
     }
 
     /// Turns P2P or upload on or off; `None` leaves it as it is. Returns what holds now.
     pub async fn switch(&self, change: Switches) -> Switches {
-        change
+        self.ask(|reply| Question::Switch(change, reply)).await.unwrap_or_default()
+    }
+
+    /// Changes what holds, all of it.
+    pub async fn set_policy(&self, policy: Policy) {
+        self.ask(|reply| Question::Policy(policy, reply)).await;
+    }
+
+    /// `None` when the brain is gone: HTTP goes on without it.
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.send(question(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -150,6 +209,3 @@ pub struct Switches {
     /// Whether anything is sent to peers.
     pub upload: Option<bool>,
 }
-
-/// Bytes of a segment.
-pub type SegmentSpan = Range<u32>;

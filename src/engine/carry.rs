@@ -1,0 +1,219 @@
+//! What the Node decides, carried out.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, header};
+use tokio::sync::{mpsc, watch};
+
+use super::answer::AnswerBody;
+use super::brain::{Brain, Fetching};
+use super::fetch::{self, Job};
+use super::link::{COMMANDS, Command};
+use super::{Answer, NoAnswer, Source, origin};
+use crate::delivery::{AskId, Failure, FetchId, Input, Output, Report};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
+
+/// Headers of an origin's answer that speak of that one answer, not of the segment.
+const OF_ONE_ANSWER: [HeaderName; 11] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::ACCEPT_RANGES,
+    header::SET_COOKIE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::AGE,
+    header::DATE,
+];
+
+impl Brain {
+    pub(super) fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Fetch { fetch, swarm, segment, from, to, allowed } => {
+                self.fetch(fetch, (swarm, segment), (from, to), allowed);
+            }
+            Output::Allow { fetch, up_to } => {
+                if let Some(fetching) = self.fetches.get(&fetch) {
+                    fetching.allowed.send_replace(up_to.unwrap_or(u32::MAX));
+                }
+            }
+            Output::CancelFetch { fetch } => {
+                if let Some(fetching) = self.fetches.remove(&fetch) {
+                    fetching.abort.abort();
+                }
+            }
+            Output::Ready { ask, up_to, length } => self.ready(ask, up_to, length),
+            Output::Fail { ask, why } => self.fail(ask, why),
+            Output::Keep { segment, piece } => self.keep(segment, piece),
+            Output::Discard { segment, pieces } => {
+                if let Some(buffer) = self.buffers.get(&segment) {
+                    buffer.discard(pieces);
+                }
+            }
+            Output::Drop { segment } => {
+                self.buffers.remove(&segment);
+            }
+            Output::SendPiece { peer, segment, piece } => self.send_piece(peer, segment, piece),
+            Output::Say { peer, message } => self.tell_peer(peer, Command::Say { peer, message }),
+            Output::Disconnect { peer, shun } => self.command(Command::Disconnect { peer, shun }),
+            Output::Announce { swarm, offers, started } => {
+                self.command(Command::Announce { swarm, offers, started });
+            }
+            Output::Leave { swarm } => self.command(Command::Leave { swarm }),
+            Output::Connect { tracker } => {
+                self.wake_peers();
+                self.command(Command::Connect { tracker });
+            }
+            Output::Report(report) => self.log(report),
+        }
+        if !self.node.policy().p2p
+            && let Some(commands) = self.commands.take()
+        {
+            // A full queue is no reason to stay: the closed channel says the same.
+            let _ = commands.try_send(Command::Stop);
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        fetch: FetchId,
+        (swarm, segment): (SwarmId, SegmentId),
+        (from, to): (u32, Option<u32>),
+        allowed: Option<u32>,
+    ) {
+        let Some((place, caller)) = self.listings.place(swarm, segment) else {
+            self.refusal = None;
+            self.undone.push(Input::Failed { fetch, fault: crate::delivery::Fault::Refused });
+            return;
+        };
+        let buffer = Arc::clone(self.buffers.entry(segment).or_default());
+        let (allow, allowed) = watch::channel(allowed.unwrap_or(u32::MAX));
+        let job = Job { fetch, place, caller, from, to, buffer, allowed };
+        let abort = self.tasks.spawn(fetch::run(job, self.origin.clone(), self.events.clone()));
+        self.fetches.insert(fetch, Fetching { allowed: allow, abort, swarm, segment });
+    }
+
+    fn keep(&mut self, segment: SegmentId, piece: u8) {
+        let grid = self.node.grid(segment);
+        let Some(((of, index, bytes), grid)) = self.piece.take().zip(grid) else { return };
+        if (of, index) == (segment, piece) {
+            let buffer = self.buffers.entry(segment).or_default();
+            buffer.set_grid(grid);
+            buffer.keep(piece, bytes);
+        }
+    }
+
+    fn ready(&mut self, ask: AskId, up_to: u32, length: Option<u32>) {
+        let now = self.clock.now();
+        let Some(waiting) = self.asks.get_mut(&ask) else { return };
+        let end = waiting.to.map_or(length, |to| Some(length.map_or(to, |length| length.min(to))));
+        waiting.progress.advance(up_to, end);
+        let Some((reply, guard)) = waiting.reply.take() else { return };
+        let buffer = Arc::clone(self.buffers.entry(waiting.segment).or_default());
+        let headers = self.listings.get(waiting.swarm).map(|r| of_segment(&r.headers)).unwrap_or_default();
+        let source = self.node.source(waiting.segment, waiting.from);
+        let body = AnswerBody::new(buffer, Arc::clone(&waiting.progress), waiting.from, end, guard);
+        let answer = Answer {
+            total: length.map(u64::from).filter(|_| waiting.is_file),
+            from: waiting.base + u64::from(waiting.from),
+            to: end.map(|end| waiting.base + u64::from(end)),
+            headers,
+            source: match source {
+                (true, false) => Source::Http,
+                (false, true) => Source::P2p,
+                (false, false) => Source::Memory,
+                (true, true) => Source::Mixed,
+            },
+            waited: now - waiting.since,
+            body,
+        };
+        // Nobody is there any more: the guard in the answer tells the Node.
+        let _ = reply.send(Ok(answer));
+    }
+
+    fn fail(&mut self, ask: AskId, why: Failure) {
+        let Some(mut waiting) = self.asks.remove(&ask) else { return };
+        let answer = match (why, &self.refusal) {
+            (Failure::Origin(fetch), Some((failed, answer))) if fetch == *failed => answer.clone(),
+            (Failure::Origin(_), _) => {
+                NoAnswer::Failed(origin::Error::Unreachable("the origin could not be asked".into()))
+            }
+            (Failure::PassThrough, _) => NoAnswer::PassThrough,
+        };
+        match waiting.reply.take() {
+            Some((reply, _guard)) => {
+                let _ = reply.send(Err(answer));
+            }
+            None => waiting.progress.break_off(format!("{answer}")),
+        }
+    }
+
+    fn send_piece(&mut self, peer: PeerId, segment: SegmentId, piece: u8) {
+        match self.buffers.get(&segment).and_then(|buffer| buffer.piece(piece)) {
+            Some(bytes) => self.tell_peer(peer, Command::SendPiece { peer, segment, piece, bytes }),
+            None => self.undone.push(Input::Sent { peer, segment, piece }),
+        }
+    }
+
+    /// Starts the P2P side, unless it runs.
+    fn wake_peers(&mut self) {
+        if self.commands.is_none()
+            && let Some(start) = &mut self.start_peers
+        {
+            let (commands, receiver) = mpsc::channel(COMMANDS);
+            start(receiver, self.peer_events.clone());
+            self.commands = Some(commands);
+        }
+    }
+
+    /// A command about one peer: when the queue is full, the peer is given up.
+    fn tell_peer(&mut self, peer: PeerId, command: Command) {
+        let sent = self.commands.as_ref().is_some_and(|commands| commands.try_send(command).is_ok());
+        if !sent {
+            self.undone.push(Input::Left { peer, misbehaved: false });
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let Some(commands) = &self.commands else { return };
+        if commands.try_send(command).is_err() {
+            tracing::warn!("the P2P side does not keep up; it is left alone for now");
+        }
+    }
+
+    fn log(&mut self, report: Report) {
+        let name = |brain: &Self, swarm| {
+            let manifest = brain.listings.get(swarm).map(|r| super::report::without_query(&r.manifest));
+            manifest.unwrap_or_else(|| format!("{swarm}"))
+        };
+        match report {
+            Report::StreamJoined { swarm } => tracing::info!("playing {}", name(self, swarm)),
+            Report::StreamLeft { swarm, bytes, viewers, watched } => {
+                if watched {
+                    tracing::info!(
+                        "left {}: {:.1} MB, {:.0} % from peers{}",
+                        name(self, swarm),
+                        (bytes.http + bytes.p2p) as f64 / 1e6,
+                        bytes.peer_efficiency() * 100.0,
+                        if viewers > 1 { format!(" ({viewers} viewers at most)") } else { String::new() },
+                    );
+                }
+                self.listings.forget(swarm);
+            }
+            Report::Shunned { peer, why } => {
+                tracing::warn!("peer {peer} is refused from now on: {why}; nothing it sent was played");
+            }
+        }
+    }
+}
+
+/// The headers that speak of the segment, whichever way its bytes come.
+fn of_segment(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for name in &OF_ONE_ANSWER {
+        kept.remove(name);
+    }
+    kept
+}
