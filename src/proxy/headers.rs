@@ -1,0 +1,236 @@
+//! What crosses, in each direction.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::engine::origin::ViewerKey;
+
+/// Hop-by-hop fields (RFC 9110 §7.6.1), and those that are rebuilt for every hop.
+const HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields with which an origin could reach the player's browser beyond its answer, or that name it for all of 127.0.0.1.
+const ACTIVE: [HeaderName; 9] = [
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::REFRESH,
+    header::ALT_SVC,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("sourcemap"),
+];
+
+/// Marks a request that went through a daemon, so that it is recognised when it comes back.
+pub const VIA: &str = "paceline";
+
+/// The headers of a player's request that the origin is to see; Host, Range and body length are handled apart.
+#[must_use]
+pub fn to_origin(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = without_hop(headers);
+    for name in [header::HOST, header::RANGE, header::CONTENT_LENGTH, header::EXPECT] {
+        kept.remove(name);
+    }
+    kept
+}
+
+/// The headers of an origin's answer that a player of ours is to see. `inert`: in prefix and channel mode, where every
+/// origin would share one browser origin, nothing may run, be framed or be remembered.
+#[must_use]
+pub fn to_player(headers: &HeaderMap, inert: bool) -> HeaderMap {
+    let mut kept = without_hop(headers);
+    if inert {
+        for name in &ACTIVE {
+            kept.remove(name);
+        }
+        kept.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        kept.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
+        make_inert(&mut kept);
+    }
+    kept
+}
+
+/// Tells browsers to run, frame or sniff nothing of this.
+pub fn make_inert(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+}
+
+fn without_hop(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP.iter().chain(&named) {
+        kept.remove(name);
+    }
+    kept
+}
+
+/// Whether the request has come through this daemon already.
+#[must_use]
+pub fn came_through_us(headers: &HeaderMap, pseudonym: &str) -> bool {
+    headers.get_all(header::VIA).iter().filter_map(|v| v.to_str().ok()).any(|via| via.contains(pseudonym))
+}
+
+/// The viewer that a request belongs to: its address, what it calls itself, and the credentials it shows.
+#[must_use]
+pub fn viewer(client: std::net::IpAddr, headers: &HeaderMap) -> ViewerKey {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(client.to_canonical().to_string().as_bytes());
+    for name in [header::USER_AGENT, header::AUTHORIZATION] {
+        hasher.update(b"\n");
+        hasher.update(headers.get(name).map_or(&[], HeaderValue::as_bytes));
+    }
+    let mut key = [0; 8];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    ViewerKey(u64::from_le_bytes(key))
+}
+
+/// Why a browser's request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Browser {
+    /// A page of another site is behind it.
+    #[error("requests from web pages of other sites are not served; add the site to proxy.allowed_origins")]
+    OtherSite,
+    /// It would be shown or run as a document, frame, script or style.
+    #[error("nothing of an origin is shown as a page here; open it in a player")]
+    Document,
+}
+
+/// Refuses what a web page could make a browser send (Fetch metadata, W3C; Origin, RFC 6454). Native players send none
+/// of these fields. `own_page`: the daemon's own pages, which a user may open.
+///
+/// # Errors
+/// When a page of another site, or the shape of the request, gives it away.
+pub fn check_browser(headers: &HeaderMap, allowed: &[String], own_page: bool) -> Result<(), Browser> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let origin = text("origin");
+    if origin.is_some_and(|origin| allowed.iter().any(|a| a == origin)) {
+        return Ok(());
+    }
+    let host = text("host").unwrap_or_default();
+    if origin.is_some_and(|origin| origin != format!("http://{host}")) {
+        return Err(Browser::OtherSite);
+    }
+    if matches!(text("sec-fetch-site"), Some("cross-site" | "same-site")) {
+        return Err(Browser::OtherSite);
+    }
+    let shown = matches!(
+        text("sec-fetch-dest"),
+        Some(
+            "document"
+                | "iframe"
+                | "frame"
+                | "embed"
+                | "object"
+                | "script"
+                | "style"
+                | "worker"
+                | "sharedworker"
+                | "serviceworker"
+                | "xslt"
+                | "report"
+                | "manifest"
+        )
+    );
+    if shown && !own_page { Err(Browser::Document) } else { Ok(()) }
+}
+
+/// Whether a request may have a body that has to be passed on.
+#[must_use]
+pub fn has_body(method: &Method, headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).is_some_and(|value| value != "0");
+    (length || headers.contains_key(header::TRANSFER_ENCODING))
+        && method != Method::GET
+        && method != Method::HEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_one_hop_stays_there() {
+        let sent = to_origin(&map(&[
+            ("host", "x"),
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "basic"),
+            ("range", "bytes=0-"),
+            ("user-agent", "VLC"),
+            ("authorization", "Bearer t"),
+            ("referer", "http://r/"),
+            ("x-custom", "kept"),
+        ]));
+        let mut names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "referer", "user-agent", "x-custom"]);
+    }
+
+    #[test]
+    fn proxied_answers_are_inert_where_origins_share_one_browser_origin() {
+        let answer = map(&[("set-cookie", "a=b"), ("clear-site-data", "*"), ("content-type", "text/html")]);
+        let inert = to_player(&answer, true);
+        assert_eq!(inert["content-security-policy"], "sandbox; default-src 'none'");
+        assert_eq!(inert["x-content-type-options"], "nosniff");
+        assert!(!inert.contains_key("set-cookie") && !inert.contains_key("clear-site-data"));
+        assert_eq!(to_player(&answer, false)["set-cookie"], "a=b", "forward mode changes nothing");
+    }
+
+    #[test]
+    fn browsers_are_kept_out_and_players_are_not() {
+        let own = ("host", "127.0.0.1:7223");
+        for (pairs, expected) in [
+            (&[own][..], Ok(())),
+            (&[own, ("sec-fetch-site", "none"), ("sec-fetch-dest", "video")], Ok(())),
+            (&[own, ("origin", "http://127.0.0.1:7223")], Ok(())),
+            (&[own, ("origin", "https://player.example")], Ok(())),
+            (&[own, ("origin", "https://evil.example")], Err(Browser::OtherSite)),
+            (&[own, ("origin", "null")], Err(Browser::OtherSite)),
+            (&[own, ("sec-fetch-site", "cross-site")], Err(Browser::OtherSite)),
+            (&[own, ("sec-fetch-site", "same-site")], Err(Browser::OtherSite)),
+            (&[own, ("sec-fetch-dest", "document")], Err(Browser::Document)),
+            (&[own, ("sec-fetch-dest", "iframe")], Err(Browser::Document)),
+            (&[own, ("sec-fetch-dest", "script")], Err(Browser::Document)),
+        ] {
+            let allowed = ["https://player.example".to_owned()];
+            assert_eq!(check_browser(&map(pairs), &allowed, false), expected, "{pairs:?}");
+        }
+        assert_eq!(check_browser(&map(&[own, ("sec-fetch-dest", "document")]), &[], true), Ok(()));
+    }
+
+    #[test]
+    fn a_viewer_is_its_address_name_and_credentials() {
+        let ip = "127.0.0.1".parse().unwrap();
+        let vlc = map(&[("user-agent", "VLC")]);
+        assert_eq!(viewer(ip, &vlc), viewer("::ffff:127.0.0.1".parse().unwrap(), &vlc));
+        assert_ne!(viewer(ip, &vlc), viewer(ip, &map(&[("user-agent", "mpv")])));
+        assert_ne!(viewer(ip, &vlc), viewer(ip, &map(&[("user-agent", "VLC"), ("authorization", "x")])));
+    }
+}
