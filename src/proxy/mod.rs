@@ -1,5 +1,191 @@
 //! The face to players; knows nothing of pieces or peers.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use url::Url;
+
 pub mod address;
+mod answer;
+pub mod control;
 pub mod headers;
+mod manifest;
+mod masters;
 pub mod range;
+mod request;
+mod segment;
+mod tunnel;
+
+use crate::engine::Handle;
+use crate::manifest::identity::Rules;
+use address::Names;
+use masters::Masters;
+
+/// Client connections at the same time; the next one waits to be accepted.
+const CONNECTIONS: usize = 256;
+/// Header fields of a request.
+const HEADERS: usize = 64;
+/// Bytes of a request's head.
+const HEAD: usize = 16 * 1024;
+/// How long a client may take for a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long answers under way may take at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The `[proxy]` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The address players are pointed at. Other machines reach the daemon only with `allowed_hosts` set as well.
+    pub listen: SocketAddr,
+    /// Names, besides this machine's own, under which players may address the daemon, such as `box.lan:7223`.
+    pub allowed_hosts: Vec<String>,
+    /// Web origins whose pages may play through the daemon, such as `https://player.example`. None by default.
+    pub allowed_origins: Vec<String>,
+    /// Ports that CONNECT may reach, besides 443.
+    pub connect_ports: Vec<u16>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7223)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            connect_ports: Vec::new(),
+        }
+    }
+}
+
+/// A `[channels.NAME]` section: a short address for a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// The stream's manifest.
+    pub url: Url,
+}
+
+/// What the proxy is run with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Its options.
+    pub options: Options,
+    /// Channels by name.
+    pub channels: BTreeMap<String, Channel>,
+    /// What makes two URLs the same.
+    pub rules: Rules,
+    /// Our name in Via, by which a loop through other proxies is seen.
+    pub pseudonym: String,
+}
+
+/// What every request needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    engine: Handle,
+    setup: Setup,
+    names: Names,
+    masters: Masters,
+    tunnels: Arc<Semaphore>,
+}
+
+/// Serves players until `shutdown` resolves; answers under way then have ten seconds.
+///
+/// The caller binds, so that a test needs no fixed port and a taken one is reported before anything starts.
+///
+/// # Errors
+/// When a listener can't tell its own address.
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    engine: Handle,
+    setup: Setup,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut names = Names { ports: Vec::new(), hosts: setup.options.allowed_hosts.clone() };
+    for listener in &listeners {
+        let address = listener.local_addr()?;
+        names.ports.push(address.port());
+        engine.origin().own().add(address);
+    }
+    let tunnels = Arc::new(Semaphore::new(tunnel::TUNNELS));
+    let shared = Arc::new(Shared { engine, setup, names, masters: Masters::default(), tunnels });
+    let (closing, closed) = watch::channel(false);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let permit = Arc::clone(&room).acquire_owned();
+        let (stream, client) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listeners) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        // A client beyond the limit waits here, and with it those behind it in the listeners' queues.
+        let permit = tokio::select! {
+            () = &mut shutdown => break,
+            permit = permit => permit,
+        };
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        let service =
+            hyper::service::service_fn(move |asked| request::serve(asked, client, Arc::clone(&shared)));
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD.max(8192))
+            .keep_alive(true)
+            .half_close(false);
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut closed = closed.clone();
+        connections.spawn(async move {
+            tokio::pin!(connection);
+            // Players hang up in the middle all the time: that is no error of ours.
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = ended(&mut closed) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
+            drop(permit);
+        });
+    }
+    drop(listeners);
+    closing.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+/// Resolves when no more requests are to be taken.
+async fn ended(closed: &mut watch::Receiver<bool>) {
+    let _ = closed.wait_for(|&closed| closed).await;
+}
+
+/// The next connection of any listener. A listener that fails (no descriptors left) is asked again a moment later.
+async fn accept(listeners: &[TcpListener]) -> (tokio::net::TcpStream, SocketAddr) {
+    std::future::poll_fn(|cx| {
+        for listener in listeners {
+            match listener.poll_accept(cx) {
+                std::task::Poll::Ready(Ok(accepted)) => return std::task::Poll::Ready(accepted),
+                std::task::Poll::Ready(Err(error)) => {
+                    tracing::warn!("a player could not be accepted ({error}); raise the limit of open files if this goes on");
+                    cx.waker().wake_by_ref();
+                }
+                std::task::Poll::Pending => {}
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

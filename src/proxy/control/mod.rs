@@ -1,0 +1,69 @@
+//! The daemon's own `/-/…`: health, statistics, switches. GET changes nothing.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use super::answer::{Body, full, sentence};
+use crate::engine::{Handle, Switches};
+
+/// The header that a change has to carry: a page of another site can't send it without being asked for permission first.
+pub const CHANGE: &str = "x-paceline";
+/// The longest change, in bytes.
+const CHANGE_BODY: usize = 4096;
+
+/// Answers a request for `/-/` and `path`.
+pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Response<Body> {
+    let path = path.split('?').next().unwrap_or_default();
+    match (path, asked.method()) {
+        ("health", &Method::GET | &Method::HEAD) => sentence(StatusCode::OK, "ok"),
+        ("stats", &Method::GET | &Method::HEAD) => json(&engine.stats().await),
+        ("p2p", &Method::GET | &Method::HEAD) => json(&engine.switch(Switches::default()).await),
+        ("p2p", &Method::POST) => change(asked, engine).await,
+        ("health" | "stats", _) => not_allowed("GET, HEAD"),
+        ("p2p", _) => not_allowed("GET, HEAD, POST"),
+        ("", _) => sentence(StatusCode::NOT_FOUND, "see /-/stats, /-/health and /-/p2p"),
+        _ => sentence(StatusCode::NOT_FOUND, "there is no such page; see /-/stats, /-/health and /-/p2p"),
+    }
+}
+
+async fn change(asked: Request<Incoming>, engine: &Handle) -> Response<Body> {
+    if !asked.headers().contains_key(CHANGE) {
+        return sentence(StatusCode::FORBIDDEN, "a change must carry the header `X-Paceline: 1`");
+    }
+    let kind =
+        asked.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a change must be application/json");
+    }
+    let Ok(body) =
+        Limited::new(asked.into_body(), CHANGE_BODY).collect().await.map(http_body_util::Collected::to_bytes)
+    else {
+        return sentence(StatusCode::PAYLOAD_TOO_LARGE, "that is too long for a change");
+    };
+    match serde_json::from_slice::<Switches>(&body) {
+        Ok(change) => json(&engine.switch(change).await),
+        Err(error) => {
+            let text =
+                format!("not a change ({error}); send {{\"p2p\": true}}, {{\"upload\": false}} or both");
+            sentence(StatusCode::BAD_REQUEST, &text)
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Body> {
+    let text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    let mut answer = Response::new(full(Bytes::from(text)));
+    let fields = answer.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    super::headers::make_inert(fields);
+    answer
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, &format!("only {methods} is answered here"));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}

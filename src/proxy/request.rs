@@ -1,0 +1,155 @@
+//! One request, from its line to who answers it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use url::Url;
+
+use super::address::{self, Refused, Target};
+use super::answer::{Body, sentence};
+use super::{Shared, control, headers, manifest, tunnel};
+use crate::engine::origin::{Caller, Reach};
+
+/// By which way a request came in; decides what is rewritten and kept here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Prefix or channel: URIs are rewritten, redirects followed, cookies kept here.
+    Ours,
+    /// Forward proxy: the player does all that itself.
+    Forward,
+}
+
+/// Answers a request; never fails, since every failure is an answer.
+pub async fn serve(
+    asked: Request<Incoming>,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+) -> Result<Response<Body>, Infallible> {
+    let origin = asked.headers().get(header::ORIGIN).cloned();
+    let mut answer = match route(asked, client, &shared).await {
+        Ok(answer) => answer,
+        Err(refused) => refuse(&refused),
+    };
+    if let Some(origin) = origin
+        && shared.setup.options.allowed_origins.iter().any(|allowed| origin == allowed)
+    {
+        let fields = answer.headers_mut();
+        fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        fields.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        fields.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        fields.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    Ok(answer)
+}
+
+async fn route(
+    asked: Request<Incoming>,
+    client: SocketAddr,
+    shared: &Arc<Shared>,
+) -> Result<Response<Body>, Refused> {
+    let hosts: Vec<&str> =
+        asked.headers().get_all(header::HOST).iter().map(|h| h.to_str().unwrap_or("?")).collect();
+    let target = address::target(asked.method(), asked.uri(), &hosts, &shared.names)?;
+    if headers::came_through_us(asked.headers(), &shared.setup.pseudonym) {
+        return Err(Refused::Loop);
+    }
+    let (url, way) = match target {
+        Target::Connect { host, port } => return Ok(tunnel::open(asked, &host, port, shared).await),
+        Target::Control(path) => {
+            return Ok(match headers::check_browser(asked.headers(), &[], true) {
+                Ok(()) => control::answer(asked, &path, &shared.engine).await,
+                Err(why) => sentence(StatusCode::FORBIDDEN, &why.to_string()),
+            });
+        }
+        Target::Forward(url) => (url, Way::Forward),
+        Target::Prefix(url) => (url, Way::Ours),
+        Target::Channel { name, rest } => (channel(shared, &name, &rest)?, Way::Ours),
+    };
+    if way == Way::Ours {
+        let allowed = &shared.setup.options.allowed_origins;
+        if let Err(why) = headers::check_browser(asked.headers(), allowed, false) {
+            return Ok(sentence(StatusCode::FORBIDDEN, &why.to_string()));
+        }
+        if asked.method() == Method::OPTIONS && asked.headers().contains_key(header::ORIGIN) {
+            return Ok(preflight());
+        }
+    }
+    let caller = caller(&asked, client, &url, way, shared);
+    Ok(manifest::answer(asked, url, way, caller, shared).await)
+}
+
+/// The stream of a channel; anything under the channel's name leads to it.
+fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
+    let Some(channel) = shared.setup.channels.get(name) else {
+        return Err(Refused::NotFound("no channel of that name is configured"));
+    };
+    let file = rest.split('?').next().unwrap_or_default();
+    if file.is_empty() || !file.ends_with(".m3u8") && !file.ends_with(".mpd") {
+        return Err(Refused::NotFound("a channel is /NAME/index.m3u8"));
+    }
+    Ok(channel.url.clone())
+}
+
+fn caller(asked: &Request<Incoming>, client: SocketAddr, url: &Url, way: Way, shared: &Shared) -> Caller {
+    let mut sent = headers::to_origin(asked.headers());
+    let viewer = headers::viewer(client.ip(), asked.headers());
+    if way == Way::Ours {
+        // Cookies that a player has for 127.0.0.1 belong to no origin.
+        sent.remove(header::COOKIE);
+        sent.remove(header::ORIGIN);
+        if sent.get(header::REFERER).is_some_and(|r| r.to_str().is_ok_and(|r| is_ours(r, shared))) {
+            sent.remove(header::REFERER);
+        }
+    }
+    if leads_to_a_neighbour(url) {
+        let via = format!("1.1 {}", shared.setup.pseudonym);
+        if let Ok(via) = HeaderValue::from_str(&via) {
+            sent.append(header::VIA, via);
+        }
+    }
+    let named = shared.masters.said(viewer, url).map(|(_, reach)| reach);
+    Caller { viewer, headers: sent, own_browser: way == Way::Ours, reach: named.unwrap_or(Reach::Loopback) }
+}
+
+/// Only on this machine and network can another daemon send our requests back to us; a publisher's servers see no Via,
+/// as without us.
+fn leads_to_a_neighbour(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => {
+            !name.contains('.') || name.ends_with(".local") || name.ends_with(".lan")
+        }
+        Some(_) => true,
+        None => false,
+    }
+}
+
+fn is_ours(referer: &str, shared: &Shared) -> bool {
+    let authority = referer.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    authority.is_some_and(|authority| shared.names.is_us(authority))
+}
+
+fn preflight() -> Response<Body> {
+    let mut answer = Response::new(super::answer::full(""));
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let fields = answer.headers_mut();
+    fields.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+    fields.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    fields.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    answer
+}
+
+fn refuse(refused: &Refused) -> Response<Body> {
+    let status = match refused {
+        Refused::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
+        Refused::NoHost | Refused::BadUrl(_) => StatusCode::BAD_REQUEST,
+        Refused::NotFound(_) => StatusCode::NOT_FOUND,
+        Refused::Loop => StatusCode::LOOP_DETECTED,
+    };
+    let mut answer = sentence(status, &refused.to_string());
+    // Whoever is on the other end of a misdirected connection gets no second try on it.
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}

@@ -1,0 +1,55 @@
+//! A listed segment: ask the engine, stream, account.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use url::Url;
+
+use super::answer::{Body, mark, no_answer, refusal};
+use super::range::{Wanted, wanted};
+use super::request::Way;
+use super::{Shared, headers};
+use crate::engine::origin::Caller;
+use crate::engine::{Answer, NoAnswer, SegmentAsk, Span};
+
+/// Answers a GET if the engine can; `None`: the origin is to be asked as if we were not there.
+pub async fn answer(
+    asked: &HeaderMap,
+    url: &Url,
+    way: Way,
+    caller: &Caller,
+    shared: &Arc<Shared>,
+) -> Option<Response<Body>> {
+    let Wanted::Span(span) = wanted(asked) else { return None };
+    let began = std::time::Instant::now();
+    let ask = SegmentAsk { url: url.clone(), span, caller: caller.clone() };
+    match shared.engine.segment(ask).await {
+        Ok(found) => Some(stream(found, span, way)),
+        Err(NoAnswer::NotListed | NoAnswer::PassThrough) => None,
+        Err(NoAnswer::Refused(words)) => Some(refusal(words, way == Way::Ours, began.elapsed())),
+        Err(NoAnswer::Failed(error)) => Some(no_answer(&error)),
+    }
+}
+
+fn stream(found: Answer, span: Span, way: Way) -> Response<Body> {
+    let Answer { total, from, to, headers: fields, source, waited, body } = found;
+    let mut answer = Response::new(body.map_err(Into::into).boxed());
+    *answer.headers_mut() = headers::to_player(&fields, way == Way::Ours);
+    let fields = answer.headers_mut();
+    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    if let Some(to) = to {
+        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
+    }
+    // A range of a file of unknown length is answered whole if it is the whole, as RFC 9110 §14.2 allows.
+    if let (Span::Part { .. }, Some(to)) = (span, to) {
+        let total = total.map_or("*".to_owned(), |total| total.to_string());
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes {from}-{}/{total}", to.saturating_sub(1))) {
+            fields.insert(header::CONTENT_RANGE, range);
+        }
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    mark(&mut answer, source.as_str(), waited);
+    answer
+}
