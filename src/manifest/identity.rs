@@ -1,7 +1,8 @@
-//! URL to identity: what makes two viewers' renditions and segments the same.
+//! From a URL to the text that names the same thing for every viewer.
 //!
-//! Scheme, query and fragment do not count; host and path do. Rules bring together what a publisher spreads over hosts
-//! or decorates with a token in the path.
+//! The text is host (lower case, port only where it is not the scheme's own) and path, exactly as given. Scheme,
+//! user, query and fragment are left out: viewers of one stream differ in their tokens, and no token may find its
+//! way into a name that others see. The user's rules then act on this text, in their order.
 
 use std::ops::Range;
 
@@ -9,52 +10,83 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The most memory a compiled pattern may take, in bytes.
-const PATTERN_SIZE: usize = 256 * 1024;
-/// The longest identity text; a longer path is cut after it was rewritten, so it never takes more memory than this.
-const TEXT: usize = 4096;
+/// The most rules; more are a mistake in the configuration and refused when it is read.
+pub const MAX_RULES: usize = 64;
 
-/// One `[[identity]]` rule: what `pattern` matches in `host/path` is replaced, before names are made from it.
+/// The most memory for one compiled pattern, in bytes; a pattern that needs more is refused.
+pub const MAX_PATTERN_SIZE: usize = 1024 * 1024;
+
+/// The longest identity text, in bytes; a rule that would make it longer is skipped.
+pub const MAX_TEXT: usize = 64 * 1024;
+
+/// One `[[identity]]` entry: either `pattern` and `replace`, or `hosts` and `alias`.
+///
+/// An entry that maps different media to one text makes viewers take each other's bytes for their own; one that
+/// is missing only costs sharing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Rule {
-    /// A regular expression over `host/path`, such as `^cdn[0-9]+\.example/` or `/token-[^/]+/`.
+pub struct Options {
+    /// A regular expression that is looked for in host and path, such as `/session-[0-9a-f]+/`. Empty: not used.
     pub pattern: String,
-    /// What takes its place; `$1` is the first group. Empty removes it.
+    /// What every match becomes; `$1` or `${name}` stand for a group of the pattern.
     pub replace: String,
+    /// Hosts (`name` or `name:port`) that serve the same content. Empty: not used.
+    pub hosts: Vec<String>,
+    /// The host that stands for all of them.
+    pub alias: String,
 }
 
-/// A rule that can't be used.
-#[derive(Debug, thiserror::Error)]
-#[error("identity rule {number}: {error}")]
-pub struct BadRule {
-    /// Counting from 1, as in the file.
-    pub number: usize,
-    /// What is wrong with its pattern.
-    pub error: regex::Error,
+/// Why an `[[identity]]` entry can't be used. `entry` counts from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// More than [`MAX_RULES`].
+    #[error("{count} [[identity]] entries, at most {MAX_RULES} are allowed")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// It says both or neither.
+    #[error("[[identity]] entry {entry} needs either `pattern` (and `replace`) or `hosts` and `alias`")]
+    Unclear {
+        /// Which entry.
+        entry: usize,
+    },
+    /// The pattern is not a regular expression, or too large a one.
+    #[error("[[identity]] entry {entry}: `pattern` is not usable: {why}")]
+    Pattern {
+        /// Which entry.
+        entry: usize,
+        /// What the regex engine says.
+        why: String,
+    },
 }
 
-/// The rules, ready for use. None at all is the default.
+#[derive(Clone, Debug)]
+enum Rule {
+    Replace(Regex, String),
+    Alias(Vec<String>, String),
+}
+
+/// The rules, ready for use. The default has none.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    rules: Vec<(Regex, String)>,
+    rules: Vec<Rule>,
 }
 
 impl Rules {
-    /// Compiles the rules.
+    /// Compiles the `[[identity]]` entries of the configuration.
     ///
     /// # Errors
-    /// When a pattern is not a regular expression, or too large a one.
-    pub fn new(rules: &[Rule]) -> Result<Self, BadRule> {
-        let compile = |(number, rule): (usize, &Rule)| {
-            let pattern = RegexBuilder::new(&rule.pattern).size_limit(PATTERN_SIZE).build();
-            let pattern = pattern.map_err(|error| BadRule { number: number + 1, error })?;
-            Ok((pattern, rule.replace.clone()))
-        };
-        Ok(Self { rules: rules.iter().enumerate().map(compile).collect::<Result<_, _>>()? })
+    /// The first entry that can't be used.
+    pub fn new(options: &[Options]) -> Result<Self, Error> {
+        if options.len() > MAX_RULES {
+            return Err(Error::TooMany { count: options.len() });
+        }
+        let rules = options.iter().enumerate().map(|(index, options)| rule(index + 1, options));
+        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
     }
 
-    /// The identity text of a URL.
+    /// The identity text of `url`.
     #[must_use]
     pub fn identity(&self, url: &Url) -> String {
         let mut text = url.host_str().unwrap_or_default().to_ascii_lowercase();
@@ -62,23 +94,55 @@ impl Rules {
             text.push_str(&format!(":{port}"));
         }
         text.push_str(url.path());
-        for (pattern, replace) in &self.rules {
-            text = pattern.replace_all(&text, replace).into_owned();
-            if text.len() > TEXT {
-                let cut = (0..=TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-                text.truncate(cut);
-            }
+        for rule in &self.rules {
+            rule.apply(&mut text);
         }
         text
     }
 
-    /// The identity text of a segment: that of its file, and the bytes of it that are meant.
+    /// The identity text of a segment: its URL's, and which bytes of the file it is, where it is not all of them.
     #[must_use]
-    pub fn segment(&self, url: &Url, range: Option<&Range<u64>>) -> String {
-        let file = self.identity(url);
-        match range {
-            Some(range) => format!("{file}\n{}-{}", range.start, range.end),
-            None => file,
+    pub fn segment_identity(&self, url: &Url, range: Option<&Range<u64>>) -> String {
+        let mut text = self.identity(url);
+        if let Some(range) = range {
+            // No path holds a '#', so nothing else can read like this.
+            text.push_str(&format!("#{}-{}", range.start, range.end));
+        }
+        text
+    }
+}
+
+fn rule(entry: usize, options: &Options) -> Result<Rule, Error> {
+    let Options { pattern, replace, hosts, alias } = options;
+    match (pattern.is_empty(), hosts.is_empty() && alias.is_empty()) {
+        (false, true) => {
+            let regex = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_SIZE).build();
+            let regex = regex.map_err(|why| Error::Pattern { entry, why: why.to_string() })?;
+            Ok(Rule::Replace(regex, replace.clone()))
+        }
+        (true, false) if replace.is_empty() && !hosts.is_empty() && !alias.is_empty() => {
+            let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+            Ok(Rule::Alias(hosts, alias.to_ascii_lowercase()))
+        }
+        _ => Err(Error::Unclear { entry }),
+    }
+}
+
+impl Rule {
+    fn apply(&self, text: &mut String) {
+        match self {
+            Self::Replace(pattern, replace) => {
+                let replaced = pattern.replace_all(text, replace.as_str());
+                if replaced.len() <= MAX_TEXT {
+                    *text = replaced.into_owned();
+                }
+            }
+            Self::Alias(hosts, alias) => {
+                let end = text.find('/').unwrap_or(text.len());
+                if hosts.iter().any(|host| *host == text[..end]) {
+                    text.replace_range(..end, alias);
+                }
+            }
         }
     }
 }
@@ -87,36 +151,72 @@ impl Rules {
 mod tests {
     use super::*;
 
-    fn identity(rules: &[(&str, &str)], url: &str) -> String {
-        let rules: Vec<Rule> =
-            rules.iter().map(|(p, r)| Rule { pattern: (*p).into(), replace: (*r).into() }).collect();
-        Rules::new(&rules).unwrap().identity(&Url::parse(url).unwrap())
+    fn identity(rules: &[Options], url: &str) -> String {
+        Rules::new(rules).unwrap().identity(&Url::parse(url).unwrap())
+    }
+
+    fn replace(pattern: &str, replace: &str) -> Options {
+        Options { pattern: pattern.into(), replace: replace.into(), ..Options::default() }
+    }
+
+    fn alias(hosts: &[&str], alias: &str) -> Options {
+        let hosts = hosts.iter().map(|&host| host.into()).collect();
+        Options { hosts, alias: alias.into(), ..Options::default() }
     }
 
     #[test]
-    fn what_differs_between_viewers_does_not_count() {
-        for url in [
-            "https://CDN.example/live/a%2Fb/seg1.ts",
-            "http://cdn.example/live/a%2Fb/seg1.ts?token=x",
-            "https://user:secret@cdn.example:443/live/a%2Fb/seg1.ts#t=1",
+    fn what_differs_between_viewers_is_left_out() {
+        for (url, text) in [
+            ("https://CDN.example/live/720p.m3u8", "cdn.example/live/720p.m3u8"),
+            ("http://cdn.example:80/live/720p.m3u8?token=CANARY", "cdn.example/live/720p.m3u8"),
+            ("https://me:CANARY@cdn.example:443/live/720p.m3u8#CANARY", "cdn.example/live/720p.m3u8"),
+            ("https://cdn.example:8443/a//b%2Fc/D.m3u8", "cdn.example:8443/a//b%2Fc/D.m3u8"),
+            ("http://[::1]:8080/x", "[::1]:8080/x"),
+            ("https://cdn.example", "cdn.example/"),
         ] {
-            assert_eq!(identity(&[], url), "cdn.example/live/a%2Fb/seg1.ts");
+            assert_eq!(identity(&[], url), text);
         }
-        assert_eq!(identity(&[], "http://cdn.example:8080/x"), "cdn.example:8080/x");
     }
 
     #[test]
-    fn rules_bring_hosts_and_tokens_together() {
-        let rules = [(r"^cdn[0-9]+\.example/", "cdn.example/"), (r"/token-[^/]+/", "/")];
-        assert_eq!(identity(&rules, "https://cdn7.example/token-ab12/live/1.ts"), "cdn.example/live/1.ts");
+    fn rules_act_in_order() {
+        let rules = [
+            alias(&["edge1.example", "Edge2.example:8080"], "edge.example"),
+            replace("^edge", "origin"),
+            replace("/session-([0-9a-f]+)/", "/"),
+        ];
+        for (url, text) in [
+            ("https://edge1.example/session-12af/a.ts", "origin.example/a.ts"),
+            ("https://edge2.example:8080/a.ts", "origin.example/a.ts"),
+            ("https://edge2.example/a.ts", "origin2.example/a.ts"),
+            ("https://cdn.example/edge1.example/a.ts", "cdn.example/edge1.example/a.ts"),
+        ] {
+            assert_eq!(identity(&rules, url), text);
+        }
+        let grow = vec![replace("a", "aaaaaaaaaaaaaaaa"); MAX_RULES];
+        assert!(identity(&grow, "https://x.example/aaaaaaaa").len() <= MAX_TEXT);
     }
 
     #[test]
-    fn a_bad_rule_is_named() {
-        let rules = [Rule::default(), Rule { pattern: "(".into(), replace: String::new() }];
-        let error = Rules::new(&rules).unwrap_err().to_string();
-        assert!(error.starts_with("identity rule 2: "), "{error}");
-        let bomb = [Rule { pattern: "(a{1000}){1000}".into(), replace: String::new() }];
-        assert!(Rules::new(&bomb).is_err());
+    fn a_byte_range_is_a_segment_of_its_own() {
+        let rules = Rules::default();
+        let url = Url::parse("https://cdn.example/all.ts?x").unwrap();
+        assert_eq!(rules.segment_identity(&url, Some(&(0..10))), "cdn.example/all.ts#0-10");
+        assert_eq!(rules.segment_identity(&url, None), "cdn.example/all.ts");
+    }
+
+    #[test]
+    fn entries_that_make_no_sense_are_named() {
+        let refused = |options: Options| Rules::new(&[replace("x", ""), options]).map(drop).unwrap_err();
+        assert_eq!(refused(Options::default()), Error::Unclear { entry: 2 });
+        assert_eq!(refused(alias(&["a"], "")), Error::Unclear { entry: 2 });
+        assert_eq!(
+            refused(Options { pattern: "x".into(), ..alias(&["a"], "b") }),
+            Error::Unclear { entry: 2 }
+        );
+        assert!(matches!(refused(replace("(", "")), Error::Pattern { entry: 2, .. }));
+        assert!(matches!(refused(replace(r"\w{500}{500}", "")), Error::Pattern { entry: 2, .. }));
+        let many = vec![replace("x", ""); MAX_RULES + 1];
+        assert_eq!(Rules::new(&many).map(drop), Err(Error::TooMany { count: MAX_RULES + 1 }));
     }
 }

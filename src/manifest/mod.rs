@@ -1,56 +1,117 @@
 //! Bytes of a manifest to what is in them, and back with other URIs.
+//!
+//! Reading ([`hls::parse`]) and rewriting ([`rewrite::hls`]) do not depend on each other: a manifest that is too
+//! large or too odd to be listed is still rewritten, so it plays, and merely isn't shared.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+mod canonical;
 pub mod hls;
 pub mod identity;
+mod lines;
 pub mod rewrite;
 
-/// What a manifest may cost us. It stands before the parser, which needs up to 1,000 bytes of memory a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg(test)]
+mod tests;
+
+/// How much of a manifest is looked into; what has more is passed on but not shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of text.
+    /// The longest manifest, in bytes. More lets longer recordings be shared and costs about twice as much memory
+    /// while one is read.
     pub bytes: usize,
-    /// Segments of a media playlist.
+    /// The most segments of a rendition, and the most keys and init segments each. Each costs some 200 bytes of
+    /// memory for as long as the rendition is watched.
     pub segments: usize,
-    /// Bytes of one line.
+    /// The longest line, in bytes.
     pub line: usize,
-    /// Variants and renditions of a master playlist.
+    /// The most variants, alternative renditions and I-frame playlists of a master playlist together.
     pub renditions: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 4 << 20, segments: 20_000, line: 16 << 10, renditions: 200 }
+        Self { bytes: 4 * 1024 * 1024, segments: 20_000, line: 16 * 1024, renditions: 200 }
     }
 }
 
-/// Why a manifest is not understood. It may still be passed on.
+/// Why nothing is known of a manifest. None of these is a reason to keep it from the player.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Not a playlist at all.
-    #[error("it does not begin with #EXTM3U")]
-    NotAPlaylist,
-    /// More than the limit of something.
-    #[error("it has {found} {what}, {limit} are allowed")]
-    TooMuch {
+    /// No `#EXTM3U` at its beginning (RFC 8216 §4.3.1.1).
+    #[error("not an HLS playlist: it does not begin with #EXTM3U")]
+    NotHls,
+    /// Neither a tag of a media playlist nor one of a master playlist.
+    #[error("neither a master nor a media playlist: no tag says which")]
+    NeitherKind,
+    /// Longer than [`Limits::bytes`].
+    #[error("playlist of {bytes} bytes, at most {most} are read")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A line longer than [`Limits::line`].
+    #[error("line {line} has {bytes} bytes, at most {most} are read")]
+    LongLine {
+        /// Its number, from 1.
+        line: usize,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// More of something than [`Limits`] allows.
+    #[error("line {line}: more than {most} {what}")]
+    TooMany {
+        /// The line that is one too many, from 1.
+        line: usize,
         /// Of what.
         what: &'static str,
-        /// How much was found (counting stops there).
-        found: usize,
         /// The limit.
-        limit: usize,
+        most: usize,
     },
-    /// The parser gives up.
-    #[error("it is not a valid playlist: {0}")]
-    Invalid(String),
+    /// A number without which segments can't be told apart.
+    #[error("line {line}: {tag} is not followed by a number that fits 64 bits")]
+    Number {
+        /// The line, from 1.
+        line: usize,
+        /// The tag.
+        tag: &'static str,
+    },
+    /// The parser made something else of the playlist than we did; a defect of ours, and nothing is listed.
+    #[error("playlist could not be parsed")]
+    Unparsed,
+    /// With the new URIs the playlist would be longer than [`rewrite::MAX_REWRITTEN`].
+    #[error("playlist would have more than {} bytes when rewritten", rewrite::MAX_REWRITTEN)]
+    RewrittenTooLong,
 }
 
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// What kind of manifest something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An HLS playlist, master or media.
+    Hls,
+    /// A DASH MPD. Recognised by name only so far: it passes through untouched.
+    Dash,
+}
 
-/// Whether these are the first bytes of an HLS playlist (RFC 8216 §4.3.1.1), a byte order mark before them forgiven.
+/// Whether a body that begins with `first_bytes` is a manifest.
+///
+/// HLS is recognised by `#EXTM3U` alone, at the very start or after a UTF-8 BOM, since origins send every content
+/// type with it; give at least ten bytes. DASH is XML that is also named so, by content type or by `.mpd`.
 #[must_use]
-pub fn is_playlist(first_bytes: &[u8]) -> bool {
-    let text = first_bytes.strip_prefix(BOM).unwrap_or(first_bytes);
-    let text = text.trim_ascii_start();
-    text.len() >= 7 && text[..7].eq_ignore_ascii_case(b"#EXTM3U")
+pub fn is_manifest(content_type: Option<&str>, url: &Url, first_bytes: &[u8]) -> Option<Format> {
+    let text = lines::without_bom(first_bytes);
+    if text.starts_with(b"#EXTM3U") {
+        return Some(Format::Hls);
+    }
+    let essence = content_type.and_then(|of| of.split(';').next()).unwrap_or_default().trim();
+    let named = essence.eq_ignore_ascii_case("application/dash+xml")
+        || url.path().to_ascii_lowercase().ends_with(".mpd");
+    (named && text.trim_ascii_start().starts_with(b"<")).then_some(Format::Dash)
 }

@@ -16,7 +16,7 @@ use super::{Shared, address, headers, segment};
 use crate::engine::origin::{self, Caller, Reach};
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::rewrite::{self, Use};
-use crate::manifest::{Limits, is_playlist};
+use crate::manifest::{Format, Limits, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark, some blanks, `#EXTM3U`.
 const SIGNATURE: usize = 64;
@@ -95,7 +95,7 @@ async fn playlist(
     while text.len() < SIGNATURE && !ended {
         ended = !more(&mut response.body, &mut text).await;
     }
-    if !is_playlist(&text) {
+    if is_manifest(None, &response.url, &text) != Some(Format::Hls) {
         return not_a_playlist(response, text.freeze(), ended, way, began);
     }
     let announced =
@@ -175,7 +175,8 @@ async fn list(response: &origin::Response, text: &[u8], caller: &Caller, shared:
 
 fn remember(master: &Master, reach: Reach, caller: &Caller, shared: &Shared) {
     let alternatives = master.variants.len() > 1;
-    for url in master.variants.iter().map(|(url, _)| url).chain(&master.renditions) {
+    let variants = master.variants.iter().map(|variant| &variant.url);
+    for url in variants.chain(master.renditions.iter().map(|rendition| &rendition.url)) {
         shared.masters.name(caller.viewer, url, alternatives, reach);
     }
 }
@@ -187,7 +188,8 @@ fn answer_with(response: &origin::Response, text: &Bytes, way: Way, began: Insta
             let fragments = text.windows(11).any(|window| window == b"#EXT-X-MAP:");
             let mut map =
                 |url: &Url, what: Use| Some(address::path_for(url, extension(url, what, fragments)));
-            rewrite::hls(&response.url, text, &mut map).into()
+            // What can't be rewritten is sent as it is: a player may still make something of it.
+            rewrite::hls(&response.url, text, &mut map).unwrap_or_else(|_| text.clone())
         }
     };
     let length = text.len();
