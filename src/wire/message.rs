@@ -373,11 +373,9 @@ mod tests {
                 Message::Have { slot, segment, sequence, length, loading, pieces }
             });
         let part = (segment(), 0u8..64, 0u32..900_000, proptest::collection::vec(any::<u8>(), 1..2000))
-            .prop_map(|(segment, piece, offset, bytes)| Message::Part {
-                segment,
-                piece,
-                offset,
-                bytes: bytes.into(),
+            .prop_map(|(segment, piece, offset, bytes)| {
+                let length = offset + bytes.len() as u32 + u32::from(piece);
+                Message::Part { segment, piece, length, offset, bytes: bytes.into() }
             });
         prop_oneof![
             (any::<u8>(), any::<u32>(), any::<bool>())
