@@ -55,7 +55,7 @@ pub async fn run(dial: Dial, mut outgoing: mpsc::Receiver<ToTracker>, signals: m
     match tokio::time::timeout(dial.connecting, connect(&dial)).await {
         Ok(Ok(Socket::Plain(socket))) => {
             let _ = signals.send(Signal::Up(index)).await;
-            talk(socket, &dial, &mut outgoing, &signals).await;
+            talk(*socket, &dial, &mut outgoing, &signals).await;
         }
         Ok(Ok(Socket::Tls(socket))) => {
             let _ = signals.send(Signal::Up(index)).await;
@@ -68,7 +68,7 @@ pub async fn run(dial: Dial, mut outgoing: mpsc::Receiver<ToTracker>, signals: m
 }
 
 enum Socket {
-    Plain(WebSocketStream<TcpStream>),
+    Plain(Box<WebSocketStream<TcpStream>>),
     Tls(Box<WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>>),
 }
 
@@ -88,7 +88,7 @@ async fn connect(dial: &Dial) -> Result<Socket, Failed> {
     if dial.url.scheme() != "wss" {
         let (socket, _) =
             tokio_tungstenite::client_async_with_config(dial.url.as_str(), stream, Some(config)).await?;
-        return Ok(Socket::Plain(socket));
+        return Ok(Socket::Plain(Box::new(socket)));
     }
     let tls = dial.tls.clone().ok_or("no certificate authorities")?;
     let name = rustls::pki_types::ServerName::try_from(bare.to_owned())?;

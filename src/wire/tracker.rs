@@ -484,7 +484,7 @@ mod tests {
         assert_eq!(ToTracker::decode(&wide), Err(Malformed::Field("info_hash")));
         let many = format!(
             r#"{{"action":"announce","info_hash":"{id}","peer_id":"{id}","offers":[{}]}}"#,
-            vec![r#"{"offer_id":"o","offer":{"sdp":"s"}}"#; 11].join(",")
+            [r#"{"offer_id":"o","offer":{"sdp":"s"}}"#; 11].join(",")
         );
         assert_eq!(ToTracker::decode(&many), Err(Malformed::Offers(11)));
         assert_eq!(ToTracker::decode("{}"), Err(Malformed::Action));
