@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod control;
+mod demo;
 pub mod exit;
 pub mod logging;
 pub mod serve;
 mod tracker;
+mod watch;
 
 use exit::Failure;
 
@@ -38,6 +40,14 @@ Every key of the configuration is also an environment variable PACELINE_<SECTION
   paceline serve --tracker ws://tracker.example:7224/
 GET /health says whether it runs, GET /stats what it does. It answers STUN on the same UDP port.")]
     Tracker(tracker::Args),
+    /// See it work: a channel, a tracker, daemons and viewers, all on this machine
+    #[command(after_help = "Needs nothing installed. With --keep the swarm stays, for a real player to join:
+  paceline demo --viewers 5 --keep")]
+    Demo(demo::Args),
+    /// Play a stream without a screen and report start-up, stalls and bytes
+    #[command(after_help = "Through a daemon, or directly to compare:
+  paceline watch --via 127.0.0.1:7223 --seconds 60 https://origin.example/live/master.m3u8")]
+    Watch(watch::Args),
     /// Show what a running daemon does
     Stats(control::StatsArgs),
     /// Turn peers on or off in a running daemon
@@ -58,6 +68,8 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Tracker(args) => tracker::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Watch(args) => watch::run(args).await,
             Command::Stats(args) => control::stats(args).await,
             Command::P2p(args) => control::p2p(args).await,
         }
