@@ -339,7 +339,7 @@ fn table(summary: &Value) -> String {
     let percent = |key: &str| format!("{:.1} %", summary[key].as_f64().unwrap_or(0.0) * 100.0);
     let megabytes = |key: &str| format!("{:.2} MB", summary[key].as_f64().unwrap_or(0.0) / 1e6);
     let mut text = format!(
-        "{} viewers watched for {} s\n\n  from peers          {} of all bytes, {} once settled (at most {})\n  \
+        "{} viewers watched for {} s\n\n  share from peers    {}; {} once settled (at most {})\n  \
          from the origin     {} in {} requests\n  from peers          {}\n  fetched twice       {}\n  \
          start-up            {} ms median, {} ms worst\n  stalls              {} ({} ms)\n  \
          wrong segments      {}\n  failed requests     {}\n\n",

@@ -159,14 +159,16 @@ impl Player {
                     continue;
                 }
                 next = Some(segment.sequence + 1);
-                self.wait_for_room().await;
+                let room = self.playout.wants_at() - self.now();
+                self.pause(Instant::now() + room, progress).await;
                 if !self.take(segment, place).await {
                     return;
                 }
                 progress.send_replace(self.report());
             }
             if media.ended {
-                self.play_out().await;
+                let left = self.playout.buffered(self.now());
+                self.pause(Instant::now() + left, progress).await;
                 self.outcome.ended = true;
                 progress.send_replace(self.report());
                 return;
@@ -178,7 +180,7 @@ impl Player {
             } else {
                 timeline.target
             };
-            tokio::time::sleep_until((asked + pause).into()).await;
+            self.pause(asked + pause, progress).await;
         }
     }
 
@@ -251,13 +253,12 @@ impl Player {
         false
     }
 
-    async fn wait_for_room(&self) {
-        let wait = self.playout.wants_at() - self.now();
-        tokio::time::sleep(wait).await;
-    }
-
-    async fn play_out(&self) {
-        tokio::time::sleep(self.playout.buffered(self.now())).await;
+    /// Waits, and tells every second how playing goes.
+    async fn pause(&self, until: Instant, progress: &watch::Sender<Outcome>) {
+        while Instant::now() < until {
+            tokio::time::sleep_until(until.min(Instant::now() + Duration::from_secs(1)).into()).await;
+            progress.send_replace(self.report());
+        }
     }
 
     async fn get(&self, url: &Url, range: Option<&std::ops::Range<u64>>) -> Result<Bytes, String> {
