@@ -108,7 +108,6 @@ pub async fn play(
         playout: Playout::new(Time::ZERO),
         cursor: Cursor::default(),
         failing: Failing::default(),
-        all_taken: false,
         outcome: Outcome::default(),
         hasher: Sha256::new(),
     };
@@ -144,8 +143,6 @@ struct Player {
     playout: Playout,
     cursor: Cursor,
     failing: Failing,
-    /// Nothing more is coming: playing out the last segment is no stall.
-    all_taken: bool,
     outcome: Outcome,
     hasher: Sha256,
 }
@@ -159,19 +156,17 @@ impl Player {
         let now = self.now();
         let mut outcome = self.outcome.clone();
         outcome.startup = self.playout.startup();
-        (outcome.stalls, outcome.stalled) =
-            self.playout.stalls(if self.all_taken { Time::ZERO } else { now });
+        (outcome.stalls, outcome.stalled) = self.playout.stalls(now);
         outcome.played = self.playout.played(now);
         outcome.sha256 = self.hasher.clone().finalize().into();
         outcome
     }
 
     async fn run(&mut self, watch: &Watch) {
-        let Some(url) = self.variant(watch).await else { return };
+        let mut asked = Instant::now();
+        let Some((url, mut media)) = self.begin(watch).await else { return };
         let mut seen = None;
         loop {
-            let asked = Instant::now();
-            let Some(media) = self.media(&url).await else { return };
             let timeline = &media.listing.timeline;
             let ends = |segment: Option<&Segment>| segment.map(|segment| segment.sequence);
             let shape = (ends(timeline.segments.first()), ends(timeline.segments.last()));
@@ -181,13 +176,17 @@ impl Player {
                 Done::Reload(at) => self.pause(at).await,
                 Done::GaveUp => return,
                 Done::Ended => {
-                    self.all_taken = true;
-                    let left = self.playout.buffered(self.now());
+                    let now = self.now();
+                    self.playout.finish(now);
+                    let left = self.playout.buffered(now);
                     self.pause(Instant::now() + left).await;
                     self.outcome.ended = true;
                     return;
                 }
             }
+            asked = Instant::now();
+            let Some(newer) = self.media(&url).await else { return };
+            media = newer;
         }
     }
 
@@ -223,18 +222,22 @@ impl Player {
         }
     }
 
-    /// The media playlist to play: of a master the variant with the highest bit rate.
-    async fn variant(&mut self, watch: &Watch) -> Option<Url> {
+    /// The media playlist to play, and what it lists: of a master the variant with the highest bit rate.
+    async fn begin(&mut self, watch: &Watch) -> Option<(Url, Media)> {
         let url = match watch.via {
             None => watch.url.clone(),
             Some(daemon) => Url::parse(&through(daemon, &watch.url)).ok()?,
         };
-        let Playlist::Master(master) = self.playlist(&url, FIRST_TRIES).await? else { return Some(url) };
-        let best = master.variants.into_iter().max_by_key(|variant| variant.bandwidth);
-        if best.is_none() {
+        let master = match self.playlist(&url, FIRST_TRIES).await? {
+            Playlist::Media(media) => return Some((url, media)),
+            Playlist::Master(master) => master,
+        };
+        let Some(best) = master.variants.into_iter().max_by_key(|variant| variant.bandwidth) else {
             self.failed("the master playlist lists nothing to play".into());
-        }
-        best.map(|variant| variant.url)
+            return None;
+        };
+        let media = self.media(&best.url).await?;
+        Some((best.url, media))
     }
 
     async fn media(&mut self, url: &Url) -> Option<Media> {
@@ -333,6 +336,7 @@ impl Player {
         if self.outcome.errors.len() < TOLD {
             self.outcome.errors.push(what);
         }
+        self.progress.send_replace(self.report());
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Playout {
     startup: Option<Duration>,
     stalls: u32,
     stalled: Duration,
+    /// Since when nothing more is awaited.
+    finished: Option<Time>,
 }
 
 impl Playout {
@@ -40,6 +42,7 @@ impl Playout {
             startup: None,
             stalls: 0,
             stalled: Duration::ZERO,
+            finished: None,
         }
     }
 
@@ -58,6 +61,11 @@ impl Playout {
             }
             Some(empty) => empty + duration,
         });
+    }
+
+    /// Nothing more is coming: from now on an empty buffer is the end and no stall.
+    pub fn finish(&mut self, now: Time) {
+        self.finished.get_or_insert(now);
     }
 
     /// What can be played without another segment.
@@ -81,6 +89,7 @@ impl Playout {
     /// How often it stalled and for how long, a stall under way included.
     #[must_use]
     pub fn stalls(&self, now: Time) -> (u32, Duration) {
+        let now = self.finished.map_or(now, |finished| finished.min(now));
         match self.empty_at {
             Some(empty) if empty < now => (self.stalls + 1, self.stalled + (now - empty)),
             _ => (self.stalls, self.stalled),
@@ -179,6 +188,18 @@ mod tests {
         playout.complete(at(9350), SEGMENT);
         assert_eq!(playout.stalls(at(9350)), (1, Duration::from_secs(1)));
         assert_eq!(playout.played(at(10_350)), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn the_end_is_no_stall_but_waiting_for_what_never_came_was_one() {
+        let mut playout = Playout::new(at(0));
+        playout.complete(at(0), SEGMENT);
+        let mut late = playout.clone();
+        playout.finish(at(3000));
+        assert_eq!(playout.stalls(at(60_000)), (0, Duration::ZERO));
+        assert_eq!(playout.played(at(60_000)), SEGMENT);
+        late.finish(at(5000));
+        assert_eq!(late.stalls(at(60_000)), (1, Duration::from_secs(1)));
     }
 
     #[test]
