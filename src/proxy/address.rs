@@ -158,6 +158,9 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
     if let Some(url) = prefixed(rest)? {
         return if names.is_own_url(&url) { Err(Refused::Loop) } else { Ok(Target::Prefix { url, reach }) };
     }
+    if reach != Reach::Loopback {
+        return Err(Refused::NotFound("this is not a URL"));
+    }
     let (name, rest) = rest.split_once('/').ok_or(Refused::NotFound("a channel is /NAME/index.m3u8"))?;
     let named =
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));

@@ -67,6 +67,7 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub struct Held {
     body: Body,
+    failed: Option<Box<dyn std::error::Error + Send + Sync>>,
     _busy: Option<Busy>,
 }
 
@@ -74,7 +75,7 @@ impl Held {
     /// `body`, whose end is the end of `busy`.
     #[must_use]
     pub fn new(body: Body, busy: Option<Busy>) -> Self {
-        Self { body, _busy: busy }
+        Self { body, failed: None, _busy: busy }
     }
 }
 
@@ -86,11 +87,22 @@ impl http_body::Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                // The connection ends with the failure, at once: what came before it is to be written first.
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.failed.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -132,7 +132,11 @@ async fn playlist(
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let origin::Response { url, reach, status, headers, body } = response;
     let mut body = Beginning::new(body);
-    body.read(SIGNATURE).await;
+    if !body.read(SIGNATURE).await
+        && let Some(error) = body.failure()
+    {
+        return no_answer(error);
+    }
     let is_hls = is_manifest(None, &url, &body.bytes()) == Some(Format::Hls);
     if !is_hls || announced.is_some_and(|length| length > most) || body.read(most + 1).await {
         if is_hls && way == Way::Ours {

@@ -54,12 +54,21 @@ pub(super) fn explain(host: &str, error: &(dyn std::error::Error + 'static)) -> 
     if io.kind() == io::ErrorKind::PermissionDenied && io.raw_os_error().is_none() {
         return Error::Forbidden(cause.to_string());
     }
-    if let Some(rustls::Error::InvalidCertificate(why)) =
-        io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
+    if let Some(rustls::Error::InvalidCertificate(why)) = tls(io) {
         return Error::Certificate(format!("the certificate of {host} can't be trusted: {why}"));
     }
     Error::Unreachable(format!("{host}: {cause}"))
+}
+
+/// The TLS error in an I/O error; the layers in between wrap I/O errors in one another.
+fn tls(mut error: &io::Error) -> Option<&rustls::Error> {
+    loop {
+        let inner = error.get_ref()?;
+        match inner.downcast_ref::<io::Error>() {
+            Some(wrapped) => error = wrapped,
+            None => return inner.downcast_ref(),
+        }
+    }
 }
 
 /// Whether `error` says no more than that the connection was gone: what a server's closing of an idle connection

@@ -119,6 +119,18 @@ impl Origin {
     /// # Errors
     /// When an option is not what it should be, or the system has no certificate authorities.
     pub fn new(options: Options, own: OwnListeners) -> Result<Self, BadOptions> {
+        Self::with_tls(options, own, tls_config()?)
+    }
+
+    /// The same, trusting whom `tls` trusts.
+    ///
+    /// # Errors
+    /// When an option is not what it should be.
+    pub fn with_tls(
+        options: Options,
+        own: OwnListeners,
+        tls: rustls::ClientConfig,
+    ) -> Result<Self, BadOptions> {
         let connector = Connector {
             reach: Reach::Loopback,
             own,
@@ -128,7 +140,6 @@ impl Origin {
             warned: Arc::default(),
         };
         let extra = options.headers()?;
-        let tls = tls_config()?;
         let clients = Reach::ALL
             .map(|reach| client(Connector { reach, ..connector.clone() }, tls.clone(), options.keep_alive()));
         Ok(Self { shared: Arc::new(Shared { clients, connector, jars: Jars::default(), extra, options }) })

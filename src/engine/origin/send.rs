@@ -118,6 +118,11 @@ impl Origin {
         {
             headers.insert(header::COOKIE, cookies);
         }
+        // Said in so many words where a body could have been (RFC 9110 §8.6): some servers answer 411 without.
+        if http_body::Body::is_end_stream(outgoing.body()) && !is_safe(method) {
+            outgoing.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        let headers = outgoing.headers_mut();
         if let Some(range) = range {
             headers.insert(header::RANGE, range.parse().map_err(invalid)?);
         }
