@@ -1,3 +1,7 @@
 //! The `paceline` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paceline::cli::run()
+}

@@ -1,1 +1,79 @@
-//! The command line.
+//! The command line: the clap tree, and who does what.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod control;
+mod demo;
+pub mod exit;
+pub mod logging;
+pub mod serve;
+mod tracker;
+mod watch;
+
+use exit::Failure;
+
+/// Watch HLS streams through this machine, and take most of each from other viewers of it.
+#[derive(Debug, Parser)]
+#[command(name = "paceline", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Start here:
+  paceline serve --tracker ws://tracker.example:7224/
+  vlc http://127.0.0.1:7223/https://origin.example/live/master.m3u8";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon that players are pointed at
+    #[command(after_help = "A player asks for http://127.0.0.1:7223/ followed by the stream's URL:
+  vlc http://127.0.0.1:7223/https://origin.example/live/master.m3u8
+  ffplay http://127.0.0.1:7223/https://origin.example/live/master.m3u8
+Plain http streams also play with http_proxy=http://127.0.0.1:7223 set for the player.
+Every key of the configuration is also an environment variable PACELINE_<SECTION>_<KEY>.")]
+    Serve(serve::Args),
+    /// Run a tracker, through which viewers find each other
+    #[command(after_help = "Viewers are started with its address:
+  paceline serve --tracker ws://tracker.example:7224/
+GET /health says whether it runs, GET /stats what it does. It answers STUN on the same UDP port.")]
+    Tracker(tracker::Args),
+    /// See it work: a channel, a tracker, daemons and viewers, all on this machine
+    #[command(after_help = "Needs nothing installed. With --keep the swarm stays, for a real player to join:
+  paceline demo --viewers 5 --keep")]
+    Demo(demo::Args),
+    /// Play a stream without a screen and report start-up, stalls and bytes
+    #[command(after_help = "Through a daemon, or directly to compare:
+  paceline watch --via 127.0.0.1:7223 --seconds 60 https://origin.example/live/master.m3u8")]
+    Watch(watch::Args),
+    /// Show what a running daemon does
+    Stats(control::StatsArgs),
+    /// Turn peers on or off in a running daemon
+    P2p(control::P2pArgs),
+}
+
+/// Runs the command that was typed.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return exit::status(Err(Failure::Running(format!("no thread can be started: {error}"))));
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(args).await,
+            Command::Tracker(args) => tracker::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Watch(args) => watch::run(args).await,
+            Command::Stats(args) => control::stats(args).await,
+            Command::P2p(args) => control::p2p(args).await,
+        }
+    });
+    runtime.shutdown_background();
+    exit::status(result)
+}

@@ -1,1 +1,282 @@
-//! The whole configuration file as a struct of the modules own options.
+//! The whole configuration as a struct of the modules' own options: flag, environment, file, default, in this order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+mod environment;
+mod reject;
+
+use crate::delivery::policy::{self, Policy};
+use crate::engine::origin;
+use crate::engine::peers::IceOptions;
+use crate::manifest::identity;
+use crate::proxy::{self, Channel};
+use crate::tracker;
+
+pub use reject::Error;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where players come in.
+    pub proxy: proxy::Options,
+    /// Short addresses for streams.
+    pub channels: BTreeMap<String, Channel>,
+    /// Taking from and giving to other viewers.
+    pub p2p: policy::Options,
+    /// What may be kept.
+    pub memory: Memory,
+    /// Where other viewers are found.
+    pub tracker: Trackers,
+    /// How they are reached.
+    pub ice: IceOptions,
+    /// What makes two URLs the same.
+    pub identity: Vec<identity::Options>,
+    /// How origins are asked.
+    pub origin: origin::Options,
+    /// What is logged.
+    pub log: Log,
+    /// The service that `paceline tracker` runs.
+    pub tracker_server: tracker::Options,
+}
+
+/// The `[memory]` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// Content that may be kept, as bytes or like `256MiB`. More serves others longer; nothing is ever written to disk.
+    pub limit: Size,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { limit: Size(256 << 20) }
+    }
+}
+
+/// The `[tracker]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trackers {
+    /// `ws://` or `wss://` addresses, any number. Without one there are no peers, and everything is plain HTTP.
+    pub urls: Vec<String>,
+    /// An admission token, where the trackers want one.
+    pub token: String,
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,paceline::engine=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned() }
+    }
+}
+
+/// A number of bytes, written as one or with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// `1048576`, `1024KiB`, `1 MiB`, `1GB`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let number: u64 = text[..digits].parse().ok()?;
+        let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" | "k" => 1 << 10,
+            "mib" | "m" => 1 << 20,
+            "gib" | "g" => 1 << 30,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            _ => return None,
+        };
+        number.checked_mul(factor).map(Self)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            bytes if bytes > 0 && bytes % (1 << 20) == 0 => {
+                serializer.serialize_str(&format!("{}MiB", bytes >> 20))
+            }
+            bytes => serializer.serialize_str(&bytes.to_string()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
+                serde::de::Error::custom(format!("`{text}` is no size; write it like 256MiB"))
+            }),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, if one is given, and the environment over it.
+    ///
+    /// # Errors
+    /// Which file, line and key is wrong, and what would be right.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let mut config = match file {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Error::Unreadable { file: path.to_owned(), error: error.to_string() })?;
+                Self::parse(&text, path)?
+            }
+        };
+        config = environment::apply(config, variables)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    fn parse(text: &str, file: &Path) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| reject::explain(&error, text, file))
+    }
+
+    /// What the types can't say.
+    fn check(&self, file: Option<&Path>) -> Result<(), Error> {
+        let wrong = |key: &str, why: String| {
+            let file = file.map(PathBuf::from);
+            Err(Error::Value { file, key: key.to_owned(), why })
+        };
+        for (name, channel) in &self.channels {
+            if name == "-" || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            {
+                return wrong(
+                    &format!("channels.{name}"),
+                    "a name has letters, digits, `-`, `_` and `.` only".into(),
+                );
+            }
+            if !matches!(channel.url.scheme(), "http" | "https") {
+                return wrong(&format!("channels.{name}.url"), "only http:// and https:// are played".into());
+            }
+        }
+        for url in &self.tracker.urls {
+            let parsed = url::Url::parse(url).ok().filter(|u| matches!(u.scheme(), "ws" | "wss"));
+            if parsed.is_none_or(|u| u.host_str().is_none()) {
+                return wrong("tracker.urls", format!("`{url}` is not a ws:// or wss:// address"));
+            }
+        }
+        if !self.proxy.listen.ip().is_loopback() && self.proxy.allowed_hosts.is_empty() {
+            let why = format!(
+                "{} is reachable from other machines: name the hosts players will use in proxy.allowed_hosts too",
+                self.proxy.listen
+            );
+            return wrong("proxy.listen", why);
+        }
+        if !(1..=15).contains(&self.p2p.max_neighbours) {
+            return wrong("p2p.max_neighbours", "1 to 15 make a mesh".into());
+        }
+        for (key, seconds) in
+            [("p2p.critical_s", self.p2p.critical_s), ("p2p.prefetch_s", self.p2p.prefetch_s)]
+        {
+            if !seconds.is_finite() || seconds < 0.0 {
+                return wrong(key, format!("{seconds} is no number of seconds"));
+            }
+        }
+        if let Err(error) = identity::Rules::new(&self.identity) {
+            return wrong("identity", error.to_string());
+        }
+        Ok(())
+    }
+
+    /// What the delivery core goes by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy::new(&self.p2p, self.memory.limit.0);
+        // Without a tracker there is nobody to meet.
+        policy.p2p &= !self.tracker.urls.is_empty();
+        policy.upload &= policy.p2p;
+        policy
+    }
+
+    /// The file that would say the same.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Error> {
+        let config = Config::parse(text, Path::new("c.toml"))?;
+        config.check(Some(Path::new("c.toml")))?;
+        Ok(config)
+    }
+
+    fn error(text: &str) -> String {
+        load(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_is_a_configuration_and_what_is_written_is_read_back() {
+        assert_eq!(load("").unwrap(), Config::default());
+        let config =
+            load("[channels.news]\nurl = \"https://o.example/live.m3u8\"\n[memory]\nlimit = \"64MiB\"")
+                .unwrap();
+        assert_eq!(config.memory.limit, Size(64 << 20));
+        assert_eq!(load(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_file_line_and_what_would_be_right() {
+        for (text, parts) in [
+            ("[p2p]\nmax_neighbors = 3", &["c.toml", "line 2", "`max_neighbors`", "`max_neighbours`"][..]),
+            ("[p2pp]\n", &["line 1", "`p2pp`", "`p2p`"]),
+            ("[p2p]\n\nenabled = \"yes\"", &["line 3", "boolean"]),
+            ("[memory]\nlimit = \"lots\"", &["line 2", "256MiB"]),
+            ("[p2p]\nupload = \"maybe\"", &["line 2", "auto"]),
+            ("[proxy\n", &["line 1"]),
+            ("[channels.news]\nurl = \"ftp://x/\"", &["channels.news.url", "http"]),
+            ("[channels.\"a/b\"]\nurl = \"http://x/\"", &["channels.a/b"]),
+            ("[tracker]\nurls = [\"http://x\"]", &["tracker.urls", "ws://"]),
+            ("[proxy]\nlisten = \"0.0.0.0:7223\"", &["proxy.listen", "allowed_hosts"]),
+            ("[[identity]]\npattern = \"(\"", &["identity"]),
+            ("[p2p]\nmax_neighbours = 16", &["p2p.max_neighbours"]),
+        ] {
+            let message = error(text);
+            for part in parts {
+                assert!(message.contains(part), "{message:?} does not say {part:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("7", Some(7)), ("256MiB", Some(256 << 20)), ("1 gb", Some(1_000_000_000)), ("x", None)]
+        {
+            assert_eq!(Size::parse(text).map(|s| s.0), bytes, "{text}");
+        }
+    }
+}

@@ -248,6 +248,10 @@ impl Node {
                 if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
                     session.fruitless = 0;
                     session.settled_at = session.settled_at.max(now + Duration::from_millis(300));
+                    // The tracker told the size when we came; whoever came since is seen here.
+                    let there = self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count() as u32 + 1;
+                    session.viewers = session.viewers.max(there);
+                    session.most_viewers = session.most_viewers.max(there);
                 }
             }
             Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),

@@ -20,11 +20,17 @@ pub mod brain;
 mod carry;
 pub mod clock;
 pub mod fetch;
+pub mod filter;
 pub mod link;
 pub mod listings;
 pub mod memory;
 pub mod origin;
+pub mod peer;
+pub mod peers;
 pub mod report;
+pub mod sdp;
+pub mod signalling;
+pub mod udp;
 
 use answer::AnswerBody;
 use brain::{Parts, Question, StartPeers};

@@ -1,1 +1,7 @@
-//! A headless player and a channel to play.
+//! A headless player and a channel to play, for demo, watch and tests.
+
+pub mod channel;
+mod picture;
+pub mod player;
+pub mod playout;
+mod ts;

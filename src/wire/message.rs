@@ -12,7 +12,7 @@
 //! | 4 have | slot u8, segment u64, sequence u64, length u32, loading u8, then per piece: number u8, hash 16 bytes |
 //! | 5 lost | segment u64 |
 //! | 6 request | segment u64, piece u8, within u16 |
-//! | 7 part | segment u64, piece u8, offset u32, then the bytes |
+//! | 7 part | segment u64, piece u8, length of the piece u32, offset u32, then the bytes |
 //! | 8 busy | segment u64, piece u8, retry u16 |
 //! | 9 cancel | segment u64, piece u8 |
 //! | 10 ping | nonce u32, reply u8 |
@@ -100,6 +100,8 @@ pub enum Message {
         segment: SegmentId,
         /// Which piece.
         piece: u8,
+        /// How long the whole piece is.
+        length: u32,
         /// Where in the piece `bytes` begin.
         offset: u32,
         /// At most [`MAX_PART`](super::MAX_PART).
@@ -142,7 +144,7 @@ impl Message {
             Self::Have { pieces, .. } => 22 + 17 * pieces.len(),
             Self::Lost { .. } => 8,
             Self::Request { .. } | Self::Busy { .. } => 11,
-            Self::Part { bytes, .. } => 13 + bytes.len(),
+            Self::Part { bytes, .. } => 17 + bytes.len(),
             Self::Cancel { .. } => 9,
             Self::Ping { .. } => 5,
         }
@@ -192,9 +194,10 @@ impl Message {
                 frame.put_u8(*piece);
                 frame.put_u16_le(*ms);
             }
-            Self::Part { segment, piece, offset, bytes } => {
+            Self::Part { segment, piece, length, offset, bytes } => {
                 frame.put_u64_le(segment.0);
                 frame.put_u8(*piece);
+                frame.put_u32_le(*length);
                 frame.put_u32_le(*offset);
                 frame.put_slice(bytes);
             }
@@ -343,14 +346,14 @@ impl Fields {
 
     fn part(&mut self) -> Result<Message, Malformed> {
         let segment = SegmentId(self.u64()?);
-        let (piece, offset) = (self.piece()?, self.u32()?);
+        let (piece, length, offset) = (self.piece()?, self.u32()?, self.u32()?);
         let bytes = std::mem::take(&mut self.rest);
-        let length = bytes.len();
-        let piece_limit = 1usize << PieceGrid::MAX_SHIFT;
-        if length == 0 || length > MAX_PART || offset as usize + length > piece_limit {
-            return Err(Malformed::Part { offset, length });
+        let (part, longest) = (bytes.len(), 1usize << PieceGrid::MAX_SHIFT);
+        let fits = (offset as usize).saturating_add(part) <= length as usize && length as usize <= longest;
+        if part == 0 || part > MAX_PART || !fits {
+            return Err(Malformed::Part { offset, length: part });
         }
-        Ok(Message::Part { segment, piece, offset, bytes })
+        Ok(Message::Part { segment, piece, length, offset, bytes })
     }
 }
 
@@ -370,11 +373,9 @@ mod tests {
                 Message::Have { slot, segment, sequence, length, loading, pieces }
             });
         let part = (segment(), 0u8..64, 0u32..900_000, proptest::collection::vec(any::<u8>(), 1..2000))
-            .prop_map(|(segment, piece, offset, bytes)| Message::Part {
-                segment,
-                piece,
-                offset,
-                bytes: bytes.into(),
+            .prop_map(|(segment, piece, offset, bytes)| {
+                let length = offset + bytes.len() as u32 + u32::from(piece);
+                Message::Part { segment, piece, length, offset, bytes: bytes.into() }
             });
         prop_oneof![
             (any::<u8>(), any::<u32>(), any::<bool>())
@@ -435,7 +436,14 @@ mod tests {
             Message::Have { slot, segment, sequence: 1, length, loading: false, pieces }.encode()
         };
         let part = |offset: u32, length: usize| {
-            Message::Part { segment: SegmentId(1), piece: 0, offset, bytes: vec![0; length].into() }.encode()
+            Message::Part {
+                segment: SegmentId(1),
+                piece: 0,
+                length: 1 << 20,
+                offset,
+                bytes: vec![0; length].into(),
+            }
+            .encode()
         };
         for (frame, expected) in [
             (Bytes::new(), Malformed::Truncated { at: 0 }),

@@ -309,6 +309,10 @@ fn a_query_names_segments_only_where_nothing_else_does() {
         let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{first}\n#EXTINF:4,\n{second}\n");
         media(text).listing.timeline.segments.iter().map(|s| s.id).collect::<Vec<_>>()
     };
-    assert_eq!(list("a.ts?token=1", "b.ts?token=1"), list("a.ts?token=2", "b.ts?token=2"), "a token is no name");
+    assert_eq!(
+        list("a.ts?token=1", "b.ts?token=1"),
+        list("a.ts?token=2", "b.ts?token=2"),
+        "a token is no name"
+    );
     assert_ne!(list("s.php?ch=1&n=1", "s.php?ch=1&n=2"), list("s.php?ch=2&n=1", "s.php?ch=2&n=2"));
 }

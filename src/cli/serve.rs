@@ -1,0 +1,235 @@
+//! `paceline serve`: wires the options to engine and proxy; waits; drains.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args as ClapArgs;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::exit::Failure;
+use super::logging;
+use crate::config::Config;
+use crate::engine::brain::StartPeers;
+use crate::engine::origin::{Origin, OwnListeners};
+use crate::engine::{self, Handle, Switches, peers};
+use crate::manifest::identity::Rules;
+use crate::model::ids::PeerId;
+use crate::proxy::{self, Setup};
+
+/// How long the engine may take to say goodbye to peers and trackers.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Arguments of `serve`; each goes before the environment and the file.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Configuration file; see config.example.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Tracker to find other viewers through (ws:// or wss://); may be given several times
+    #[arg(long, value_name = "URL")]
+    pub tracker: Vec<String>,
+    /// Plain HTTP only: no tracker, no peers
+    #[arg(long)]
+    pub no_p2p: bool,
+    /// Take from peers, give nothing
+    #[arg(long)]
+    pub no_upload: bool,
+    /// Check the configuration, print what would be in force, and end
+    #[arg(long)]
+    pub check: bool,
+}
+
+impl Args {
+    /// The configuration with the arguments over it.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn config(&self) -> Result<Config, Failure> {
+        let mut flags: Vec<(String, String)> = Vec::new();
+        let mut flag = |name: &str, value: String| flags.push((format!("PACELINE_{name}"), value));
+        if let Some(listen) = self.listen {
+            flag("PROXY_LISTEN", listen.to_string());
+        }
+        if !self.tracker.is_empty() {
+            flag("TRACKER_URLS", self.tracker.join(","));
+        }
+        if self.no_p2p {
+            flag("P2P_ENABLED", "false".to_owned());
+        }
+        if self.no_upload {
+            flag("P2P_UPLOAD", "never".to_owned());
+        }
+        let environment = std::env::vars().filter(|(name, _)| !flags.iter().any(|(flag, _)| flag == name));
+        let all: Vec<_> = environment.chain(flags.iter().cloned()).collect();
+        Ok(Config::load(self.config.as_deref(), all.into_iter())?)
+    }
+}
+
+/// A daemon that runs in this process.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Where players are to be pointed.
+    pub address: SocketAddr,
+    /// The engine, to ask for statistics.
+    pub handle: Handle,
+    stop: oneshot::Sender<()>,
+    proxy: JoinHandle<()>,
+    engine: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Lets answers under way finish, tells peers and trackers, and ends every task.
+    pub async fn stop(self) {
+        let Self { handle, stop, proxy, engine, .. } = self;
+        let _ = stop.send(());
+        let _ = proxy.await;
+        // The engine ends when nobody is left to ask it.
+        drop(handle);
+        let _ = tokio::time::timeout(GOODBYE, engine).await;
+    }
+}
+
+/// Starts a daemon. It is ready for players when this returns.
+///
+/// # Errors
+/// When the address is taken or an option can't be used.
+pub async fn start(config: Config) -> Result<Daemon, Failure> {
+    let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
+    let listeners = bind(config.proxy.listen).await?;
+    let address = listeners[0].local_addr().map_err(Failure::running)?;
+    let own = OwnListeners::default();
+    let origin =
+        Origin::new(config.origin.clone(), own).map_err(|error| Failure::Argument(error.to_string()))?;
+    let mut entropy = [0; 20];
+    getrandom::fill(&mut entropy).map_err(Failure::running)?;
+    let (name, seed) = entropy.split_at(12);
+    let mut options = engine::Options {
+        policy: config.policy(),
+        trackers: config.tracker.urls.len(),
+        entropy: [0; 12],
+        seed: 0,
+    };
+    options.entropy.copy_from_slice(name);
+    options.seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    let me = PeerId::from_entropy(options.entropy);
+    let (handle, engine) = engine::start(options, origin, Some(start_peers(&config, me)));
+    let setup = Setup {
+        options: config.proxy,
+        channels: config.channels,
+        rules,
+        pseudonym: format!("paceline-{me}"),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let asked = handle.clone();
+    let proxy = tokio::spawn(async move {
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        if let Err(error) = proxy::run(listeners, asked, setup, shutdown).await {
+            tracing::error!("players can't be served any more: {error}");
+        }
+    });
+    Ok(Daemon { address, handle, stop, proxy, engine })
+}
+
+/// How the engine starts the P2P side when the first swarm is joined.
+fn start_peers(config: &Config, me: PeerId) -> StartPeers {
+    let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+    let uploads = config.policy().upload;
+    let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone(), uploads);
+    Box::new(move |commands, events| {
+        if let Err(error) = peers::start(options.clone(), commands, events) {
+            tracing::warn!("no peers: {error}; playback goes on over HTTP alone");
+        }
+    })
+}
+
+/// The listener, and on the loopback address its IPv6 twin where there is one.
+async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>, Failure> {
+    let taken = |error| {
+        Failure::Running(format!("can't listen on {address}: {error}; choose another address with --listen"))
+    };
+    let first = TcpListener::bind(address).await.map_err(taken)?;
+    let mut listeners = vec![first];
+    if address.ip().is_loopback()
+        && address.is_ipv4()
+        && address.port() != 0
+        && let Ok(twin) = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await
+    {
+        listeners.push(twin);
+    }
+    Ok(listeners)
+}
+
+/// Runs until SIGINT or SIGTERM; a second one ends at once, SIGHUP reads the configuration again.
+///
+/// # Errors
+/// See [`start`].
+pub async fn run(args: Args) -> Result<(), Failure> {
+    let config = args.config()?;
+    if args.check {
+        print!("{}", config.to_toml());
+        return Ok(());
+    }
+    logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
+    let p2p = config.policy().p2p;
+    let wanted = config.p2p.enabled;
+    let mut current = config.clone();
+    let daemon = start(config).await?;
+    tracing::info!("ready: point a player at http://{}/ followed by the stream's URL", daemon.address);
+    if wanted && !p2p {
+        tracing::warn!(
+            "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"
+        );
+    }
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&args, &mut current, &daemon.handle).await,
+        }
+    }
+    tracing::info!("stopping: answers under way are finished first");
+    tokio::select! {
+        () = daemon.stop() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Takes over what can change without dropping a player, and says what needs a restart.
+async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
+    let new = match args.config() {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::warn!("the configuration stays as it is: {error}");
+            return;
+        }
+    };
+    let same = Config { p2p: new.p2p.clone(), memory: new.memory, ..current.clone() };
+    if same != new {
+        tracing::warn!(
+            "only [p2p] and [memory] change without a restart; the rest of the new file waits for one"
+        );
+    }
+    (current.p2p, current.memory) = (new.p2p, new.memory);
+    handle.set_policy(current.policy()).await;
+    let Switches { p2p, upload } = handle.switch(Switches::default()).await;
+    tracing::info!("configuration read again (p2p {}, upload {})", on(p2p), on(upload));
+}
+
+fn on(switch: Option<bool>) -> &'static str {
+    if switch == Some(true) { "on" } else { "off" }
+}

@@ -1,0 +1,72 @@
+//! A mistake in the configuration, said so that it can be mended.
+
+use std::path::{Path, PathBuf};
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The file is not there, or not readable.
+    #[error("{}: {error}", .file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// What the system says.
+        error: String,
+    },
+    /// A key or value in the file.
+    #[error("{}, line {line}: {why}", .file.display())]
+    Line {
+        /// Which file.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// A value that is of the right kind and still can't be used.
+    #[error("{}{key}: {why}", .file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default())]
+    Value {
+        /// The file, if there is one.
+        file: Option<PathBuf>,
+        /// The key, with its section.
+        key: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// An environment variable.
+    #[error("environment variable {name}: {why}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+}
+
+/// The parser's word, with the line it means and the nearest key that exists.
+pub fn explain(error: &toml::de::Error, text: &str, file: &Path) -> Error {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+    let why = with_nearest(error.message());
+    Error::Line { file: file.to_owned(), line, why }
+}
+
+/// `unknown field ..., expected one of ...` as a question; anything else as it is.
+pub fn with_nearest(message: &str) -> String {
+    let message = message.trim().replace('\n', " ");
+    let Some(rest) = message.strip_prefix("unknown field `") else { return message };
+    let mut names = rest.split('`').step_by(2);
+    let unknown = names.next().unwrap_or_default().to_owned();
+    // Every second piece between backticks is a name; the first one was the unknown key.
+    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+    match nearest(&unknown, &known) {
+        Some(name) => format!("unknown key `{unknown}`; did you mean `{name}`?"),
+        None => format!("unknown key `{unknown}`; known here are {}", known.join(", ")),
+    }
+}
+
+/// The known name that looks most like this one, if any does.
+pub fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let best = known.iter().map(|name| (strsim::jaro_winkler(unknown, name), *name));
+    best.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}

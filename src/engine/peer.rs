@@ -1,0 +1,486 @@
+//! One connection to a peer: a WebRTC connection with one data channel, decoded in, bounded out.
+//!
+//! Control messages leave before pieces; a piece leaves in parts, each of which waits until the short send buffer has
+//! room, so a small urgent message never waits behind much.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Bytes, BytesMut};
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use tokio::sync::{Notify, mpsc, oneshot};
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
+    RTCConfigurationBuilder, RTCIceGatheringState, RTCIceServer, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder,
+};
+
+use super::peers::Options;
+use super::udp::{Guarded, Shared, locked};
+use crate::model::ids::SegmentId;
+use crate::wire::digest::PieceHash;
+use crate::wire::message::Message;
+use crate::wire::{MAX_MESSAGE, MAX_PART};
+
+/// The one data channel of a connection.
+pub const LABEL: &str = "paceline/1";
+/// Bytes in flight on a channel: more collapses after a burst of losses, less leaves long paths idle.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes the stack may hold for us.
+const RECEIVE_BUFFER: u32 = 1 << 20;
+/// Control messages that may wait; a peer that takes them slower is given up.
+pub const CONTROL: usize = 512;
+/// Pieces that may wait; the delivery core hands out less.
+pub const BULK: usize = 32;
+/// Pieces that may be half received.
+const HALF_RECEIVED: usize = 4;
+/// Requests that are remembered, so that only what was asked for is taken.
+const ASKED: usize = 128;
+
+/// A failure of the stack, in its words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(String);
+
+impl From<webrtc::error::Error> for Failed {
+    fn from(error: webrtc::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A connection that is being made or is open.
+#[derive(Clone)]
+pub struct Peer {
+    connection: Arc<dyn PeerConnection>,
+    filter: Shared,
+    events: Arc<Events>,
+}
+
+/// A piece to send.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Which piece.
+    pub piece: u8,
+    /// Its bytes, in order.
+    pub bytes: Vec<Bytes>,
+}
+
+/// What an open channel brings.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A control message.
+    Said(Message),
+    /// A whole piece.
+    Piece {
+        /// The segment.
+        segment: SegmentId,
+        /// Which piece.
+        piece: u8,
+        /// Its bytes.
+        bytes: Bytes,
+        /// Their hash.
+        hash: PieceHash,
+    },
+    /// A piece of ours is in the send buffer.
+    Sent {
+        /// The segment.
+        segment: SegmentId,
+        /// Which piece.
+        piece: u8,
+    },
+}
+
+/// Why a channel ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Closed, lost, or given up by us.
+    Gone,
+    /// It broke the protocol.
+    Misbehaved,
+}
+
+#[derive(Default)]
+struct Events {
+    gathered: Notify,
+    lost: Notify,
+    channel: std::sync::Mutex<Option<Arc<dyn DataChannel>>>,
+    channels: std::sync::atomic::AtomicU32,
+    arrived: Notify,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Events {
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered.notify_one();
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        if matches!(state, RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) {
+            self.lost.notify_one();
+        }
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        if self.channels.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            // One channel is agreed on: a second one is not a viewer of ours.
+            self.lost.notify_one();
+            return;
+        }
+        if let Ok(mut slot) = self.channel.lock() {
+            *slot = Some(channel);
+        }
+        self.arrived.notify_one();
+    }
+}
+
+impl Peer {
+    /// A connection with its sockets bound, and nothing said yet.
+    ///
+    /// # Errors
+    /// What the stack says.
+    pub async fn new(options: &Options, filter: Shared) -> Result<Self, Failed> {
+        let mut engine = SettingEngineBuilder::new()
+            .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE as u32))
+            .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
+            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+            .with_ice_timeouts(Some(options.disconnected), Some(options.failed), Some(options.keep_alive))
+            .with_ice_connection_attempts(Some(options.check_interval), Some(options.checks))
+            .with_host_acceptance_min_wait(None);
+        if options.addresses.iter().any(|address| address.ip().is_loopback()) {
+            engine = engine.with_include_loopback_candidate(true);
+        }
+        let servers = options.ice_servers.iter().map(|server| RTCIceServer {
+            urls: vec![server.url.clone()],
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        });
+        let mut configuration = RTCConfigurationBuilder::new().with_ice_servers(servers.collect());
+        if let Some(certificate) = certificate() {
+            configuration = configuration.with_certificates(vec![certificate]);
+        }
+        let events = Arc::new(Events::default());
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(configuration.build())
+            .with_setting_engine(engine.build())
+            .with_handler(Arc::clone(&events) as Arc<dyn PeerConnectionEventHandler>)
+            .with_runtime(Arc::new(Guarded::new(Arc::clone(&filter))))
+            .with_udp_addrs(options.addresses.clone())
+            .with_data_channel_send_buffer_limit(SEND_BUFFER)
+            .build()
+            .await?;
+        Ok(Self { connection: Arc::new(connection), filter, events })
+    }
+
+    /// Our offer, with all candidates in it.
+    ///
+    /// # Errors
+    /// What the stack says.
+    pub async fn offer(&self, options: &Options) -> Result<String, Failed> {
+        let channel = self.connection.create_data_channel(LABEL, None).await?;
+        if let Ok(mut slot) = self.events.channel.lock() {
+            *slot = Some(channel);
+        }
+        self.events.channels.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.events.arrived.notify_one();
+        let offer = self.connection.create_offer(None).await?;
+        self.connection.set_local_description(offer).await?;
+        self.gathered(options).await
+    }
+
+    /// Our answer to an offer that was looked through.
+    ///
+    /// # Errors
+    /// What the stack says.
+    pub async fn answer(&self, offer: String, options: &Options) -> Result<String, Failed> {
+        self.connection.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
+        let answer = self.connection.create_answer(None).await?;
+        self.connection.set_local_description(answer).await?;
+        self.gathered(options).await
+    }
+
+    /// Takes the answer to our offer.
+    ///
+    /// # Errors
+    /// What the stack says.
+    pub async fn accept(&self, answer: String) -> Result<(), Failed> {
+        Ok(self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await?)
+    }
+
+    async fn gathered(&self, options: &Options) -> Result<String, Failed> {
+        // A STUN server that does not answer only costs its candidate.
+        let _ = tokio::time::timeout(options.gathering, self.events.gathered.notified()).await;
+        let description = self.connection.local_description().await;
+        description.map(|d| d.sdp).ok_or_else(|| Failed("no local description".into()))
+    }
+
+    /// Closes the connection and its sockets.
+    pub async fn close(&self) {
+        let _ = self.connection.close().await;
+    }
+
+    /// Runs the channel from its opening to its end: what comes goes to `incoming`, what is to be sent is taken from
+    /// the two queues. `opened` is told once messages can be sent, within `patience` or never.
+    pub async fn run(
+        &self,
+        patience: std::time::Duration,
+        opened: oneshot::Sender<()>,
+        incoming: mpsc::Sender<Incoming>,
+        control: mpsc::Receiver<Message>,
+        bulk: mpsc::Receiver<Outgoing>,
+    ) -> Ended {
+        let opening = tokio::time::timeout(patience, self.open());
+        let channel = tokio::select! {
+            channel = opening => channel.ok().flatten(),
+            () = self.events.lost.notified() => None,
+        };
+        let Some(channel) = channel else { return Ended::Gone };
+        locked(&self.filter).opened();
+        let _ = opened.send(());
+        let (asked, forgotten) = mpsc::channel(ASKED);
+        tokio::select! {
+            ended = receive(&*channel, &self.filter, &incoming, forgotten) => ended,
+            () = send(&*channel, &incoming, control, bulk, asked) => Ended::Gone,
+            () = self.events.lost.notified() => Ended::Gone,
+        }
+    }
+
+    /// The channel, once it is there and open.
+    async fn open(&self) -> Option<Arc<dyn DataChannel>> {
+        self.events.arrived.notified().await;
+        let channel = self.events.channel.lock().ok()?.clone()?;
+        if channel.label().await.ok()? != LABEL || !channel.ordered().await.ok()? {
+            return None;
+        }
+        while let Some(event) = channel.poll().await {
+            match event {
+                DataChannelEvent::OnOpen => return Some(channel),
+                DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// One certificate for all connections: making a key for each would cost more than the handshake.
+fn certificate() -> Option<RTCCertificate> {
+    static ONCE: OnceLock<Option<RTCCertificate>> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let provider = rtc::crypto::default_provider().ok()?;
+        let params =
+            rtc::peer_connection::certificate::CertificateParams::new(vec!["paceline".to_owned()]).ok()?;
+        RTCCertificate::generate(provider.crypto(), rtc::crypto::SignatureScheme::EcdsaP256Sha256, params)
+            .ok()
+    })
+    .clone()
+}
+
+/// Which pieces were asked for and may come.
+type Asked = (SegmentId, u8);
+
+async fn send(
+    channel: &dyn DataChannel,
+    incoming: &mpsc::Sender<Incoming>,
+    mut control: mpsc::Receiver<Message>,
+    mut bulk: mpsc::Receiver<Outgoing>,
+    asked: mpsc::Sender<Asked>,
+) {
+    loop {
+        let outgoing = tokio::select! {
+            biased;
+            message = control.recv() => {
+                let Some(message) = message else { return };
+                if !say(channel, &message, &asked).await {
+                    return;
+                }
+                continue;
+            }
+            piece = bulk.recv() => piece,
+        };
+        let Some(Outgoing { segment, piece, bytes }) = outgoing else { return };
+        let length = bytes.iter().map(Bytes::len).sum::<usize>() as u32;
+        for (offset, part) in parts(&bytes) {
+            while let Ok(message) = control.try_recv() {
+                if !say(channel, &message, &asked).await {
+                    return;
+                }
+            }
+            let message = Message::Part { segment, piece, length, offset, bytes: part };
+            if !put(channel, &message).await {
+                return;
+            }
+        }
+        if incoming.send(Incoming::Sent { segment, piece }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn say(channel: &dyn DataChannel, message: &Message, asked: &mpsc::Sender<Asked>) -> bool {
+    if let Message::Request { segment, piece, .. } = message {
+        // When the receiver is behind, the piece is not known as asked for and only wasted.
+        let _ = asked.try_send((*segment, *piece));
+    }
+    put(channel, message).await
+}
+
+async fn put(channel: &dyn DataChannel, message: &Message) -> bool {
+    let mut frame = BytesMut::with_capacity(message.encoded_len());
+    message.encode_into(&mut frame);
+    channel.send(frame).await.is_ok()
+}
+
+/// The parts of a piece, each within one chunk and of at most [`MAX_PART`] bytes, with their offsets.
+fn parts(chunks: &[Bytes]) -> Vec<(u32, Bytes)> {
+    let mut parts: Vec<(u32, Bytes)> = Vec::new();
+    let mut gathered = BytesMut::new();
+    let mut offset = 0u32;
+    for chunk in chunks {
+        let mut rest = chunk.clone();
+        while !rest.is_empty() {
+            let room = MAX_PART - gathered.len();
+            gathered.extend_from_slice(&rest.split_to(room.min(rest.len())));
+            if gathered.len() == MAX_PART {
+                let part = std::mem::take(&mut gathered).freeze();
+                parts.push((offset, part));
+                offset += MAX_PART as u32;
+            }
+        }
+    }
+    if !gathered.is_empty() {
+        parts.push((offset, gathered.freeze()));
+    }
+    parts
+}
+
+async fn receive(
+    channel: &dyn DataChannel,
+    filter: &Shared,
+    incoming: &mpsc::Sender<Incoming>,
+    mut asked: mpsc::Receiver<Asked>,
+) -> Ended {
+    let mut assembly = Assembly::default();
+    loop {
+        let Some(event) = channel.poll().await else { return Ended::Gone };
+        let message = match event {
+            DataChannelEvent::OnMessage(message) => message,
+            DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return Ended::Gone,
+            _ => continue,
+        };
+        while let Ok(ask) = asked.try_recv() {
+            assembly.expect(ask);
+        }
+        if message.is_string {
+            return Ended::Misbehaved;
+        }
+        let arrived = match Message::decode(message.data.freeze()) {
+            Ok(Some(Message::Part { segment, piece, length, offset, bytes })) => {
+                match assembly.take((segment, piece), length, offset, bytes) {
+                    Ok(Some(bytes)) => {
+                        let hash = PieceHash::of([&bytes]);
+                        Some(Incoming::Piece { segment, piece, bytes, hash })
+                    }
+                    Ok(None) => None,
+                    Err(Unasked) => return Ended::Misbehaved,
+                }
+            }
+            Ok(Some(message)) => Some(Incoming::Said(message)),
+            Ok(None) => None,
+            Err(_) => return Ended::Misbehaved,
+        };
+        {
+            let mut filter = locked(filter);
+            if filter.flooded() {
+                return Ended::Misbehaved;
+            }
+            filter.message();
+        }
+        if let Some(arrived) = arrived
+            && incoming.send(arrived).await.is_err()
+        {
+            return Ended::Gone;
+        }
+    }
+}
+
+/// A part of something that was never asked for, or that does not follow the part before it.
+#[derive(Debug, PartialEq, Eq)]
+struct Unasked;
+
+/// Pieces that are half here, and those that may still come.
+#[derive(Debug, Default)]
+struct Assembly {
+    asked: std::collections::VecDeque<Asked>,
+    half: HashMap<Asked, BytesMut>,
+}
+
+impl Assembly {
+    fn expect(&mut self, ask: Asked) {
+        if self.asked.len() == ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(ask);
+    }
+
+    /// Takes a part; the whole piece when it was the last.
+    fn take(&mut self, of: Asked, length: u32, offset: u32, bytes: Bytes) -> Result<Option<Bytes>, Unasked> {
+        let Some(index) = self.asked.iter().position(|ask| *ask == of) else { return Err(Unasked) };
+        if bytes.len() == length as usize {
+            self.asked.remove(index);
+            return Ok(Some(bytes));
+        }
+        if self.half.len() >= HALF_RECEIVED && !self.half.contains_key(&of) {
+            return Err(Unasked);
+        }
+        let half = self.half.entry(of).or_default();
+        if half.len() != offset as usize {
+            return Err(Unasked);
+        }
+        half.extend_from_slice(&bytes);
+        if half.len() < length as usize {
+            return Ok(None);
+        }
+        self.asked.remove(index);
+        Ok(self.half.remove(&of).map(BytesMut::freeze))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_cut_and_put_together_again() {
+        let of = (SegmentId(1), 2);
+        for length in [1usize, 100, MAX_PART - 1, MAX_PART, MAX_PART + 1, 65_536, MAX_PART * 2, 1 << 20] {
+            let whole: Bytes = (0..length).map(|i| (i % 251) as u8).collect::<Vec<_>>().into();
+            let third = length / 3;
+            let chunks = [whole.slice(..third), whole.slice(third..third * 2), whole.slice(third * 2..)];
+            let mut assembly = Assembly::default();
+            assembly.expect(of);
+            let mut got = None;
+            for (offset, part) in parts(&chunks) {
+                assert!(part.len() <= MAX_PART && got.is_none());
+                got = assembly.take(of, length as u32, offset, part).unwrap();
+            }
+            assert_eq!(got, Some(whole));
+            assert_eq!(assembly.take(of, 1, 0, Bytes::from_static(b"x")), Err(Unasked), "once only");
+        }
+    }
+
+    #[test]
+    fn what_was_not_asked_for_or_does_not_follow_is_refused() {
+        let of = (SegmentId(1), 2);
+        let full = Bytes::from(vec![0; MAX_PART]);
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.take(of, 100_000, 0, full.clone()), Err(Unasked));
+        assembly.expect(of);
+        assert_eq!(assembly.take(of, 100_000, 0, full.clone()), Ok(None));
+        assert_eq!(assembly.take(of, 100_000, 7, full), Err(Unasked));
+    }
+}

@@ -1,0 +1,751 @@
+//! The P2P side: connections made, accepted and closed, on threads of its own.
+//!
+//! One task owns who is connected and who is being connected; each connection has a task. Whatever happens here, HTTP
+//! goes on: the brain only ever talks to it through two channels.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use url::Url;
+
+use super::link::{Command, Event};
+use super::peer::{BULK, CONTROL, Ended, Incoming, Outgoing, Peer};
+use super::sdp::{self, Neighbourhood};
+use super::signalling::{self, Dial, Signal};
+use crate::model::ids::{PeerId, SwarmId};
+use crate::wire::message::Message;
+use crate::wire::tracker::{self, FromTracker, Offer, OfferId, ToTracker};
+
+use super::udp::Shared;
+
+/// Threads of the P2P side.
+const THREADS: usize = 2;
+/// Stack of each: the WebRTC stack is known to recurse on what comes from outside.
+const STACK: usize = 8 << 20;
+/// Connections at the same time, open or being made, offers included.
+const CONNECTIONS: usize = 96;
+/// Peers that are refused; the oldest are forgiven.
+const SHUNNED: usize = 512;
+/// Messages of trackers and connections that may wait for the owner.
+const INBOX: usize = 256;
+
+/// The `[ice]` section of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IceOptions {
+    /// STUN servers, such as `stun:stun.example:3478`. Empty: the trackers' own, at the same host and port; `none`: none.
+    pub stun: Vec<String>,
+    /// TURN servers, which relay where nothing else works, such as `turn:user:secret@turn.example:3478`.
+    pub turn: Vec<String>,
+    /// The UDP port of the first connection, the others take the ones after it; 0 lets the system choose.
+    pub udp_port: u16,
+    /// Addresses of this machine to use. Empty: the one towards the Internet.
+    pub addresses: Vec<IpAddr>,
+    /// Also connect to private addresses that are not of our own network.
+    pub lan: bool,
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port`.
+    pub url: String,
+    /// For TURN.
+    pub username: String,
+    /// For TURN.
+    pub credential: String,
+}
+
+/// What the P2P side is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who we are.
+    pub me: PeerId,
+    /// Trackers, in the order of their indices.
+    pub trackers: Vec<Url>,
+    /// A tracker's admission token, where it wants one.
+    pub token: String,
+    /// Whether we upload; told to trackers.
+    pub uploads: bool,
+    /// STUN and TURN.
+    pub ice_servers: Vec<IceServer>,
+    /// Where sockets are bound.
+    pub addresses: Vec<SocketAddr>,
+    /// Private addresses are tried anyway.
+    pub lan: bool,
+    /// How long candidates are gathered.
+    pub gathering: Duration,
+    /// How long from an offer or answer to an open channel.
+    pub opening: Duration,
+    /// How long an offer waits for an answer.
+    pub offer_life: Duration,
+    /// ICE: a peer is disconnected after this silence …
+    pub disconnected: Duration,
+    /// … and given up after this.
+    pub failed: Duration,
+    /// ICE: a sign of life this often.
+    pub keep_alive: Duration,
+    /// ICE: time between two checks.
+    pub check_interval: Duration,
+    /// ICE: checks of one candidate pair.
+    pub checks: u16,
+    /// How long connecting to a tracker may take.
+    pub tracker_connecting: Duration,
+    /// How often a silent tracker is asked for a sign of life.
+    pub tracker_ping: Duration,
+}
+
+impl Options {
+    /// What the configuration means on this machine.
+    #[must_use]
+    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, token: String, uploads: bool) -> Self {
+        let local = |url: &Url| match url.host() {
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        // Viewers that meet on this machine only stay on it.
+        let loopback = !trackers.is_empty() && trackers.iter().all(local);
+        let addresses = if !ice.addresses.is_empty() {
+            ice.addresses.clone()
+        } else if loopback {
+            vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
+        } else {
+            sdp::default_address().into_iter().collect()
+        };
+        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, ice.udp_port)).collect();
+        let ice_servers = ice_servers(ice, if loopback { &[] } else { &trackers });
+        Self {
+            me,
+            trackers,
+            token,
+            uploads,
+            ice_servers,
+            addresses,
+            lan: ice.lan,
+            gathering: Duration::from_secs(5),
+            opening: Duration::from_secs(15),
+            offer_life: Duration::from_secs(50),
+            disconnected: Duration::from_secs(4),
+            failed: Duration::from_secs(4),
+            keep_alive: Duration::from_millis(1500),
+            check_interval: Duration::from_millis(40),
+            checks: 75,
+            tracker_connecting: Duration::from_secs(10),
+            tracker_ping: Duration::from_secs(45),
+        }
+    }
+}
+
+fn ice_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<IceServer> {
+    let plain = |url: String| IceServer { url, ..IceServer::default() };
+    let mut servers: Vec<IceServer> = match ice.stun.as_slice() {
+        [none] if none == "none" => Vec::new(),
+        [] => trackers
+            .iter()
+            .filter_map(|url| {
+                Some(plain(format!("stun:{}:{}", url.host_str()?, url.port_or_known_default()?)))
+            })
+            .collect(),
+        listed => listed.iter().cloned().map(plain).collect(),
+    };
+    for turn in &ice.turn {
+        let (scheme, rest) = turn.split_once(':').unwrap_or(("turn", turn));
+        let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (username, credential) = user.split_once(':').unwrap_or((user, ""));
+        servers.push(IceServer {
+            url: format!("{scheme}:{host}"),
+            username: username.to_owned(),
+            credential: credential.to_owned(),
+        });
+    }
+    servers
+}
+
+/// Starts the P2P side; it ends with [`Command::Stop`], or when the command channel is closed.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn start(
+    options: Options,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("paceline-p2p")
+        .thread_stack_size(STACK)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new().name("paceline-p2p".into()).spawn(move || {
+        runtime.block_on(async move {
+            let owner = tokio::spawn(run(options, commands, events));
+            if owner.await.is_err() {
+                tracing::error!("the P2P side failed; playback goes on over HTTP alone");
+            }
+        });
+        // Tasks of the stack that are still closing get a moment, then their sockets go with the runtime.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    })
+}
+
+/// The first steps of a connection; false when they failed.
+type Begin = Box<dyn FnOnce(Peer, Arc<Options>) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send>;
+
+/// Numbers connections; never used twice.
+type ConnectionId = u64;
+
+/// What reaches the owner from its connections' tasks.
+enum Internal {
+    Offers { swarm: SwarmId, started: bool, made: Vec<(ConnectionId, OfferId, String)> },
+    Answer { id: ConnectionId, tracker: usize, answer: Box<ToTracker> },
+    Opened(ConnectionId, oneshot::Sender<()>),
+    Ended(ConnectionId, Ended),
+}
+
+struct Connection {
+    /// Known from the beginning, or from the answer on.
+    peer: Arc<OnceLock<PeerId>>,
+    swarm: SwarmId,
+    link: Peer,
+    ours: bool,
+    open: bool,
+    offer: Option<OfferId>,
+    control: mpsc::Sender<Message>,
+    bulk: mpsc::Sender<Outgoing>,
+    task: AbortHandle,
+}
+
+struct Owner {
+    options: Arc<Options>,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Sender<Internal>,
+    signals: mpsc::Sender<Signal>,
+    connections: HashMap<ConnectionId, Connection>,
+    peers: HashMap<PeerId, ConnectionId>,
+    shunned: std::collections::VecDeque<PeerId>,
+    trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
+    up: Vec<usize>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    next: ConnectionId,
+    turn: usize,
+    tasks: JoinSet<()>,
+}
+
+async fn run(options: Options, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+    let (inbox, mut internal) = mpsc::channel(INBOX);
+    let (signals, mut signalled) = mpsc::channel(INBOX);
+    let mut owner = Owner {
+        options: Arc::new(options),
+        events,
+        inbox,
+        signals,
+        connections: HashMap::new(),
+        peers: HashMap::new(),
+        shunned: std::collections::VecDeque::new(),
+        trackers: HashMap::new(),
+        up: Vec::new(),
+        tls: super::origin::tls_config().ok().map(Arc::new),
+        next: 0,
+        turn: 0,
+        tasks: JoinSet::new(),
+    };
+    let mut joined: Vec<SwarmId> = Vec::new();
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                None | Some(Command::Stop) => break,
+                Some(Command::Announce { swarm, offers, started }) => {
+                    if !joined.contains(&swarm) {
+                        joined.push(swarm);
+                    }
+                    owner.announce(swarm, offers, started).await;
+                }
+                Some(Command::Leave { swarm }) => {
+                    joined.retain(|s| *s != swarm);
+                    owner.leave(swarm);
+                }
+                Some(command) => owner.command(command).await,
+            },
+            Some(signal) = signalled.recv() => owner.signal(signal).await,
+            Some(news) = internal.recv() => owner.internal(news).await,
+            Some(_) = owner.tasks.join_next() => {}
+        }
+    }
+    for swarm in joined {
+        owner.leave(swarm);
+    }
+    owner.stop().await;
+}
+
+impl Owner {
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Connect { tracker } => self.connect(tracker),
+            Command::Say { peer, message } => {
+                let sent = self.connection(peer).is_some_and(|c| c.control.try_send(message).is_ok());
+                if !sent {
+                    self.drop_peer(peer, Ended::Gone).await;
+                }
+            }
+            Command::SendPiece { peer, segment, piece, bytes } => {
+                let outgoing = Outgoing { segment, piece, bytes };
+                let sent = self.connection(peer).is_some_and(|c| c.bulk.try_send(outgoing).is_ok());
+                if !sent {
+                    self.drop_peer(peer, Ended::Gone).await;
+                }
+            }
+            Command::Disconnect { peer, shun } => {
+                if shun {
+                    if self.shunned.len() == SHUNNED {
+                        self.shunned.pop_front();
+                    }
+                    self.shunned.push_back(peer);
+                }
+                self.drop_peer(peer, Ended::Gone).await;
+            }
+            Command::Announce { .. } | Command::Leave { .. } | Command::Stop => {}
+        }
+    }
+
+    fn connection(&self, peer: PeerId) -> Option<&Connection> {
+        self.connections.get(self.peers.get(&peer)?).filter(|c| c.open)
+    }
+
+    fn connect(&mut self, index: usize) {
+        let Some(url) = self.options.trackers.get(index).cloned() else { return };
+        let (outgoing, queued) = mpsc::channel(signalling::OUTGOING);
+        self.trackers.insert(index, outgoing);
+        let mut url = url;
+        if !self.options.token.is_empty() {
+            url.query_pairs_mut().append_pair("token", &self.options.token);
+        }
+        let dial = Dial {
+            index,
+            url,
+            connecting: self.options.tracker_connecting,
+            ping: self.options.tracker_ping,
+            tls: self.tls.clone(),
+        };
+        self.tasks.spawn(signalling::run(dial, queued, self.signals.clone()));
+    }
+
+    async fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Up(tracker) => {
+                self.up.push(tracker);
+                tracing::debug!("tracker {} is up", signalling::shown(&self.options.trackers[tracker]));
+                self.tell(Event::Tracker { tracker, up: true, interval_s: 120 }).await;
+            }
+            Signal::Down(tracker) => {
+                if self.up.contains(&tracker) {
+                    self.up.retain(|t| *t != tracker);
+                    let shown = signalling::shown(&self.options.trackers[tracker]);
+                    tracing::warn!(
+                        "tracker {shown} is gone; playback and neighbours go on, it is tried again"
+                    );
+                }
+                self.trackers.remove(&tracker);
+                self.tell(Event::Tracker { tracker, up: false, interval_s: 120 }).await;
+            }
+            Signal::Said(tracker, said) => self.said(tracker, said).await,
+        }
+    }
+
+    async fn said(&mut self, tracker: usize, said: FromTracker) {
+        match said {
+            FromTracker::Interval { info_hash, interval_s, complete, incomplete, extra } => {
+                let viewers = extra.map_or(complete.saturating_add(incomplete), |extra| extra.viewers);
+                self.tell(Event::SwarmSize { swarm: info_hash, viewers }).await;
+                let interval_s = interval_s.clamp(15, 3600);
+                self.tell(Event::Tracker { tracker, up: true, interval_s }).await;
+            }
+            FromTracker::Offer { info_hash, peer_id, offer_id, sdp } => {
+                self.offered(tracker, info_hash, peer_id, offer_id, &sdp).await;
+            }
+            FromTracker::Answer { peer_id, offer_id, sdp, .. } => self.answered(peer_id, &offer_id, &sdp),
+            FromTracker::Failure(why) | FromTracker::Warning(why) => {
+                let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+                tracing::warn!("tracker {} says: {why}", signalling::shown(&self.options.trackers[tracker]));
+            }
+            FromTracker::Scrape { .. } => {}
+        }
+    }
+
+    /// Makes offers and then announces; without a tracker that is up there is nobody to announce to.
+    async fn announce(&mut self, swarm: SwarmId, offers: usize, started: bool) {
+        let offers = offers.min(CONNECTIONS.saturating_sub(self.connections.len()));
+        let mut made = Vec::new();
+        for _ in 0..offers {
+            let Ok(mut raw) = random() else { break };
+            raw.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+            let offer_id = OfferId::from_bytes(&raw);
+            made.push((self.reserve(), offer_id));
+        }
+        let (options, inbox) = (Arc::clone(&self.options), self.inbox.clone());
+        let mut ready = Vec::new();
+        for (id, offer_id) in made {
+            let (done, offer) = oneshot::channel();
+            ready.push((id, offer_id.clone(), offer));
+            self.dial(id, swarm, offer_id, done).await;
+        }
+        self.tasks.spawn(async move {
+            let mut made = Vec::new();
+            for (id, offer_id, offer) in ready {
+                if let Ok(Ok(Some(sdp))) = tokio::time::timeout(options.gathering * 2, offer).await {
+                    made.push((id, offer_id, sdp));
+                }
+            }
+            let _ = inbox.send(Internal::Offers { swarm, started, made }).await;
+        });
+    }
+
+    fn reserve(&mut self) -> ConnectionId {
+        self.next += 1;
+        self.next
+    }
+
+    /// A connection that begins with our offer.
+    async fn dial(
+        &mut self,
+        id: ConnectionId,
+        swarm: SwarmId,
+        offer_id: OfferId,
+        done: oneshot::Sender<Option<String>>,
+    ) {
+        let begin: Begin = Box::new(move |link, options| {
+            Box::pin(async move {
+                let offer = link.offer(&options).await;
+                let _ = done.send(offer.as_ref().ok().map(|offer| sdp::outgoing(offer)));
+                offer.is_ok()
+            })
+        });
+        self.spawn(id, swarm, None, Some(offer_id), begin).await;
+    }
+
+    /// A peer offers a connection: taken unless we have or are making one, it is us, or it is refused.
+    async fn offered(
+        &mut self,
+        tracker: usize,
+        swarm: SwarmId,
+        peer: PeerId,
+        offer_id: OfferId,
+        offer: &str,
+    ) {
+        if peer == self.options.me || self.shunned.contains(&peer) || self.connections.len() >= CONNECTIONS {
+            return;
+        }
+        if self.peers.contains_key(&peer) {
+            return;
+        }
+        let offer = match sdp::incoming(offer, &self.neighbourhood()) {
+            Ok(offer) => offer,
+            Err(why) => {
+                tracing::debug!("an offer of {peer} is not taken: {why}");
+                return;
+            }
+        };
+        let id = self.reserve();
+        let (inbox, me) = (self.inbox.clone(), self.options.me);
+        let begin: Begin = Box::new(move |link, options| {
+            Box::pin(async move {
+                let answer = match link.answer(offer, &options).await {
+                    Ok(answer) => sdp::outgoing(&answer),
+                    Err(error) => {
+                        tracing::debug!("an offer of {peer} could not be answered: {error}");
+                        return false;
+                    }
+                };
+                let answer = ToTracker::Answer {
+                    info_hash: swarm,
+                    peer_id: me,
+                    to_peer_id: peer,
+                    offer_id,
+                    sdp: answer,
+                };
+                inbox.send(Internal::Answer { id, tracker, answer: Box::new(answer) }).await.is_ok()
+            })
+        });
+        if self.spawn(id, swarm, Some(peer), None, begin).await {
+            self.peers.insert(peer, id);
+        }
+    }
+
+    /// A peer answers one of our offers. When it has also sent one itself, the offer of the smaller id is kept.
+    fn answered(&mut self, peer: PeerId, offer_id: &OfferId, answer: &str) {
+        let ours =
+            self.connections.iter().find(|(_, c)| c.offer.as_ref() == Some(offer_id)).map(|(id, _)| *id);
+        let Some(id) = ours else { return };
+        let refused = peer == self.options.me || self.shunned.contains(&peer);
+        let rival = self.peers.get(&peer).copied();
+        let glare_lost = rival.is_some_and(|rival| {
+            self.connections.get(&rival).is_some_and(|c| c.open || c.ours || peer < self.options.me)
+        });
+        let answer = sdp::incoming(answer, &self.neighbourhood());
+        let (false, false, Ok(answer)) = (refused, glare_lost, answer) else {
+            self.close(id);
+            return;
+        };
+        if let Some(rival) = rival {
+            self.close(rival);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let _ = connection.peer.set(peer);
+        connection.offer = None;
+        self.peers.insert(peer, id);
+        let link = connection.link.clone();
+        let (inbox, deadline) = (self.inbox.clone(), self.options.opening);
+        self.tasks.spawn(async move {
+            let accepted = tokio::time::timeout(deadline, link.accept(answer)).await;
+            if !matches!(accepted, Ok(Ok(()))) {
+                let _ = inbox.send(Internal::Ended(id, Ended::Gone)).await;
+            }
+        });
+    }
+
+    /// Binds the sockets of a connection and starts its task; false when that fails.
+    async fn spawn(
+        &mut self,
+        id: ConnectionId,
+        swarm: SwarmId,
+        peer: Option<PeerId>,
+        offer: Option<OfferId>,
+        begin: Begin,
+    ) -> bool {
+        let filter = Shared::default();
+        let link = match Peer::new(&self.options, filter).await {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::warn!(
+                    "no connection to a peer can be made: {error}; P2P rests until that is mended"
+                );
+                return false;
+            }
+        };
+        let (control, control_queue) = mpsc::channel(CONTROL);
+        let (bulk, bulk_queue) = mpsc::channel(BULK);
+        let known = Arc::new(OnceLock::new());
+        if let Some(peer) = peer {
+            let _ = known.set(peer);
+        }
+        let life = Life {
+            id,
+            link: link.clone(),
+            peer: Arc::clone(&known),
+            options: Arc::clone(&self.options),
+            inbox: self.inbox.clone(),
+            events: self.events.clone(),
+        };
+        let ours = offer.is_some();
+        let task = self.tasks.spawn(life.live(begin, ours, control_queue, bulk_queue));
+        self.connections.insert(
+            id,
+            Connection { peer: known, swarm, link, ours, open: false, offer, control, bulk, task },
+        );
+        true
+    }
+
+    async fn internal(&mut self, news: Internal) {
+        match news {
+            Internal::Offers { swarm, started, made } => self.announce_with(swarm, started, made),
+            Internal::Answer { id, tracker, answer } => {
+                let sent = self.connections.contains_key(&id)
+                    && self.trackers.get(&tracker).is_some_and(|t| t.try_send(*answer).is_ok());
+                if !sent {
+                    self.close(id);
+                }
+            }
+            Internal::Opened(id, ready) => {
+                let Some(connection) = self.connections.get_mut(&id) else { return };
+                let Some(&peer) = connection.peer.get() else { return };
+                connection.open = true;
+                let swarm = connection.swarm;
+                self.tell(Event::Joined { peer, swarm }).await;
+                let _ = ready.send(());
+            }
+            Internal::Ended(id, ended) => {
+                let open = self.connections.get(&id).filter(|c| c.open).and_then(|c| c.peer.get().copied());
+                self.close(id);
+                if let Some(peer) = open {
+                    self.tell(Event::Left { peer, misbehaved: ended == Ended::Misbehaved }).await;
+                }
+            }
+        }
+    }
+
+    /// Tells every tracker; the offers go to one of them, since an offer can be answered once.
+    fn announce_with(&mut self, swarm: SwarmId, started: bool, made: Vec<(ConnectionId, OfferId, String)>) {
+        self.turn = self.turn.wrapping_add(1);
+        let chosen = self.up.get(self.turn % self.up.len().max(1)).copied();
+        for (index, outgoing) in &self.trackers {
+            let mine = Some(*index) == chosen;
+            let offers: Vec<Offer> = made
+                .iter()
+                .filter(|_| mine)
+                .map(|(_, offer_id, sdp)| Offer { offer_id: offer_id.clone(), sdp: sdp.clone() })
+                .collect();
+            let announce = ToTracker::Announce {
+                info_hash: swarm,
+                peer_id: self.options.me,
+                event: started.then_some(tracker::Event::Started),
+                numwant: offers.len() as u32,
+                offers,
+                extra: Some(tracker::Extra { uploads: self.options.uploads, ..tracker::Extra::default() }),
+            };
+            // A tracker that does not keep up hears it next time.
+            let _ = outgoing.try_send(announce);
+        }
+        if chosen.is_none() {
+            for (id, ..) in made {
+                self.close(id);
+            }
+        }
+    }
+
+    /// Leaves a swarm: trackers are told, offers that were for it are withdrawn, open connections stay.
+    fn leave(&mut self, swarm: SwarmId) {
+        for outgoing in self.trackers.values() {
+            let _ = outgoing.try_send(ToTracker::Announce {
+                info_hash: swarm,
+                peer_id: self.options.me,
+                event: Some(tracker::Event::Stopped),
+                numwant: 0,
+                offers: Vec::new(),
+                extra: None,
+            });
+        }
+        let waiting = self.connections.iter().filter(|(_, c)| c.swarm == swarm && !c.open);
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close(id);
+        }
+    }
+
+    async fn drop_peer(&mut self, peer: PeerId, ended: Ended) {
+        let Some(&id) = self.peers.get(&peer) else { return };
+        let open = self.connections.get(&id).is_some_and(|c| c.open);
+        self.close(id);
+        if open {
+            self.tell(Event::Left { peer, misbehaved: ended == Ended::Misbehaved }).await;
+        }
+    }
+
+    /// Ends a connection and frees what it holds.
+    fn close(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(peer) = connection.peer.get()
+            && self.peers.get(peer) == Some(&id)
+        {
+            self.peers.remove(peer);
+        }
+        connection.task.abort();
+        let (link, patience) = (connection.link, self.options.failed);
+        self.tasks.spawn(async move {
+            let _ = tokio::time::timeout(patience, link.close()).await;
+        });
+    }
+
+    /// The brain takes its time at most as long as its queue is full; that is felt by all peers.
+    async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    async fn stop(mut self) {
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(id);
+        }
+        // Closing the queues lets each tracker connection send what is in it and say goodbye.
+        self.trackers.clear();
+        let over = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(2), over).await;
+    }
+
+    fn neighbourhood(&self) -> Neighbourhood {
+        Neighbourhood {
+            own: self.options.addresses.iter().map(SocketAddr::ip).collect(),
+            lan: self.options.lan,
+        }
+    }
+}
+
+/// One connection's task.
+struct Life {
+    id: ConnectionId,
+    link: Peer,
+    peer: Arc<OnceLock<PeerId>>,
+    options: Arc<Options>,
+    inbox: mpsc::Sender<Internal>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Life {
+    async fn live(
+        self,
+        begin: Begin,
+        ours: bool,
+        control: mpsc::Receiver<Message>,
+        bulk: mpsc::Receiver<Outgoing>,
+    ) {
+        let (id, inbox) = (self.id, self.inbox.clone());
+        // A panic of the stack ends this connection, no other.
+        let ended = AssertUnwindSafe(self.through(begin, ours, control, bulk)).catch_unwind().await;
+        let _ = inbox.send(Internal::Ended(id, ended.unwrap_or(Ended::Misbehaved))).await;
+    }
+
+    async fn through(
+        self,
+        begin: Begin,
+        ours: bool,
+        control: mpsc::Receiver<Message>,
+        bulk: mpsc::Receiver<Outgoing>,
+    ) -> Ended {
+        if !begin(self.link.clone(), Arc::clone(&self.options)).await {
+            return Ended::Gone;
+        }
+        let patience =
+            if ours { self.options.offer_life + self.options.opening } else { self.options.opening };
+        let (opened, open) = oneshot::channel();
+        let (incoming, arriving) = mpsc::channel(INBOX);
+        let run = self.link.run(patience, opened, incoming, control, bulk);
+        let (ended, ()) = tokio::join!(run, self.forward(open, arriving));
+        ended
+    }
+
+    /// Hands on what comes, once the brain knows the peer.
+    async fn forward(&self, open: oneshot::Receiver<()>, mut arriving: mpsc::Receiver<Incoming>) {
+        if open.await.is_err() {
+            return;
+        }
+        let (ready, known) = oneshot::channel();
+        let _ = self.inbox.send(Internal::Opened(self.id, ready)).await;
+        let (Ok(()), Some(&peer)) = (known.await, self.peer.get()) else { return };
+        while let Some(incoming) = arriving.recv().await {
+            let event = match incoming {
+                Incoming::Said(message) => Event::Said { peer, message },
+                Incoming::Piece { segment, piece, bytes, hash } => {
+                    Event::Piece { peer, segment, piece, bytes, hash }
+                }
+                Incoming::Sent { segment, piece } => Event::Sent { peer, segment, piece },
+            };
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn random() -> Result<[u8; 20], getrandom::Error> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,513 @@
+//! Who is in which swarm, and who meets whom.
+//!
+//! A tracker forgets: everything here ends by itself, at the latest three intervals after the last announcement. It
+//! relays an answer only to whoever's offer it has just relayed to the answerer, so nobody can be spoken to uninvited.
+//! No step costs more than the offers it carries, however large the swarm.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::ids::{PeerId, SwarmId};
+use crate::model::time::Time;
+use crate::wire::tracker::{Event, Extra, FromTracker, MAX_OFFERS, Offer, OfferId, ToTracker};
+
+/// An offer can be answered this long.
+const OFFER_LIFE: Duration = Duration::from_secs(120);
+/// Offers relayed to one connection that wait for an answer; the oldest are forgotten.
+const PENDING: usize = 64;
+/// Announcements that a connection may make at once, and how fast it may make more.
+const BURST: f64 = 40.0;
+/// Announcements per second after that.
+const RATE: f64 = 4.0;
+/// Members looked at to find a receiver of an offer; the one that got the fewest lately takes it.
+const LOOKED_AT: usize = 4;
+
+/// A connection, numbered by who accepted it, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What a tracker allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Swarms at the same time.
+    pub swarms: usize,
+    /// Members of all swarms together.
+    pub members: usize,
+    /// Swarms that one connection may be in.
+    pub swarms_each: usize,
+    /// How often to announce.
+    pub interval: Duration,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A client said something.
+    Said(ConnectionId, ToTracker),
+    /// A connection is gone.
+    Gone(ConnectionId),
+    /// Nothing but time.
+    Tick,
+}
+
+/// To whom something is to be said, and what.
+pub type Output = (ConnectionId, FromTracker);
+
+/// What came of everything so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Announcements taken.
+    pub announces: u64,
+    /// Offers relayed.
+    pub offers: u64,
+    /// Answers relayed.
+    pub answers: u64,
+    /// Messages refused: too many, or over a limit.
+    pub refused: u64,
+    /// Answers to nothing.
+    pub forged: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    connection: ConnectionId,
+    peer: PeerId,
+    /// Offers it was given lately.
+    given: u32,
+    until: Time,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Swarm {
+    members: Vec<Member>,
+    index: BTreeMap<ConnectionId, usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    swarm: SwarmId,
+    offerer: PeerId,
+    offer_id: OfferId,
+    connection: ConnectionId,
+    until: Time,
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    swarms: Vec<SwarmId>,
+    pending: VecDeque<Pending>,
+    tokens: f64,
+    filled: Time,
+}
+
+/// All swarms of a tracker.
+#[derive(Clone, Debug)]
+pub struct Swarms {
+    limits: Limits,
+    swarms: BTreeMap<SwarmId, Swarm>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// When which member may have expired; looked at again then.
+    expiries: VecDeque<(Time, SwarmId, ConnectionId)>,
+    members: usize,
+    stats: Stats,
+    chance: u64,
+}
+
+impl Swarms {
+    /// No swarms; `seed` decides who gets which offer.
+    #[must_use]
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            limits,
+            swarms: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            expiries: VecDeque::new(),
+            members: 0,
+            stats: Stats::default(),
+            chance: seed,
+        }
+    }
+
+    /// Takes in one thing that happened and appends what is to be said about it.
+    pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        self.expire(now);
+        match input {
+            Input::Tick => {}
+            Input::Gone(connection) => self.gone(connection),
+            Input::Said(from, ToTracker::Scrape { info_hashes }) => {
+                let files = info_hashes.into_iter().map(|hash| (hash, self.size(hash))).collect();
+                out.push((from, FromTracker::Scrape { files }));
+            }
+            Input::Said(from, ToTracker::Answer { info_hash, peer_id, to_peer_id, offer_id, sdp }) => {
+                self.answer(now, from, (info_hash, peer_id, to_peer_id, offer_id), sdp, out);
+            }
+            Input::Said(from, ToTracker::Announce { info_hash, peer_id, event, numwant, offers, .. }) => {
+                if !self.may_announce(from, now) {
+                    self.stats.refused += 1;
+                    out.push((from, FromTracker::Failure("too many announcements; wait a little".into())));
+                } else if event == Some(Event::Stopped) {
+                    self.leave(info_hash, from);
+                } else {
+                    self.announce(now, from, (info_hash, peer_id), numwant, offers, out);
+                }
+            }
+        }
+    }
+
+    /// When time alone will change something.
+    #[must_use]
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.expiries.front().map(|(at, ..)| *at)
+    }
+
+    /// Members of a swarm.
+    #[must_use]
+    pub fn size(&self, swarm: SwarmId) -> u32 {
+        self.swarms.get(&swarm).map_or(0, |s| u32::try_from(s.members.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Swarms, and members of all of them.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.swarms.len(), self.members)
+    }
+
+    /// What came of everything so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    fn may_announce(&mut self, from: ConnectionId, now: Time) -> bool {
+        let fresh =
+            || Connection { swarms: Vec::new(), pending: VecDeque::new(), tokens: BURST, filled: now };
+        let connection = self.connections.entry(from).or_insert_with(fresh);
+        connection.tokens = (connection.tokens + RATE * (now - connection.filled).as_secs_f64()).min(BURST);
+        connection.filled = now;
+        let may = connection.tokens >= 1.0;
+        connection.tokens -= f64::from(u8::from(may));
+        may
+    }
+
+    fn announce(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        (swarm, peer): (SwarmId, PeerId),
+        numwant: u32,
+        offers: Vec<Offer>,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.enter(now, from, swarm, peer) {
+            self.stats.refused += 1;
+            out.push((from, FromTracker::Failure("this tracker is full".into())));
+            return;
+        }
+        self.stats.announces += 1;
+        let viewers = self.size(swarm);
+        // Spread over a tenth, so that those who came together do not come back together.
+        let interval = self.limits.interval.as_secs() as u32;
+        let spread = self.draw(interval as usize / 10 + 1) as u32;
+        let extra = Some(Extra { viewers, uploads: false });
+        let interval_s = interval - spread;
+        out.push((
+            from,
+            FromTracker::Interval { info_hash: swarm, interval_s, complete: 0, incomplete: viewers, extra },
+        ));
+        let most = (numwant as usize).min(MAX_OFFERS);
+        let mut taken: Vec<ConnectionId> = vec![from];
+        for Offer { offer_id, sdp } in offers.into_iter().take(most) {
+            let Some(receiver) = self.receiver(swarm, peer, &taken) else { break };
+            taken.push(receiver);
+            let Some(connection) = self.connections.get_mut(&receiver) else { continue };
+            if connection.pending.len() == PENDING {
+                connection.pending.pop_front();
+            }
+            let until = now + OFFER_LIFE;
+            let (offerer, pending) = (peer, offer_id.clone());
+            connection.pending.push_back(Pending {
+                swarm,
+                offerer,
+                offer_id: pending,
+                connection: from,
+                until,
+            });
+            self.stats.offers += 1;
+            out.push((receiver, FromTracker::Offer { info_hash: swarm, peer_id: peer, offer_id, sdp }));
+        }
+    }
+
+    /// Puts a peer into a swarm, or notes that it is still there; false over a limit.
+    fn enter(&mut self, now: Time, from: ConnectionId, swarm: SwarmId, peer: PeerId) -> bool {
+        let until = now + self.limits.interval * 3;
+        if let Some(known) = self.swarms.get_mut(&swarm)
+            && let Some(&at) = known.index.get(&from)
+        {
+            let member = &mut known.members[at];
+            (member.peer, member.until) = (peer, until);
+            member.given /= 2;
+            return true;
+        }
+        let Some(connection) = self.connections.get_mut(&from) else { return false };
+        let new_swarm = !self.swarms.contains_key(&swarm);
+        if connection.swarms.len() >= self.limits.swarms_each
+            || self.members >= self.limits.members
+            || (new_swarm && self.swarms.len() >= self.limits.swarms)
+        {
+            return false;
+        }
+        connection.swarms.push(swarm);
+        let known = self.swarms.entry(swarm).or_default();
+        known.index.insert(from, known.members.len());
+        known.members.push(Member { connection: from, peer, given: 0, until });
+        self.members += 1;
+        self.expiries.push_back((until, swarm, from));
+        true
+    }
+
+    /// Another member to give an offer to: of a few drawn by chance, the one that got the fewest.
+    fn receiver(&mut self, swarm: SwarmId, offerer: PeerId, taken: &[ConnectionId]) -> Option<ConnectionId> {
+        let count = self.swarms.get(&swarm)?.members.len();
+        let mut best: Option<usize> = None;
+        let mut start = self.draw(count);
+        // A small swarm is looked through whole, a large one only at places drawn by chance.
+        let looks = if count <= LOOKED_AT * 8 { count } else { LOOKED_AT };
+        for _ in 0..looks {
+            let members = &self.swarms.get(&swarm)?.members;
+            let member = &members[start];
+            let free = !taken.contains(&member.connection) && member.peer != offerer;
+            if free && best.is_none_or(|best| member.given < members[best].given) {
+                best = Some(start);
+            }
+            start = if looks == count { (start + 1) % count } else { self.draw(count) };
+        }
+        let member = &mut self.swarms.get_mut(&swarm)?.members[best?];
+        member.given = member.given.saturating_add(1);
+        Some(member.connection)
+    }
+
+    fn answer(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        (swarm, peer, to, offer): (SwarmId, PeerId, PeerId, OfferId),
+        sdp: String,
+        out: &mut Vec<Output>,
+    ) {
+        let pending = self.connections.get_mut(&from).and_then(|connection| {
+            let ours =
+                |p: &Pending| p.swarm == swarm && p.offerer == to && p.offer_id == offer && p.until > now;
+            let at = connection.pending.iter().position(ours)?;
+            connection.pending.remove(at)
+        });
+        let Some(pending) = pending else {
+            self.stats.forged += 1;
+            return;
+        };
+        // Whoever offered may have left: then the answer is lost, which is nobody's mistake.
+        let there = self.swarms.get(&swarm).is_some_and(|s| s.index.contains_key(&pending.connection));
+        if there {
+            self.stats.answers += 1;
+            out.push((
+                pending.connection,
+                FromTracker::Answer { info_hash: swarm, peer_id: peer, offer_id: offer, sdp },
+            ));
+        }
+    }
+
+    fn leave(&mut self, swarm: SwarmId, from: ConnectionId) {
+        let Some(known) = self.swarms.get_mut(&swarm) else { return };
+        let Some(at) = known.index.remove(&from) else { return };
+        known.members.swap_remove(at);
+        if let Some(moved) = known.members.get(at) {
+            known.index.insert(moved.connection, at);
+        }
+        self.members -= 1;
+        if known.members.is_empty() {
+            self.swarms.remove(&swarm);
+        }
+        if let Some(connection) = self.connections.get_mut(&from) {
+            connection.swarms.retain(|s| *s != swarm);
+        }
+    }
+
+    fn gone(&mut self, from: ConnectionId) {
+        let Some(connection) = self.connections.get(&from) else { return };
+        for swarm in connection.swarms.clone() {
+            self.leave(swarm, from);
+        }
+        self.connections.remove(&from);
+    }
+
+    fn expire(&mut self, now: Time) {
+        while let Some(&(at, swarm, connection)) = self.expiries.front() {
+            if at > now {
+                return;
+            }
+            self.expiries.pop_front();
+            let member = self.swarms.get(&swarm).and_then(|s| Some(&s.members[*s.index.get(&connection)?]));
+            match member.map(|member| member.until) {
+                Some(until) if until > now => self.look_again(until, swarm, connection),
+                Some(_) => self.leave(swarm, connection),
+                None => {}
+            }
+        }
+    }
+
+    /// Keeps the expiries in order: what is put back is later than what just came up, by at most three intervals.
+    fn look_again(&mut self, until: Time, swarm: SwarmId, connection: ConnectionId) {
+        let at = self.expiries.partition_point(|(at, ..)| *at <= until);
+        self.expiries.insert(at, (until, swarm, connection));
+    }
+
+    /// A number below `bound` (SplitMix64); 0 for a bound of 0.
+    fn draw(&mut self, bound: usize) -> usize {
+        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.chance;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (((u128::from(x ^ (x >> 31))) * bound as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { swarms: 3, members: 2000, swarms_each: 2, interval: Duration::from_secs(120) };
+
+    fn swarm(n: u8) -> SwarmId {
+        SwarmId([n; 20])
+    }
+
+    fn peer(n: u64) -> PeerId {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&n.to_le_bytes());
+        PeerId(id)
+    }
+
+    fn offers(count: usize) -> Vec<Offer> {
+        (0..count)
+            .map(|n| Offer { offer_id: OfferId::from_bytes(&[n as u8]), sdp: format!("sdp{n}") })
+            .collect()
+    }
+
+    struct Rig(Swarms, Time);
+
+    impl Rig {
+        fn new() -> Self {
+            Self(Swarms::new(LIMITS, 7), Time::ZERO)
+        }
+
+        fn announce(&mut self, who: u64, of: u8, event: Option<Event>, count: usize) -> Vec<Output> {
+            let (info_hash, offers) = (swarm(of), offers(count));
+            let message = ToTracker::Announce {
+                info_hash,
+                peer_id: peer(who),
+                event,
+                numwant: 10,
+                offers,
+                extra: None,
+            };
+            self.tell(Input::Said(ConnectionId(who), message))
+        }
+
+        fn answer(&mut self, who: u64, to: u64, offer: u8) -> Vec<Output> {
+            let message = ToTracker::Answer {
+                info_hash: swarm(1),
+                peer_id: peer(who),
+                to_peer_id: peer(to),
+                offer_id: OfferId::from_bytes(&[offer]),
+                sdp: "answer".into(),
+            };
+            self.tell(Input::Said(ConnectionId(who), message))
+        }
+
+        fn tell(&mut self, input: Input) -> Vec<Output> {
+            let mut out = Vec::new();
+            self.0.handle(self.1, input, &mut out);
+            out
+        }
+    }
+
+    fn offered(out: &[Output]) -> Vec<u64> {
+        out.iter().filter(|(_, m)| matches!(m, FromTracker::Offer { .. })).map(|(to, _)| to.0).collect()
+    }
+
+    #[test]
+    fn two_viewers_meet() {
+        let mut rig = Rig::new();
+        let out = rig.announce(1, 1, Some(Event::Started), 5);
+        assert!(
+            matches!(&out[..], [(_, FromTracker::Interval { incomplete: 1, .. })]),
+            "nobody to offer to: {out:?}"
+        );
+        let out = rig.announce(2, 1, Some(Event::Started), 5);
+        assert_eq!(offered(&out), [1], "one offer to each other, none to itself");
+        let out = rig.answer(1, 2, 0);
+        assert!(matches!(&out[..], [(ConnectionId(2), FromTracker::Answer { .. })]), "{out:?}");
+        assert_eq!(rig.answer(1, 2, 0), [], "an offer is answered once");
+    }
+
+    #[test]
+    fn answers_to_nothing_are_not_relayed() {
+        let mut rig = Rig::new();
+        for who in 1..=3 {
+            rig.announce(who, 1, None, 0);
+        }
+        rig.announce(2, 1, None, 1);
+        assert_eq!(rig.answer(3, 1, 0), []);
+        assert_eq!(rig.answer(2, 2, 0), []);
+        assert_eq!(rig.answer(9, 2, 0), []);
+        assert_eq!(rig.0.stats().forged, 3);
+    }
+
+    #[test]
+    fn everyone_leaves_in_the_end() {
+        let mut rig = Rig::new();
+        rig.announce(1, 1, None, 0);
+        rig.announce(1, 2, None, 0);
+        rig.announce(2, 1, None, 0);
+        rig.announce(2, 1, Some(Event::Stopped), 0);
+        assert_eq!(rig.0.size(swarm(1)), 1);
+        rig.tell(Input::Gone(ConnectionId(1)));
+        assert_eq!(rig.0.sizes(), (0, 0));
+        rig.announce(3, 1, None, 0);
+        rig.1 += Duration::from_secs(300);
+        rig.announce(4, 1, None, 0);
+        assert_eq!(rig.0.size(swarm(1)), 2);
+        rig.1 += Duration::from_secs(61);
+        rig.tell(Input::Tick);
+        assert_eq!(rig.0.size(swarm(1)), 1, "three intervals after its last word");
+        assert!(rig.0.next_wakeup().is_some());
+    }
+
+    #[test]
+    fn limits_hold() {
+        let mut rig = Rig::new();
+        assert!(matches!(rig.announce(1, 1, None, 0)[0].1, FromTracker::Interval { .. }));
+        assert!(matches!(rig.announce(1, 2, None, 0)[0].1, FromTracker::Interval { .. }));
+        assert!(matches!(rig.announce(1, 3, None, 0)[0].1, FromTracker::Failure(_)), "a third swarm");
+        rig.announce(2, 3, None, 0);
+        assert!(matches!(rig.announce(3, 4, None, 0)[0].1, FromTracker::Failure(_)), "a fourth in all");
+        let refused = (0..100)
+            .filter(|_| rig.announce(2, 3, None, 0).iter().any(|(_, m)| matches!(m, FromTracker::Failure(_))))
+            .count();
+        assert!(refused > 50, "{refused} of 100 in no time were refused");
+    }
+
+    #[test]
+    fn offers_are_spread_evenly_over_a_large_swarm() {
+        let mut rig = Rig::new();
+        let mut given = BTreeMap::<u64, u32>::new();
+        for who in 0..1000 {
+            for to in offered(&rig.announce(who, 1, None, 10)) {
+                assert_ne!(to, who);
+                *given.entry(to).or_default() += 1;
+            }
+        }
+        let most = given.values().max().copied().unwrap_or(0);
+        assert!(most <= 80, "one member got {most} offers of about 10 on average");
+    }
+}

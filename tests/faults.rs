@@ -1,0 +1,398 @@
+//! Slow, broken, lying, vanishing: the player must not notice, and the daemon serves afterwards.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Daemon, Nginx, Tracker, complaints, get, live, player, raw, recording, until};
+
+/// An origin that does to each request what its script says; everything else is like any origin.
+struct Scripted {
+    address: SocketAddr,
+    requests: Arc<AtomicU64>,
+    ended: Arc<AtomicBool>,
+}
+
+type Script = dyn Fn(u64, &str, &mut TcpStream) + Send + Sync;
+
+impl Scripted {
+    /// `script` is given the number of the request (from 0), its head, and the connection to answer on.
+    fn start(script: impl Fn(u64, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (requests, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, over) = (Arc::clone(&requests), Arc::clone(&ended));
+        let script: Arc<Script> = Arc::new(script);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (Ok(mut stream), count, script) = (stream, Arc::clone(&count), Arc::clone(&script))
+                else {
+                    return;
+                };
+                std::thread::spawn(move || {
+                    let mut head = Vec::new();
+                    let mut byte = [0];
+                    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                        head.push(byte[0]);
+                    }
+                    if head.is_empty() {
+                        return;
+                    }
+                    let number = count.fetch_add(1, Ordering::SeqCst);
+                    script(number, &String::from_utf8_lossy(&head), &mut stream);
+                });
+            }
+        });
+        Self { address, requests, ended }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+}
+
+const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n#EXT-X-ENDLIST\n";
+
+fn content() -> Vec<u8> {
+    (0..200_000u32).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+/// The range a request asks for, of a file of this length.
+fn from_of(head: &str) -> usize {
+    let range = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+    range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Serves the playlist, and leaves segments to `segment`, which is told how many of them were asked for before.
+fn origin(segment: impl Fn(u64, &str, &mut TcpStream) + Send + Sync + 'static) -> Scripted {
+    let segments = Mutex::new(0u64);
+    Scripted::start(move |_, head, stream| {
+        if head.contains("index.m3u8") {
+            respond(stream, "200 OK", "", PLAYLIST.as_bytes());
+        } else {
+            let number = {
+                let mut segments = segments.lock().unwrap();
+                *segments += 1;
+                *segments - 1
+            };
+            segment(number, head, stream);
+        }
+    })
+}
+
+fn listed(origin: &Scripted) -> Daemon {
+    let daemon = Daemon::start(&[], &[]);
+    assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200);
+    daemon
+}
+
+#[test]
+fn an_origin_that_is_overloaded_for_a_moment_is_asked_again() {
+    let origin = origin(|number, _, stream| match number {
+        0 => respond(stream, "503 Service Unavailable", "", b"busy"),
+        _ => respond(stream, "200 OK", "", &content()),
+    });
+    let daemon = listed(&origin);
+    let reply = daemon.get(&origin.url("a.ts"));
+    assert_eq!((reply.status, reply.body == content()), (200, true));
+}
+
+#[test]
+fn an_origin_that_stays_overloaded_has_its_own_words_passed_on() {
+    let origin =
+        origin(|_, _, stream| respond(stream, "503 Service Unavailable", "Retry-After: 7\r\n", b"busy"));
+    let daemon = listed(&origin);
+    let reply = daemon.get(&origin.url("a.ts"));
+    assert_eq!((reply.status, reply.text()), (503, "busy".to_owned()));
+    assert_eq!(reply.headers["retry-after"], "7");
+    assert!(daemon.healthy());
+}
+
+#[test]
+fn a_truncated_body_is_completed_where_it_broke() {
+    let origin = origin(|number, head, stream| {
+        let (all, from) = (content(), from_of(head));
+        let body = &all[from..];
+        let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+        let range = format!("Content-Range: bytes {from}-{}/{}\r\n", all.len() - 1, all.len());
+        if number == 0 {
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..70_000]));
+        } else {
+            respond(stream, status, if from > 0 { &range } else { "" }, body);
+        }
+    });
+    let daemon = listed(&origin);
+    let reply = daemon.get(&origin.url("a.ts"));
+    assert_eq!((reply.status, reply.body == content()), (200, true));
+    assert!(daemon.total("http_bytes") <= content().len() as u64 + 1, "nothing was fetched twice");
+}
+
+#[test]
+fn a_slow_origin_is_streamed_through_as_it_comes() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let origin = origin(move |_, _, stream| {
+        let all = content();
+        let _ =
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", all.len()).as_bytes());
+        let _ = stream.write_all(&all[..1000]);
+        // The rest only comes once the player has had the beginning.
+        gate.lock().unwrap().recv().unwrap();
+        let _ = stream.write_all(&all[1000..]);
+    });
+    let daemon = listed(&origin);
+    let mut stream = TcpStream::connect(daemon.address).unwrap();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    let request = format!(
+        "GET /{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: test\r\nConnection: close\r\n\r\n",
+        origin.url("a.ts"),
+        daemon.address
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut got = Vec::new();
+    let mut chunk = [0; 4096];
+    while !got.windows(4).any(|w| w == b"\r\n\r\n") || got.len() < 1000 {
+        let length = stream.read(&mut chunk).unwrap();
+        assert!(length > 0, "the answer ended early");
+        got.extend_from_slice(&chunk[..length]);
+    }
+    release.send(()).unwrap();
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got.ends_with(&content()));
+}
+
+#[test]
+fn an_origin_that_disappears_is_an_error_with_a_sentence() {
+    let origin = origin(|_, _, stream| respond(stream, "200 OK", "", &content()));
+    let daemon = listed(&origin);
+    let gone = common::free_port();
+    let reply = daemon.get(&format!("http://127.0.0.1:{gone}/a.ts"));
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("can't be reached"), "{}", reply.text());
+    assert_eq!(daemon.get(&origin.url("a.ts")).body, content(), "and the daemon goes on");
+}
+
+#[test]
+fn two_players_of_one_segment_are_one_fetch_and_one_may_hang_up() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let origin = origin(move |number, _, stream| {
+        assert_eq!(number, 0, "one fetch");
+        let all = content();
+        let _ =
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", all.len()).as_bytes());
+        let _ = stream.write_all(&all[..100_000]);
+        gate.lock().unwrap().recv().unwrap();
+        let _ = stream.write_all(&all[100_000..]);
+    });
+    let daemon = listed(&origin);
+    let (address, path) = (daemon.address, format!("/{}", origin.url("a.ts")));
+    let mut hasty = TcpStream::connect(address).unwrap();
+    hasty
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: test\r\n\r\n").as_bytes())
+        .unwrap();
+    assert!(hasty.read(&mut [0; 1000]).unwrap() > 0);
+    let patient = std::thread::spawn(move || get(address, &path).unwrap());
+    until("both players read", || (daemon.total("served_bytes") >= 150_000).then_some(()));
+    drop(hasty);
+    release.send(()).unwrap();
+    let reply = patient.join().unwrap();
+    assert_eq!((reply.status, reply.body == content()), (200, true));
+    assert_eq!(daemon.get(&origin.url("a.ts")).headers["x-paceline-source"], "memory");
+    assert_eq!(origin.requests.load(Ordering::SeqCst), 2, "the playlist and the segment, once each");
+}
+
+#[test]
+fn manifests_that_are_garbage_or_bombs_harm_nobody() {
+    let huge = vec![b'x'; 1 << 20];
+    let origin = Scripted::start(move |_, head, stream| {
+        if head.contains("garbage") {
+            respond(stream, "200 OK", "", b"\x00\xFF\xFEnot a playlist\n#EXT");
+        } else if head.contains("huge") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n#EXTM3U\n");
+            for _ in 0..50 {
+                if stream.write_all(&huge).is_err() {
+                    return;
+                }
+            }
+        } else if head.contains("many") {
+            let mut text = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n".to_vec();
+            text.extend("#EXTINF:4,\na.ts\n".repeat(200_000).as_bytes());
+            respond(stream, "200 OK", "", &text);
+        } else {
+            respond(stream, "200 OK", "", PLAYLIST.as_bytes());
+        }
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let before = resident(&daemon);
+    let garbage = daemon.get(&origin.url("garbage.m3u8"));
+    assert_eq!(
+        (garbage.status, garbage.body.starts_with(b"\x00\xFF\xFEnot")),
+        (200, true),
+        "passed on as it is"
+    );
+    let huge = daemon.get(&origin.url("huge.m3u8"));
+    assert_eq!(huge.status, 502);
+    assert!(huge.text().contains("larger than"), "{}", huge.text());
+    let many = daemon.get(&origin.url("many.m3u8"));
+    assert_eq!(many.status, 200, "too many to share, not too many to play");
+    assert_eq!(many.text().matches("/http://").count(), 200_000);
+    assert!(daemon.process.log().contains("20000 segments"), "{}", daemon.process.log());
+    let grown = resident(&daemon).saturating_sub(before);
+    assert!(grown < 64 << 10, "memory grew by {grown} KiB");
+    assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200, "and the daemon goes on");
+}
+
+/// Resident memory in KiB.
+fn resident(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_tracker_that_restarts_and_a_neighbour_that_is_killed_are_not_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    let tracker = Tracker::start();
+    let (url, port) = (origin.url("index.m3u8"), tracker.address.port());
+    let mut daemons: Vec<Daemon> = (0..3).map(|_| Daemon::with_tracker(&tracker.url())).collect();
+    let mut players: Vec<_> = daemons.iter().map(|daemon| player(&daemon.prefix(&url), 44, &[])).collect();
+    daemons.iter().for_each(|daemon| daemon.await_neighbours(2));
+    drop(tracker);
+    until("peers go on without a tracker", || {
+        let before = daemons[0].total("p2p_bytes") + daemons[0].total("uploaded_bytes");
+        (before > 1_000_000).then_some(())
+    });
+    let tracker = Tracker::at(port);
+    until("everyone comes back to the tracker", || {
+        let stats: serde_json::Value = serde_json::from_slice(&get(tracker.address, "/stats")?.body).ok()?;
+        (stats["viewers"].as_u64()? == 3).then_some(())
+    });
+    // The last one dies without a word in the middle of everything.
+    let mut victim = daemons.pop().unwrap();
+    let mut orphan = players.pop().unwrap();
+    victim.process.kill();
+    orphan.kill();
+    for player in &mut players {
+        assert!(player.wait(Duration::from_secs(120)), "a player failed:\n{}", player.log());
+        assert_eq!(complaints(&player.log()), Vec::<&str>::new());
+    }
+    for daemon in &daemons {
+        assert_eq!(daemon.stats()["streams"][0]["late_segments"], 0);
+        assert!(daemon.healthy());
+    }
+}
+
+#[test]
+fn a_daemon_that_is_told_to_stop_finishes_what_it_is_sending() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 10, &[]);
+    let origin = Nginx::serve(dir.path(), "limit_rate 60k;");
+    let mut daemon = Daemon::start(&[], &[]);
+    assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200);
+    let (address, path) = (daemon.address, format!("/{}", origin.url("index0.ts")));
+    let answer = std::thread::spawn(move || get(address, &path));
+    until("the answer has begun", || (daemon.total("served_bytes") > 0).then_some(()));
+    daemon.process.signal("-TERM");
+    let reply = answer.join().unwrap().unwrap();
+    let whole = std::fs::read(dir.path().join("index0.ts")).unwrap();
+    assert_eq!((reply.status, reply.body.len()), (200, whole.len()));
+    assert!(reply.body == whole);
+    assert!(daemon.process.wait(Duration::from_secs(30)), "{}", daemon.process.log());
+}
+
+#[test]
+fn wrong_arguments_and_configuration_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    let run = |args: &[&str], config: &str, env: &[(&str, &str)]| {
+        std::fs::write(&file, config).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let output = command.args(args).envs(env.iter().copied()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let path = file.display().to_string();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (args, config, env, status, parts) in [
+        (
+            &["serve", "--config", &path][..],
+            "[p2p]\nenabld = true",
+            &[][..],
+            2,
+            &[&path[..], "line 2", "`enabled`"][..],
+        ),
+        (&["serve", "--config", &path], "[memory]\nlimit = \"much\"", &[], 2, &["line 2", "256MiB"]),
+        (&["serve", "--config", "/nowhere.toml"], "", &[], 2, &["/nowhere.toml"]),
+        (
+            &["serve"],
+            "",
+            &[("PACELINE_P2P_ENABLE", "1")],
+            2,
+            &["PACELINE_P2P_ENABLE", "PACELINE_P2P_ENABLED"],
+        ),
+        (&["serve", "--listen", "0.0.0.0:0"], "", &[], 2, &["allowed_hosts"]),
+        (&["serve", "--listen", "nonsense"], "", &[], 2, &["--listen"]),
+        (&["serve", "--tracker", "http://x/"], "", &[], 2, &["ws://"]),
+        (&["serve", "--listen", &taken], "", &[], 1, &[&taken, "--listen"]),
+        (&["watch", "ftp://x/"], "", &[], 2, &["http"]),
+        (&["stats", "--via", "127.0.0.1:1"], "", &[], 1, &["no daemon answers", "paceline serve"]),
+        (&["demo", "--viewers", "0"], "", &[], 2, &["--viewers"]),
+        (&["nonsense"], "", &[], 2, &["nonsense"]),
+    ] {
+        let (code, message) = run(args, config, env);
+        assert_eq!(code, Some(status), "{args:?}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{args:?}: {message:?} does not say {part:?}");
+        }
+    }
+    let (code, _) = run(&["serve", "--check"], "", &[]);
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_control_request_changes_only_what_it_names() {
+    let daemon = Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[]);
+    let host = daemon.address;
+    let post = |headers: &str, body: &str| {
+        let length = body.len();
+        let head =
+            format!("POST /-/p2p HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{headers}\r\n\r\n");
+        raw(host, &format!("{head}{body}")).unwrap()
+    };
+    let good = "Content-Type: application/json\r\nX-Paceline: 1";
+    assert_eq!(post("Content-Type: application/json", "{\"p2p\": false}").status, 403, "without the header");
+    assert_eq!(post("X-Paceline: 1", "{\"p2p\": false}").status, 415, "without the type");
+    assert_eq!(post(good, "{\"p2pp\": false}").status, 400);
+    assert_eq!(daemon.stats()["p2p"], true);
+    assert_eq!(post(good, "{\"p2p\": false}").status, 200);
+    assert_eq!(daemon.stats()["p2p"], false);
+    assert_eq!(post(good, "{\"p2p\": true, \"upload\": false}").status, 200);
+    assert_eq!((&daemon.stats()["p2p"], &daemon.stats()["upload"]), (&true.into(), &false.into()));
+    assert_eq!(get(host, "/-/nothing").map(|r| r.status), Some(404));
+}
