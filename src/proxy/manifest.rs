@@ -158,7 +158,7 @@ async fn playlist(
 fn too_long(url: &Url, most: usize) -> Response<Body> {
     let url = without_query(url);
     let text =
-        format!("the playlist at {url} is longer than {most} bytes: it can't be rewritten for this address");
+        format!("the playlist at {url} is larger than {most} bytes: it can't be rewritten for this address");
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 

@@ -43,13 +43,13 @@ async fn a_silent_origin_is_given_up() {
 #[tokio::test]
 async fn a_slow_upload_is_not_a_slow_origin() {
     let origin = Origin::start(|seen| answer(200, &[], seen.body.clone())).await;
-    let daemon = Daemon::with(|config| config.origin.first_byte_timeout_s = 1).await;
+    let daemon = Daemon::with(|config| config.origin.first_byte_timeout_s = 2).await;
     let mut client = daemon.client().await;
     let head = "Content-Length: 5\r\n\r\n";
     client.say(format!("POST {} HTTP/1.1\r\nHost: {}\r\n{head}", origin.prefix("/"), daemon.address)).await;
     for letter in ["h", "e", "l", "l", "o"] {
         // The time between two of them is the player's; together they take longer than the origin may.
-        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         client.say(letter).await;
     }
     assert_eq!(client.reply(false).await.text(), "hello");
