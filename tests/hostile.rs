@@ -99,7 +99,7 @@ fn attack(port: u16, messages: std::ops::Range<u16>) {
             datagram.extend(message.to_be_bytes());
             datagram.extend(&offset.to_be_bytes()[1..]);
             datagram.extend([0, 0, 1, 0]);
-            if (count + 1) % in_one == 0 || offset == 0 {
+            if (count + 1).is_multiple_of(in_one) || offset == 0 {
                 socket.send_to(&datagram, target).unwrap();
                 datagram.clear();
                 if count % (in_one * 16) < in_one {

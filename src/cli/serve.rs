@@ -2,6 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
@@ -83,17 +84,26 @@ pub struct Daemon {
     stop: oneshot::Sender<()>,
     proxy: JoinHandle<()>,
     engine: JoinHandle<()>,
+    threads: Threads,
 }
+
+/// The P2P side's thread, each time it was started.
+type Threads = Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>;
 
 impl Daemon {
     /// Lets answers under way finish, tells peers and trackers, and ends every task.
     pub async fn stop(self) {
-        let Self { handle, stop, proxy, engine, .. } = self;
+        let Self { handle, stop, proxy, engine, threads, .. } = self;
         let _ = stop.send(());
         let _ = proxy.await;
         // The engine ends when nobody is left to ask it.
         drop(handle);
         let _ = tokio::time::timeout(GOODBYE, engine).await;
+        // The P2P side tells trackers and peers that we leave; it has bounds of its own.
+        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended =
+            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(GOODBYE, ended).await;
     }
 }
 
@@ -120,7 +130,9 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
     options.entropy.copy_from_slice(name);
     options.seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let me = PeerId::from_entropy(options.entropy);
-    let (handle, engine) = engine::start(options, origin, Some(start_peers(&config, me)));
+    let threads = Threads::default();
+    let (handle, engine) =
+        engine::start(options, origin, Some(start_peers(&config, me, Arc::clone(&threads))));
     let setup = Setup {
         options: config.proxy,
         channels: config.channels,
@@ -137,18 +149,17 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
             tracing::error!("players can't be served any more: {error}");
         }
     });
-    Ok(Daemon { address, handle, stop, proxy, engine })
+    Ok(Daemon { address, handle, stop, proxy, engine, threads })
 }
 
 /// How the engine starts the P2P side when the first swarm is joined.
-fn start_peers(config: &Config, me: PeerId) -> StartPeers {
+fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
     let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
     let uploads = config.policy().upload;
     let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone(), uploads);
-    Box::new(move |commands, events| {
-        if let Err(error) = peers::start(options.clone(), commands, events) {
-            tracing::warn!("no peers: {error}; playback goes on over HTTP alone");
-        }
+    Box::new(move |commands, events| match peers::start(options.clone(), commands, events) {
+        Ok(thread) => threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+        Err(error) => tracing::warn!("no peers: {error}; playback goes on over HTTP alone"),
     })
 }
 

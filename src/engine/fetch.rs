@@ -140,7 +140,9 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         if data.is_empty() {
             continue;
         }
-        let Some(up_to) = u32::try_from(data.len()).ok().and_then(|n| at.checked_add(n)) else {
+        let up_to = u32::try_from(data.len()).ok().and_then(|n| at.checked_add(n));
+        // A length that was not told is bounded all the same.
+        let Some(up_to) = up_to.filter(|&up_to| up_to <= PieceGrid::MAX_LENGTH) else {
             return Err((Fault::Refused, NoAnswer::PassThrough));
         };
         let hashed = job.buffer.write(at, data);
