@@ -1,11 +1,11 @@
 //! `paceline serve`: wires the options to engine and proxy; waits; drains.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ use crate::engine::origin::{Origin, OwnListeners};
 use crate::engine::{self, Handle, Switches, peers};
 use crate::manifest::identity::Rules;
 use crate::model::ids::PeerId;
-use crate::proxy::{self, Setup};
+use crate::proxy::{self, BindError, Setup};
 
 /// How long the engine may take to say goodbye to peers and trackers.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -83,17 +83,26 @@ pub struct Daemon {
     stop: oneshot::Sender<()>,
     proxy: JoinHandle<()>,
     engine: JoinHandle<()>,
+    threads: Threads,
 }
+
+/// The P2P side's thread, each time it was started.
+type Threads = Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>;
 
 impl Daemon {
     /// Lets answers under way finish, tells peers and trackers, and ends every task.
     pub async fn stop(self) {
-        let Self { handle, stop, proxy, engine, .. } = self;
+        let Self { handle, stop, proxy, engine, threads, .. } = self;
         let _ = stop.send(());
         let _ = proxy.await;
         // The engine ends when nobody is left to ask it.
         drop(handle);
         let _ = tokio::time::timeout(GOODBYE, engine).await;
+        // The P2P side tells trackers and peers that we leave; it has bounds of its own.
+        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended =
+            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(GOODBYE, ended).await;
     }
 }
 
@@ -103,7 +112,10 @@ impl Daemon {
 /// When the address is taken or an option can't be used.
 pub async fn start(config: Config) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
-    let listeners = bind(config.proxy.listen).await?;
+    let listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
+        BindError::Exposed(_) => Failure::Argument(error.to_string()),
+        BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
+    })?;
     let address = listeners[0].local_addr().map_err(Failure::running)?;
     let own = OwnListeners::default();
     let origin =
@@ -120,7 +132,9 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
     options.entropy.copy_from_slice(name);
     options.seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let me = PeerId::from_entropy(options.entropy);
-    let (handle, engine) = engine::start(options, origin, Some(start_peers(&config, me)));
+    let threads = Threads::default();
+    let (handle, engine) =
+        engine::start(options, origin, Some(start_peers(&config, me, Arc::clone(&threads))));
     let setup = Setup {
         options: config.proxy,
         channels: config.channels,
@@ -137,36 +151,18 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
             tracing::error!("players can't be served any more: {error}");
         }
     });
-    Ok(Daemon { address, handle, stop, proxy, engine })
+    Ok(Daemon { address, handle, stop, proxy, engine, threads })
 }
 
 /// How the engine starts the P2P side when the first swarm is joined.
-fn start_peers(config: &Config, me: PeerId) -> StartPeers {
+fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
     let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
     let uploads = config.policy().upload;
     let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone(), uploads);
-    Box::new(move |commands, events| {
-        if let Err(error) = peers::start(options.clone(), commands, events) {
-            tracing::warn!("no peers: {error}; playback goes on over HTTP alone");
-        }
+    Box::new(move |commands, events| match peers::start(options.clone(), commands, events) {
+        Ok(thread) => threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+        Err(error) => tracing::warn!("no peers: {error}; playback goes on over HTTP alone"),
     })
-}
-
-/// The listener, and on the loopback address its IPv6 twin where there is one.
-async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>, Failure> {
-    let taken = |error| {
-        Failure::Running(format!("can't listen on {address}: {error}; choose another address with --listen"))
-    };
-    let first = TcpListener::bind(address).await.map_err(taken)?;
-    let mut listeners = vec![first];
-    if address.ip().is_loopback()
-        && address.is_ipv4()
-        && address.port() != 0
-        && let Ok(twin) = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await
-    {
-        listeners.push(twin);
-    }
-    Ok(listeners)
 }
 
 /// Runs until SIGINT or SIGTERM; a second one ends at once, SIGHUP reads the configuration again.

@@ -26,7 +26,9 @@ pub fn victims(
         for pieces in &session.active {
             let bytes = pieces.footprint();
             let behind = rear.is_none_or(|rear| pieces.segment.sequence < rear);
-            if pieces.idle() && behind && expired(session, pieces, now) {
+            // A name that no manifest has listed in all that time was a lie, or a stream that went another way.
+            let unneeded = behind || !pieces.listed;
+            if pieces.idle() && unneeded && expired(session, pieces, now) {
                 gone.push((index, pieces.id()));
                 continue;
             }

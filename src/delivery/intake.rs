@@ -50,7 +50,9 @@ impl Node {
             session.learn_length(u64::from(grid.length()));
         }
         session.active[p].dirty = true;
+        let segment = session.active[p].id();
         self.announce_now();
+        self.feed(s, segment, out);
         false
     }
 

@@ -260,6 +260,15 @@ impl Node {
         let session = &mut self.sessions[index];
         let Some(at) = session.active.iter().position(|p| p.id() == segment) else { return };
         let length = session.active[at].grid.map(PieceGrid::length);
+        if let Some(length) = length {
+            // Bytes past the end: the origin says so itself (416).
+            session.active[at].asks.retain(|ask| {
+                if ask.from >= length {
+                    out.push(Output::Fail { ask: ask.id, why: Failure::PassThrough });
+                }
+                ask.from < length
+            });
+        }
         for ask in 0..session.active[at].asks.len() {
             let pieces = &session.active[at];
             let waiting = &pieces.asks[ask];

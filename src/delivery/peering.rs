@@ -19,6 +19,8 @@ use crate::wire::message::{Message, Slot};
 
 /// Announcements kept of a neighbour that is not confirmed yet; later ones are forgotten.
 const PENDING: usize = 64;
+/// Segments that are known on neighbours' word alone; more names for what comes next are not believed.
+const UNLISTED: usize = 4;
 /// Renditions that one neighbour may watch with us.
 const WATCHES: usize = 32;
 /// After a neighbour is confirmed, this long no lottery is drawn: the rest of what it has is still being told.
@@ -168,6 +170,9 @@ fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) ->
         || last.is_none_or(|last| have.sequence <= last)
         || have.sequence > horizon
     {
+        return false;
+    }
+    if session.active.iter().filter(|p| !p.listed).count() >= UNLISTED {
         return false;
     }
     let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);

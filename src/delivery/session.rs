@@ -122,15 +122,15 @@ impl Session {
         self.active.iter_mut().find(|p| p.id() == segment)
     }
 
-    /// The segment's state, made when there is none. `None` when the name is neither listed nor just ahead.
+    /// The segment's state, made when there is none.
     pub fn open(&mut self, segment: Segment, listed: bool, now: Time) -> &mut Pieces {
-        let at = match self.active.binary_search_by_key(&segment.sequence, |p| p.segment.sequence) {
-            Ok(at) if self.active[at].id() == segment.id => at,
-            Ok(at) | Err(at) => {
-                self.active.insert(at, Pieces::new(segment, listed, now));
-                at
-            }
-        };
+        // By name first: a neighbour may have put a wrong name to the same sequence number.
+        let known = self.active.iter().position(|p| p.id() == segment.id);
+        let at = known.unwrap_or_else(|| {
+            let at = self.active.partition_point(|p| p.segment.sequence < segment.sequence);
+            self.active.insert(at, Pieces::new(segment, listed, now));
+            at
+        });
         let pieces = &mut self.active[at];
         pieces.listed |= listed;
         pieces

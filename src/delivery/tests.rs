@@ -402,3 +402,31 @@ fn p2p_off_is_http_alone() {
     let quiet = |o: &Output| matches!(o, Output::Fetch { .. } | Output::Report(_));
     assert!(out.iter().all(quiet), "{out:?}");
 }
+
+#[test]
+fn bytes_past_the_end_are_left_to_the_origin_to_refuse() {
+    let mut rig = Rig::playing();
+    let ask = AskId(99);
+    let past = Input::Asked { ask, viewer: 1, swarm: swarm(), segment: segment(0), from: LENGTH, to: None };
+    assert!(rig.tell(past).contains(&Output::Fail { ask, why: Failure::PassThrough }));
+}
+
+#[test]
+fn a_wrong_name_for_the_next_segment_costs_nothing() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    for lie in 0..100 {
+        let (slot, segment) = (Slot(0), SegmentId(lie));
+        rig.say(
+            1,
+            Message::Have { slot, segment, sequence: 3, length: LENGTH, loading: true, pieces: Vec::new() },
+        );
+    }
+    for _ in 0..10 {
+        rig.list(0..4);
+    }
+    let session = &rig.node.sessions()[0];
+    let right = session.active.iter().filter(|p| p.id() == segment(3)).count();
+    assert_eq!(right, 1);
+    assert!(session.active.len() < 10, "{} segments are known", session.active.len());
+}

@@ -184,6 +184,8 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
             Some(_) = brain.tasks.join_next() => {}
         }
     }
+    // Whoever waits to tell us something must not wait while we wait for them.
+    drop((arriving, from_peers, questions));
     brain.stop().await;
 }
 

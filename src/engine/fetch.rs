@@ -140,7 +140,9 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         if data.is_empty() {
             continue;
         }
-        let Some(up_to) = u32::try_from(data.len()).ok().and_then(|n| at.checked_add(n)) else {
+        let up_to = u32::try_from(data.len()).ok().and_then(|n| at.checked_add(n));
+        // A length that was not told is bounded all the same.
+        let Some(up_to) = up_to.filter(|&up_to| up_to <= PieceGrid::MAX_LENGTH) else {
             return Err((Fault::Refused, NoAnswer::PassThrough));
         };
         let hashed = job.buffer.write(at, data);
@@ -223,7 +225,8 @@ fn may_share(headers: &HeaderMap) -> bool {
 }
 
 fn unreachable(error: Error) -> Failed {
-    (Fault::Unavailable, NoAnswer::Failed(error))
+    let fault = if error.retryable() { Fault::Unavailable } else { Fault::Refused };
+    (fault, NoAnswer::Failed(error))
 }
 
 fn broken(why: &str) -> Error {

@@ -1,10 +1,15 @@
 //! Request line and Host to what is asked of which origin: the three ways in are one function.
 //!
-//! In prefix form the path is a whole origin URL. Players that refuse odd file names are given one they like: a last
-//! path component `~paceline.EXT`, which is taken off again here.
+//! In prefix form the path is a whole origin URL. What a playlist names is written into it in the same form, with two
+//! additions where they are needed, both taken off again here:
+//! - a first path component `~public` or `~lan`: how private the host may be that the URL leads to, because a playlist
+//!   may not send a player to places more private than its own. Whoever makes this up only restricts himself.
+//! - a last path component `~paceline.EXT` for players that refuse odd file names.
 
 use http::{Method, Uri};
 use url::{Host, Url};
+
+use crate::engine::origin::Reach;
 
 /// The last path component that carries an extension for the player; the extension follows.
 const MARK: &str = "/~paceline.";
@@ -26,7 +31,12 @@ pub enum Target {
         rest: String,
     },
     /// An origin's URL by prefix.
-    Prefix(Url),
+    Prefix {
+        /// The URL.
+        url: Url,
+        /// How private the address may be that it leads to.
+        reach: Reach,
+    },
     /// An origin's URL by absolute-form request.
     Forward(Url),
     /// A tunnel.
@@ -55,6 +65,9 @@ pub enum Refused {
     /// A URL that is not to be asked for.
     #[error("that URL can't be asked for: {0}")]
     BadUrl(&'static str),
+    /// Where its body ends depends on who reads it.
+    #[error("a request's Transfer-Encoding can only be `chunked`")]
+    Framing,
     /// It would come back to us.
     #[error("that URL leads to this proxy itself")]
     Loop,
@@ -85,10 +98,15 @@ impl Names {
         local && port.is_some_and(|port| self.ports.contains(&port))
     }
 
-    fn is_own_url(&self, url: &Url) -> bool {
+    /// Whether a URL leads to us, as far as its text tells.
+    #[must_use]
+    pub fn is_own_url(&self, url: &Url) -> bool {
         let local = match url.host() {
             Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_unspecified(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unspecified(),
+            Some(Host::Ipv6(ip)) => {
+                let ip = ip.to_canonical();
+                ip.is_loopback() || ip.is_unspecified()
+            }
             Some(Host::Domain(name)) => name.trim_end_matches('.') == "localhost",
             None => false,
         };
@@ -104,7 +122,8 @@ impl Names {
 /// With what is to be answered instead; nothing is fetched then.
 pub fn target(method: &Method, uri: &Uri, hosts: &[&str], names: &Names) -> Result<Target, Refused> {
     if method == Method::CONNECT {
-        let authority = uri.authority().ok_or(Refused::BadUrl("CONNECT wants host:port"))?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or(Refused::BadUrl("CONNECT wants host:port"))?;
         let port = authority.port_u16().ok_or(Refused::BadUrl("CONNECT wants host:port"))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         return Ok(Target::Connect { host, port });
@@ -135,8 +154,12 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
     if let Some(control) = rest.strip_prefix("-/") {
         return Ok(Target::Control(control.to_owned()));
     }
+    let (reach, rest) = restricted(rest);
     if let Some(url) = prefixed(rest)? {
-        return if names.is_own_url(&url) { Err(Refused::Loop) } else { Ok(Target::Prefix(url)) };
+        return if names.is_own_url(&url) { Err(Refused::Loop) } else { Ok(Target::Prefix { url, reach }) };
+    }
+    if reach != Reach::Loopback {
+        return Err(Refused::NotFound("this is not a URL"));
     }
     let (name, rest) = rest.split_once('/').ok_or(Refused::NotFound("a channel is /NAME/index.m3u8"))?;
     let named =
@@ -145,6 +168,38 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
         return Err(Refused::NotFound("this is neither a URL nor a channel"));
     }
     Ok(Target::Channel { name: name.to_owned(), rest: rest.to_owned() })
+}
+
+/// How private a URL may lead, and what follows that word.
+fn restricted(rest: &str) -> (Reach, &str) {
+    for reach in [Reach::Public, Reach::Lan] {
+        if let Some(after) = rest.strip_prefix(word(reach)) {
+            return (reach, after);
+        }
+    }
+    (Reach::Loopback, rest)
+}
+
+fn word(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Public => "~public/",
+        Reach::Lan => "~lan/",
+        Reach::Loopback => "",
+    }
+}
+
+/// The page of an origin that a Referer of ours stands for.
+#[must_use]
+pub fn referred(referer: &str, names: &Names) -> Option<Url> {
+    let rest = referer.strip_prefix("http://")?;
+    let (authority, path) = rest.split_at(rest.find('/')?);
+    if !names.is_us(authority) {
+        return None;
+    }
+    match local(path, names) {
+        Ok(Target::Prefix { url, .. }) => Some(url),
+        _ => None,
+    }
 }
 
 /// The URL after the first slash: as it is, with one slash lost, or wholly percent-encoded.
@@ -177,10 +232,13 @@ fn prefixed(rest: &str) -> Result<Option<Url>, Refused> {
 
 /// An absolute URL of the web that may be asked for.
 fn web(text: &str) -> Result<Url, Refused> {
-    if text.bytes().any(|b| b < 0x21 || b == 0x7F || b == b'\\') {
+    // A backslash is a slash to some parsers and none to others, but in a query it is only itself.
+    let before_query = text.split('?').next().unwrap_or_default();
+    if before_query.contains('\\') || text.bytes().any(|b| b < 0x21 || b == 0x7F) {
         return Err(Refused::BadUrl("it contains a backslash, space or control character"));
     }
-    let url = Url::parse(text).map_err(|_| Refused::BadUrl("it is not a valid URL"))?;
+    let mut url = Url::parse(text).map_err(|_| Refused::BadUrl("it is not a valid URL"))?;
+    url.set_fragment(None);
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(Refused::BadUrl("only http and https are served"));
     }
@@ -190,24 +248,30 @@ fn web(text: &str) -> Result<Url, Refused> {
     Ok(url)
 }
 
-/// The path under which a player asks us for `url`; `extension` is appended where the player wants one.
+/// The path under which a player asks us for `url`, which was named by a host of the class `reach`; `extension` is
+/// appended where the player wants one. `None` for a URL that we would refuse: with a user name.
 #[must_use]
-pub fn path_for(url: &Url, extension: Option<&str>) -> String {
-    let mut bare = url.clone();
-    bare.set_query(None);
-    bare.set_fragment(None);
-    let mut path = format!("/{bare}");
+pub fn path_for(url: &Url, reach: Reach, extension: Option<&str>) -> Option<String> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return None;
+    }
+    let text = url.as_str().split('#').next().unwrap_or_default();
+    let (bare, query) = text.split_once('?').map_or((text, None), |(bare, query)| (bare, Some(query)));
+    let mut path = String::with_capacity(text.len() + 24);
+    path.push('/');
+    path.push_str(word(reach));
+    path.push_str(bare);
     // A name of the origin's own that looks like our mark must survive its removal.
-    let extension = extension.or(if unmarked(&path) == path { None } else { Some("bin") });
+    let extension = extension.or(if unmarked(bare) == bare { None } else { Some("bin") });
     if let Some(extension) = extension {
         path.push_str(MARK);
         path.push_str(extension);
     }
-    if let Some(query) = url.query() {
+    if let Some(query) = query {
         path.push('?');
         path.push_str(query);
     }
-    path
+    Some(path)
 }
 
 /// `path` without the mark at its end, if it has one.
@@ -239,140 +303,4 @@ fn decode(text: &str) -> Option<String> {
 /// What a stranger sent, fit for a message.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(100).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn names() -> Names {
-        Names { ports: vec![7223], hosts: vec!["box.lan:7223".into(), "tv".into()] }
-    }
-
-    fn get(target_text: &str, host: &str) -> Result<Target, Refused> {
-        target(&Method::GET, &target_text.parse().unwrap(), &[host], &names())
-    }
-
-    fn us(target: &str) -> Result<Target, Refused> {
-        get(target, "127.0.0.1:7223")
-    }
-
-    #[test]
-    fn every_form_of_a_prefix_is_the_same_url() {
-        for (path, url) in [
-            ("/https://o.example/a/b.m3u8?x=1&y=http://z/", "https://o.example/a/b.m3u8?x=1&y=http://z/"),
-            ("/https:/o.example/a/b.m3u8?x=1", "https://o.example/a/b.m3u8?x=1"),
-            ("/HTTPS://o.example/a", "https://o.example/a"),
-            ("/https%3A%2F%2Fo.example%2Fa%2Fb.m3u8%3Fx%3D1", "https://o.example/a/b.m3u8?x=1"),
-            ("/http%3a%2f%2Fo.example%2Fa?q=2", "http://o.example/a?q=2"),
-            ("/http://o.example:8080", "http://o.example:8080/"),
-            ("/http://[2001:470::1]:81/x", "http://[2001:470::1]:81/x"),
-            ("/http://o.example/a%2Fb//c%20d;e=1,2/~f", "http://o.example/a%2Fb//c%20d;e=1,2/~f"),
-            ("/http://o.example/seg.php/~paceline.ts?x=1", "http://o.example/seg.php?x=1"),
-            ("/http://o.example/~paceline.ts/~paceline.bin", "http://o.example/~paceline.ts"),
-            ("/http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"),
-            ("/http://0x7f.1:8080/x", "http://127.0.0.1:8080/x"),
-        ] {
-            assert_eq!(us(path), Ok(Target::Prefix(Url::parse(url).unwrap())), "{path}");
-        }
-    }
-
-    #[test]
-    fn channels_control_and_forward_requests_are_told_apart() {
-        assert_eq!(us("/-/stats?x=1"), Ok(Target::Control("stats?x=1".into())));
-        let channel = Target::Channel { name: "news".into(), rest: "index.m3u8?t=1".into() };
-        assert_eq!(us("/news/index.m3u8?t=1"), Ok(channel));
-        let forward = Url::parse("http://o.example/a?b").unwrap();
-        assert_eq!(get("http://o.example/a?b", "whatever"), Ok(Target::Forward(forward)));
-        assert_eq!(get("http://127.0.0.1:7223/-/health", "x"), Ok(Target::Control("health".into())));
-        assert_eq!(
-            get("http://localhost:7223/http://o.example/", "x").map(|t| matches!(t, Target::Prefix(_))),
-            Ok(true)
-        );
-        let connect = target(&Method::CONNECT, &"[::1]:443".parse().unwrap(), &[], &names());
-        assert_eq!(connect, Ok(Target::Connect { host: "::1".into(), port: 443 }));
-    }
-
-    #[test]
-    fn strange_hosts_are_refused_before_anything_else() {
-        for host in ["127.0.0.1:7223", "localhost:7223", "LOCALHOST:7223", "[::1]:7223", "box.lan:7223", "TV"]
-        {
-            assert!(get("/-/health", host).is_ok(), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:7223",
-            "127.0.0.1",
-            "127.0.0.1:80",
-            "127.0.0.1:7224",
-            "localhost.:7223",
-            "127.0.0.1.evil.example:7223",
-            "0.0.0.0:7223",
-            "[::]:7223",
-            "box.lan",
-            "",
-        ] {
-            assert_eq!(get("/-/health", host), Err(Refused::Misdirected(host.into())), "{host}");
-        }
-        let uri: Uri = "/-/health".parse().unwrap();
-        for hosts in [&[][..], &["127.0.0.1:7223", "127.0.0.1:7223"]] {
-            assert_eq!(target(&Method::GET, &uri, hosts, &names()), Err(Refused::NoHost));
-        }
-    }
-
-    #[test]
-    fn what_must_not_be_asked_is_not_asked() {
-        for path in [
-            "/http://127.0.0.1:7223/-/stats",
-            "/http://localhost:7223/",
-            "/http://127.0.0.2:7223/",
-            "/http://0.0.0.0:7223/",
-            "/http://2130706433:7223/",
-            "/http://[::1]:7223/http://o.example/",
-            "/http://box.lan:7223/",
-        ] {
-            assert_eq!(us(path), Err(Refused::Loop), "{path}");
-        }
-        for path in [
-            "/http://user:secret@o.example/",
-            "/http%3A%2F%2Fo.example%2Fa%5Cb",
-            "/http%3A%2F%2Fo.example%2F%00",
-            "/http%3A%2F%2Fo.example%2F%zz",
-            "/https://",
-            "/http:///x",
-        ] {
-            let refused = us(path);
-            assert!(
-                matches!(refused, Err(Refused::BadUrl(_))) || path == "/http:///x",
-                "{path}: {refused:?}"
-            );
-        }
-        for path in ["/", "/favicon.ico", "/ftp://o.example/x", "/file:///etc/passwd", "/a b"] {
-            let Ok(uri) = path.parse::<Uri>() else { continue };
-            let refused = target(&Method::GET, &uri, &["127.0.0.1:7223"], &names());
-            assert!(matches!(refused, Err(Refused::NotFound(_))), "{path}: {refused:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_into_a_playlist_is_read_back(
-            scheme in prop_oneof![Just("http"), Just("https")],
-            path in "(/[a-zA-Z0-9~._%2F:;,=@!$&'()*+-]{0,12}){1,5}(/~paceline\\.ts)?",
-            query in proptest::option::of("[a-z0-9=&:/?%2F~.-]{0,20}"),
-            extension in proptest::option::of("[a-z0-9]{1,5}"),
-        ) {
-            let path = path.replace('%', "%25");
-            let mut text = format!("{scheme}://cdn.example:8080{path}");
-            if let Some(query) = &query {
-                text = format!("{text}?{}", query.replace('%', "%25"));
-            }
-            let url = Url::parse(&text).unwrap();
-            let written = path_for(&url, extension.as_deref());
-            let uri: Uri = written.parse().unwrap();
-            let read = target(&Method::GET, &uri, &["localhost:7223"], &names());
-            prop_assert_eq!(read, Ok(Target::Prefix(url)));
-        }
-    }
 }

@@ -1,13 +1,17 @@
 //! Answers: the origin's passed on, and our own sentences.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 
-use super::headers;
+use super::{address, headers};
 use crate::engine::origin;
 
 /// The body of any answer.
@@ -30,12 +34,26 @@ pub fn sentence(status: StatusCode, text: &str) -> Response<Body> {
 
 /// An origin's answer, streamed through.
 pub fn pass_on(response: origin::Response, inert: bool, waited: Duration) -> Response<Body> {
-    let body = response.body.map_err(Into::into).boxed();
-    let mut answer = Response::new(body);
+    let mut kept = headers::to_player(&response.headers, inert);
+    if inert {
+        redirect_to_us(&mut kept, &response);
+    }
+    let mut answer = Response::new(response.body.map_err(Into::into).boxed());
     *answer.status_mut() = response.status;
-    *answer.headers_mut() = headers::to_player(&response.headers, inert);
+    *answer.headers_mut() = kept;
     mark(&mut answer, "http", waited);
     answer
+}
+
+/// A Location that is left to the player, such as the one of a 201, leads it back to us and not past us.
+fn redirect_to_us(kept: &mut http::HeaderMap, response: &origin::Response) {
+    let Some(location) = kept.remove(header::LOCATION) else { return };
+    let url = location.to_str().ok().and_then(|location| response.url.join(location).ok());
+    let path = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let path = path.and_then(|url| address::path_for(&url, response.reach, None));
+    if let Some(path) = path.and_then(|path| HeaderValue::from_str(&path).ok()) {
+        kept.insert(header::LOCATION, path);
+    }
 }
 
 /// An origin's refusal, kept whole.
@@ -58,7 +76,11 @@ pub fn no_answer(error: &origin::Error) -> Response<Body> {
         origin::Error::Unreachable(_) => {
             (StatusCode::BAD_GATEWAY, format!("the origin can't be reached: {error}"))
         }
-        origin::Error::Redirect(_) => (StatusCode::BAD_GATEWAY, error.to_string()),
+        origin::Error::Redirect(_) | origin::Error::Certificate(_) => {
+            (StatusCode::BAD_GATEWAY, error.to_string())
+        }
+        // Nobody is left to read it.
+        origin::Error::Abandoned(_) => (StatusCode::BAD_REQUEST, error.to_string()),
     };
     sentence(status, &text)
 }
@@ -73,33 +95,80 @@ pub fn mark(answer: &mut Response<Body>, source: &'static str, waited: Duration)
     }
 }
 
-/// A body that begins with bytes that were read already.
-pub fn after(first: Bytes, rest: origin::Body) -> origin::Body {
-    After { first: Some(first), rest }.boxed()
-}
-
-struct After {
-    first: Option<Bytes>,
+/// The beginning of an origin's body, read to see what it is. Nothing is copied.
+#[derive(Debug)]
+pub struct Beginning {
+    frames: VecDeque<Bytes>,
+    length: usize,
+    /// How the body ended, where it did.
+    ended: Option<Result<(), origin::Error>>,
     rest: origin::Body,
 }
 
-impl http_body::Body for After {
+impl Beginning {
+    /// Nothing of `rest` is read yet.
+    #[must_use]
+    pub fn new(rest: origin::Body) -> Self {
+        Self { frames: VecDeque::new(), length: 0, ended: None, rest }
+    }
+
+    /// Reads until there are `least` bytes, or the end. Returns whether there are.
+    pub async fn read(&mut self, least: usize) -> bool {
+        while self.length < least && self.ended.is_none() {
+            match self.rest.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.length += data.len();
+                        self.frames.push_back(data);
+                    }
+                }
+                Some(Err(error)) => self.ended = Some(Err(error)),
+                None => self.ended = Some(Ok(())),
+            }
+        }
+        self.length >= least
+    }
+
+    /// What was read so far, in one piece.
+    pub fn bytes(&mut self) -> Bytes {
+        if self.frames.len() != 1 {
+            let mut whole = Vec::with_capacity(self.length);
+            self.frames.iter().for_each(|frame| whole.extend_from_slice(frame));
+            self.frames = VecDeque::from([Bytes::from(whole)]);
+        }
+        self.frames[0].clone()
+    }
+
+    /// Why it broke off, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&origin::Error> {
+        self.ended.as_ref().and_then(|ended| ended.as_ref().err())
+    }
+}
+
+/// What was read, then the rest.
+impl http_body::Body for Beginning {
     type Data = Bytes;
     type Error = origin::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, origin::Error>>> {
-        match self.first.take() {
-            Some(first) if !first.is_empty() => {
-                std::task::Poll::Ready(Some(Ok(http_body::Frame::data(first))))
-            }
-            _ => std::pin::Pin::new(&mut self.rest).poll_frame(cx),
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, origin::Error>>> {
+        if let Some(data) = self.frames.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &mut self.ended {
+            Some(ended) => Poll::Ready(std::mem::replace(ended, Ok(())).err().map(Err)),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
+        self.frames.is_empty()
+            && match &self.ended {
+                Some(ended) => ended.is_ok(),
+                None => self.rest.is_end_stream(),
+            }
     }
 }

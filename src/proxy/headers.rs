@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::engine::origin::ViewerKey;
 
-/// Hop-by-hop fields (RFC 9110 §7.6.1), and those that are rebuilt for every hop.
-const HOP: [HeaderName; 10] = [
+/// Hop-by-hop fields (RFC 9110 §7.6.1), those that are rebuilt for every hop, and what is said to a proxy alone.
+const HOP: [HeaderName; 12] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -15,11 +15,13 @@ const HOP: [HeaderName; 10] = [
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-status"),
     HeaderName::from_static("http2-settings"),
 ];
 
 /// Fields with which an origin could reach the player's browser beyond its answer, or that name it for all of 127.0.0.1.
-const ACTIVE: [HeaderName; 9] = [
+const ACTIVE: [HeaderName; 15] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     header::REFRESH,
@@ -29,10 +31,13 @@ const ACTIVE: [HeaderName; 9] = [
     HeaderName::from_static("report-to"),
     HeaderName::from_static("nel"),
     HeaderName::from_static("sourcemap"),
+    HeaderName::from_static("reporting-endpoints"),
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
 ];
-
-/// Marks a request that went through a daemon, so that it is recognised when it comes back.
-pub const VIA: &str = "paceline";
 
 /// The headers of a player's request that the origin is to see; Host, Range and body length are handled apart.
 #[must_use]
@@ -53,8 +58,6 @@ pub fn to_player(headers: &HeaderMap, inert: bool) -> HeaderMap {
         for name in &ACTIVE {
             kept.remove(name);
         }
-        kept.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-        kept.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
         make_inert(&mut kept);
     }
     kept
@@ -83,10 +86,23 @@ fn without_hop(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// Whether how the body is delimited is beyond doubt (RFC 9112 §6.1): chunked and nothing else, or not encoded at all.
+/// Of a length next to it nothing is left here: the parser drops it, and we pass on neither.
+#[must_use]
+pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Whether the request has come through this daemon already.
 #[must_use]
 pub fn came_through_us(headers: &HeaderMap, pseudonym: &str) -> bool {
-    headers.get_all(header::VIA).iter().filter_map(|v| v.to_str().ok()).any(|via| via.contains(pseudonym))
+    let hops = headers.get_all(header::VIA).iter().filter_map(|value| value.to_str().ok());
+    hops.flat_map(|via| via.split(',')).any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
 }
 
 /// The viewer that a request belongs to: its address, what it calls itself, and the credentials it shows.
@@ -156,8 +172,7 @@ pub fn check_browser(headers: &HeaderMap, allowed: &[String], own_page: bool) ->
 /// Whether a request may have a body that has to be passed on.
 #[must_use]
 pub fn has_body(method: &Method, headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH).is_some_and(|value| value != "0");
-    (length || headers.contains_key(header::TRANSFER_ENCODING))
+    (headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING))
         && method != Method::GET
         && method != Method::HEAD
 }
@@ -223,6 +238,37 @@ mod tests {
             assert_eq!(check_browser(&map(pairs), &allowed, false), expected, "{pairs:?}");
         }
         assert_eq!(check_browser(&map(&[own, ("sec-fetch-dest", "document")]), &[], true), Ok(()));
+    }
+
+    #[test]
+    fn a_body_has_one_meaning() {
+        for (pairs, plain) in [
+            (&[][..], true),
+            (&[("content-length", "3")], true),
+            (&[("transfer-encoding", "chunked")], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "chunked, chunked")], false),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "identity")], false),
+            (&[("transfer-encoding", "xchunked")], false),
+        ] {
+            assert_eq!(is_framed_plainly(&map(pairs)), plain, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_known() {
+        for (pairs, seen) in [
+            (&[][..], false),
+            (&[("via", "1.1 squid")], false),
+            (&[("via", "1.1 paceline-00ff")], true),
+            (&[("via", "1.1 squid, 1.1 paceline-00ff (x)")], true),
+            (&[("via", "1.1 squid"), ("via", "1.1 paceline-00ff")], true),
+            (&[("via", "1.1 paceline-00ff-2")], false),
+        ] {
+            assert_eq!(came_through_us(&map(pairs), "paceline-00ff"), seen, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -4,26 +4,38 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use url::Url;
 
-use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
+use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
 use super::request::Way;
 use super::{Shared, address, headers, segment};
-use crate::engine::origin::{self, Caller, Reach};
+use crate::engine::origin::{self, Caller};
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Format, Limits, is_manifest};
 
-/// What tells a playlist from anything else, in bytes: a byte order mark, some blanks, `#EXTM3U`.
-const SIGNATURE: usize = 64;
+/// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
+const SIGNATURE: usize = 10;
 /// File names that players take for segments; others get one of these appended.
 const SEGMENT_NAMES: [&str; 22] = [
     "ts", "m4s", "mp4", "m4a", "m4v", "aac", "mp3", "ac3", "ec3", "eac3", "vtt", "webvtt", "cmfa", "cmfv",
     "mov", "mpg", "mpegts", "m2ts", "mts", "3gp", "html", "wav",
+];
+/// Types of what is never a playlist, whatever else is said of it.
+const MEDIA: [&str; 6] = ["video/", "audio/mp4", "audio/aac", "audio/ogg", "image/", "font/"];
+/// Fields that speak of the origin's bytes, and not of a rewritten playlist's.
+const OF_THE_BYTES: [HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
 ];
 
 /// Answers a request for a URL of an origin.
@@ -42,27 +54,32 @@ pub async fn answer(
         return answer;
     }
     let body = headers::has_body(&head.method, &head.headers)
-        .then(|| body.map_err(|error| origin::Error::Unreachable(error.to_string())).boxed());
-    let range = head.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    // Players ask for playlists with `bytes=0-`; an answer without a range is as good, and can be rewritten.
-    let range =
-        range.filter(|range| !(named_playlist(&url) && range.trim() == "bytes=0-")).map(str::to_owned);
-    let request = origin::Request { caller: caller.clone(), method: head.method.clone(), url, range, body };
+        .then(|| body.map_err(|error| origin::Error::Abandoned(error.to_string())).boxed());
+    let method = head.method.clone();
+    let range = range(&head.headers, &url, way);
+    let request =
+        origin::Request { caller: caller.clone(), method: method.clone(), url: url.clone(), range, body };
     let response = match shared.engine.origin().send(request).await {
         Ok(response) => response,
         Err(error) => return no_answer(&error),
     };
-    let readable = head.method == Method::GET && response.status.is_success() && plain(&response.headers);
-    if readable && may_be_playlist(&response) {
-        return playlist(response, way, caller, shared, began).await;
+    if method == Method::GET && is_whole(&response) && may_be_playlist(&response) {
+        return playlist(response, &url, way, caller, shared, began).await;
     }
-    let lost_length = head.method == Method::HEAD && way == Way::Ours && may_be_playlist(&response);
+    let playlist = method == Method::HEAD && way == Way::Ours && says_playlist(&response);
     let mut answer = pass_on(response, way == Way::Ours, began.elapsed());
-    if lost_length {
-        // The rewritten playlist has another length than the origin's.
-        answer.headers_mut().remove(header::CONTENT_LENGTH);
+    if playlist && answer.status().is_success() {
+        describe(answer.headers_mut());
     }
     answer
+}
+
+/// The Range to ask for. Players ask for playlists with `bytes=0-`; an answer without a range is as good (RFC 9110
+/// §14.2), and can be rewritten.
+fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
+    let range = asked.get(header::RANGE)?.to_str().ok()?;
+    let ignored = named_playlist(url) && (way == Way::Ours || range.trim() == "bytes=0-");
+    (!ignored).then(|| range.to_owned())
 }
 
 fn named_playlist(url: &Url) -> bool {
@@ -70,141 +87,142 @@ fn named_playlist(url: &Url) -> bool {
     path.ends_with(".m3u8") || path.ends_with(".m3u")
 }
 
-/// Whether the name or the type says playlist, or the type says nothing; segments and media are never looked into.
-fn may_be_playlist(response: &origin::Response) -> bool {
-    let kind = response.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let kind = kind.to_ascii_lowercase();
-    let media = ["video/", "audio/mp4", "audio/aac", "audio/ogg", "image/", "font/"];
-    kind.contains("mpegurl") || named_playlist(&response.url) || !media.iter().any(|m| kind.starts_with(m))
+fn kind(response: &origin::Response) -> String {
+    let kind = response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.unwrap_or_default().to_ascii_lowercase()
 }
 
-fn plain(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+/// Whether the name or the type says playlist.
+fn says_playlist(response: &origin::Response) -> bool {
+    kind(response).contains("mpegurl") || named_playlist(&response.url)
+}
+
+/// Whether nothing speaks against a playlist; segments and media are never looked into.
+fn may_be_playlist(response: &origin::Response) -> bool {
+    let kind = kind(response);
+    says_playlist(response) || !MEDIA.iter().any(|media| kind.starts_with(media))
+}
+
+/// Whether the body is a file, all of it and as it is.
+fn is_whole(response: &origin::Response) -> bool {
+    let fields = &response.headers;
+    let plain = fields.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+    plain
+        && match response.status {
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
+            StatusCode::PARTIAL_CONTENT => fields
+                .get(header::CONTENT_RANGE)
+                .and_then(|range| range.to_str().ok()?.trim().strip_prefix("bytes 0-")?.split_once('/'))
+                .and_then(|(last, total)| Some((last.parse::<u64>().ok()?, total.parse::<u64>().ok()?)))
+                .is_some_and(|(last, total)| last.checked_add(1) == Some(total)),
+            _ => false,
+        }
 }
 
 async fn playlist(
-    mut response: origin::Response,
+    response: origin::Response,
+    asked: &Url,
     way: Way,
     caller: Caller,
     shared: &Arc<Shared>,
     began: Instant,
 ) -> Response<Body> {
-    let limits = Limits::default();
-    let mut text = BytesMut::new();
-    let mut ended = false;
-    while text.len() < SIGNATURE && !ended {
-        ended = !more(&mut response.body, &mut text).await;
+    let most = Limits::default().bytes;
+    let announced = response.headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let origin::Response { url, reach, status, headers, body } = response;
+    let mut body = Beginning::new(body);
+    if !body.read(SIGNATURE).await
+        && let Some(error) = body.failure()
+    {
+        return no_answer(error);
     }
-    if is_manifest(None, &response.url, &text) != Some(Format::Hls) {
-        return not_a_playlist(response, text.freeze(), ended, way, began);
+    let is_hls = is_manifest(None, &url, &body.bytes()) == Some(Format::Hls);
+    if !is_hls || announced.is_some_and(|length| length > most) || body.read(most + 1).await {
+        if is_hls && way == Way::Ours {
+            return too_long(&url, most);
+        }
+        let body = body.boxed();
+        let response = origin::Response { url, reach, status, headers, body };
+        return pass_on(response, way == Way::Ours, began.elapsed());
     }
-    let announced =
-        response.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    while !ended && text.len() <= limits.bytes && announced.is_none_or(|length| length <= limits.bytes) {
-        ended = !more(&mut response.body, &mut text).await;
+    if let Some(error) = body.failure() {
+        return no_answer(error);
     }
-    if text.len() > limits.bytes || announced.is_some_and(|length| length > limits.bytes) {
-        return sentence(
-            StatusCode::BAD_GATEWAY,
-            &format!(
-                "the playlist at {} is larger than {} bytes",
-                without_query(&response.url),
-                limits.bytes
-            ),
-        );
-    }
-    if announced.is_some_and(|length| text.len() < length) {
-        return sentence(StatusCode::BAD_GATEWAY, "the origin broke off in the middle of the playlist");
-    }
-    let text = text.freeze();
-    list(&response, &text, &caller, shared).await;
+    let text = body.bytes();
+    let response = origin::Response { url, reach, status, headers, body: body.boxed() };
+    list(&response, asked, &text, &caller, shared).await;
     answer_with(&response, &text, way, began)
 }
 
-/// Reads one more frame; false at the end.
-async fn more(body: &mut origin::Body, text: &mut BytesMut) -> bool {
-    match body.frame().await {
-        Some(Ok(frame)) => {
-            if let Ok(data) = frame.into_data() {
-                text.extend_from_slice(&data);
-            }
-            true
-        }
-        Some(Err(_)) | None => false,
-    }
-}
-
-/// Something else after all: what was read goes first, the rest follows.
-fn not_a_playlist(
-    response: origin::Response,
-    read: Bytes,
-    ended: bool,
-    way: Way,
-    began: Instant,
-) -> Response<Body> {
-    let inert = way == Way::Ours;
-    if ended {
-        let empty = full(read);
-        let mut answer = Response::new(empty);
-        *answer.status_mut() = response.status;
-        *answer.headers_mut() = headers::to_player(&response.headers, inert);
-        mark(&mut answer, "http", began.elapsed());
-        return answer;
-    }
-    let origin::Response { url, reach, status, headers, body } = response;
-    let body = crate::proxy::answer::after(read, body);
-    pass_on(origin::Response { url, reach, status, headers, body }, inert, began.elapsed())
+fn too_long(url: &Url, most: usize) -> Response<Body> {
+    let url = without_query(url);
+    let text =
+        format!("the playlist at {url} is larger than {most} bytes: it can't be rewritten for this address");
+    sentence(StatusCode::BAD_GATEWAY, &text)
 }
 
 /// Tells the engine what the playlist lists; one that can't be understood is passed on all the same.
-async fn list(response: &origin::Response, text: &[u8], caller: &Caller, shared: &Shared) {
+async fn list(response: &origin::Response, asked: &Url, text: &[u8], caller: &Caller, shared: &Shared) {
     match hls::parse(&response.url, text, &Limits::default(), &shared.setup.rules) {
-        Ok(Playlist::Master(master)) => remember(&master, response.reach, caller, shared),
+        Ok(Playlist::Master(master)) => remember(&master, caller, shared),
         Ok(Playlist::Media(mut media)) => {
-            let said = shared.masters.said(caller.viewer, &response.url);
-            media.listing.timeline.alternatives = said.is_some_and(|(alternatives, _)| alternatives);
+            media.listing.timeline.alternatives = shared.masters.has_siblings(caller.viewer, asked);
+            // What a playlist names is never more private than the host that it came from.
             let named = Caller { reach: response.reach, ..caller.clone() };
             shared.engine.listed(media.listing, &named).await;
         }
         Err(error) => {
             let url = without_query(&response.url);
-            tracing::warn!("the playlist at {url} is passed on without P2P: {error}");
+            if shared.masters.is_first_complaint(url) {
+                tracing::warn!("the playlist at {url} is passed on without P2P: {error}");
+            }
         }
     }
 }
 
-fn remember(master: &Master, reach: Reach, caller: &Caller, shared: &Shared) {
-    let alternatives = master.variants.len() > 1;
-    let variants = master.variants.iter().map(|variant| &variant.url);
-    for url in variants.chain(master.renditions.iter().map(|rendition| &rendition.url)) {
-        shared.masters.name(caller.viewer, url, alternatives, reach);
+/// Whoever is in a master with several variants may be switched away from.
+fn remember(master: &Master, caller: &Caller, shared: &Shared) {
+    if master.variants.len() > 1 {
+        let variants = master.variants.iter().map(|variant| &variant.url);
+        for url in variants.chain(master.renditions.iter().map(|rendition| &rendition.url)) {
+            shared.masters.name(caller.viewer, url);
+        }
     }
 }
 
 fn answer_with(response: &origin::Response, text: &Bytes, way: Way, began: Instant) -> Response<Body> {
     let text = match way {
         Way::Forward => text.clone(),
-        Way::Ours => {
-            let fragments = text.windows(11).any(|window| window == b"#EXT-X-MAP:");
-            let mut map =
-                |url: &Url, what: Use| Some(address::path_for(url, extension(url, what, fragments)));
-            // What can't be rewritten is sent as it is: a player may still make something of it.
-            rewrite::hls(&response.url, text, &mut map).unwrap_or_else(|_| text.clone())
-        }
+        Way::Ours => rewritten(response, text),
     };
     let length = text.len();
     let mut answer = Response::new(full(text));
     *answer.headers_mut() = headers::to_player(&response.headers, way == Way::Ours);
     let fields = answer.headers_mut();
-    for name in [header::CONTENT_RANGE, header::ACCEPT_RANGES, header::ETAG] {
-        fields.remove(name);
-    }
-    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if way == Way::Ours {
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
+        describe(fields);
     }
+    fields.remove(header::CONTENT_RANGE);
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     mark(&mut answer, "http", began.elapsed());
     answer
+}
+
+fn rewritten(response: &origin::Response, text: &Bytes) -> Bytes {
+    let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
+    let mut map =
+        |url: &Url, what: Use| address::path_for(url, response.reach, extension(url, what, fragments));
+    // What can't be rewritten is sent as it is: a player may still make something of it.
+    rewrite::hls(&response.url, text, &mut map).unwrap_or_else(|_| text.clone())
+}
+
+/// Headers of a rewritten playlist.
+fn describe(fields: &mut HeaderMap) {
+    for name in &OF_THE_BYTES {
+        fields.remove(name);
+    }
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
 }
 
 /// The extension to append so that a player takes the file for what it is; `None` when its own will do.

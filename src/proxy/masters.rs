@@ -1,50 +1,85 @@
-//! Which media playlists were named by a master with more than one variant: their players can switch.
+//! What has been seen of playlists lately: which have siblings that a player can switch to, and which were complained of.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
-use crate::engine::origin::{Reach, ViewerKey};
+use crate::engine::origin::ViewerKey;
 
-/// Playlists remembered; the oldest is forgotten.
+/// Playlists with siblings that are remembered; when the oldest is forgotten, its player is taken for one that can't
+/// switch until it loads the master again.
 const REMEMBERED: usize = 2048;
+/// Complaints that are remembered; when the oldest is forgotten, it may be repeated.
+const COMPLAINTS: usize = 64;
 
-/// What a manifest said of a URL.
-#[derive(Clone, Debug)]
-struct Named {
-    viewer: ViewerKey,
-    url: String,
-    alternatives: bool,
-    reach: Reach,
-}
-
-/// URLs that manifests have named lately, and what that means for them.
+/// Playlists seen lately.
 #[derive(Debug, Default)]
 pub struct Masters {
-    named: Mutex<VecDeque<Named>>,
+    named: Mutex<VecDeque<(ViewerKey, String)>>,
+    complaints: Mutex<VecDeque<String>>,
 }
 
 impl Masters {
-    /// A master named this playlist.
-    pub fn name(&self, viewer: ViewerKey, url: &Url, alternatives: bool, reach: Reach) {
+    /// A master with more than one variant named this playlist.
+    pub fn name(&self, viewer: ViewerKey, url: &Url) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         let url = url.as_str();
-        named.retain(|n| n.viewer != viewer || n.url != url);
+        named.retain(|(v, u)| *v != viewer || u != url);
         if named.len() == REMEMBERED {
             named.pop_front();
         }
-        named.push_back(Named { viewer, url: url.to_owned(), alternatives, reach });
+        named.push_back((viewer, url.to_owned()));
     }
 
-    /// What a master said of this playlist: whether it has siblings, and how private its address may be.
+    /// Whether the player of this playlist has others to choose from.
     #[must_use]
-    pub fn said(&self, viewer: ViewerKey, url: &Url) -> Option<(bool, Reach)> {
+    pub fn has_siblings(&self, viewer: ViewerKey, url: &Url) -> bool {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named
-            .iter()
-            .rev()
-            .find(|n| n.viewer == viewer && n.url == url.as_str())
-            .map(|n| (n.alternatives, n.reach))
+        named.iter().rev().any(|(v, u)| *v == viewer && u == url.as_str())
+    }
+
+    /// Whether nothing has been said of this playlist yet; a live one is read every few seconds.
+    #[must_use]
+    pub fn is_first_complaint(&self, url: &str) -> bool {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaints.iter().any(|of| of == url) {
+            return false;
+        }
+        if complaints.len() == COMPLAINTS {
+            complaints.pop_front();
+        }
+        complaints.push_back(url.to_owned());
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siblings_are_known_to_their_viewer_until_others_push_them_out() {
+        let masters = Masters::default();
+        let url = |n: usize| Url::parse(&format!("http://o.example/{n}.m3u8")).unwrap();
+        let viewer = ViewerKey(1);
+        masters.name(viewer, &url(0));
+        assert!(masters.has_siblings(viewer, &url(0)));
+        assert!(!masters.has_siblings(ViewerKey(2), &url(0)) && !masters.has_siblings(viewer, &url(1)));
+        (1..REMEMBERED).for_each(|n| masters.name(viewer, &url(n)));
+        masters.name(viewer, &url(0));
+        masters.name(viewer, &url(REMEMBERED));
+        assert!(masters.has_siblings(viewer, &url(0)), "named again, it is young again");
+        assert!(!masters.has_siblings(viewer, &url(1)));
+        assert_eq!(masters.named.lock().unwrap().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn a_complaint_is_made_once() {
+        let masters = Masters::default();
+        assert!(masters.is_first_complaint("a"));
+        assert!(!masters.is_first_complaint("a"));
+        (0..COMPLAINTS).for_each(|n| assert!(masters.is_first_complaint(&n.to_string())));
+        assert!(masters.is_first_complaint("a"), "forgotten");
     }
 }

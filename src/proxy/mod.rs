@@ -6,17 +6,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
 pub mod address;
 mod answer;
+mod connection;
 pub mod control;
 pub mod headers;
+mod listen;
 mod manifest;
 mod masters;
 pub mod range;
@@ -24,10 +27,16 @@ mod request;
 mod segment;
 mod tunnel;
 
+#[cfg(test)]
+mod tests;
+
 use crate::engine::Handle;
 use crate::manifest::identity::Rules;
 use address::Names;
+use connection::Connection;
+pub use listen::{BindError, bind};
 use masters::Masters;
+use tunnel::Tunnels;
 
 /// Client connections at the same time; the next one waits to be accepted.
 const CONNECTIONS: usize = 256;
@@ -35,8 +44,6 @@ const CONNECTIONS: usize = 256;
 const HEADERS: usize = 64;
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
-/// How long a client may take for a request's head.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long answers under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -93,7 +100,7 @@ pub(crate) struct Shared {
     setup: Setup,
     names: Names,
     masters: Masters,
-    tunnels: Arc<Semaphore>,
+    tunnels: Tunnels,
 }
 
 /// Serves players until `shutdown` resolves; answers under way then have ten seconds.
@@ -114,47 +121,26 @@ pub async fn run(
         names.ports.push(address.port());
         engine.origin().own().add(address);
     }
-    let tunnels = Arc::new(Semaphore::new(tunnel::TUNNELS));
-    let shared = Arc::new(Shared { engine, setup, names, masters: Masters::default(), tunnels });
+    let (masters, tunnels) = (Masters::default(), Tunnels::default());
+    let shared = Arc::new(Shared { engine, setup, names, masters, tunnels });
     let (closing, closed) = watch::channel(false);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
-        let permit = Arc::clone(&room).acquire_owned();
-        let (stream, client) = tokio::select! {
+        let next = async {
+            // A client beyond the limit waits in the listeners' queues.
+            let permit = Arc::clone(&room).acquire_owned().await;
+            (permit, listen::accept(&listeners).await)
+        };
+        let (permit, (stream, client)) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accept(&listeners) => accepted,
+            accepted = next => accepted,
             Some(_) = connections.join_next() => continue,
         };
-        // A client beyond the limit waits here, and with it those behind it in the listeners' queues.
-        let permit = tokio::select! {
-            () = &mut shutdown => break,
-            permit = permit => permit,
-        };
-        let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
-        let service =
-            hyper::service::service_fn(move |asked| request::serve(asked, client, Arc::clone(&shared)));
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
-            .max_headers(HEADERS)
-            .max_buf_size(HEAD.max(8192))
-            .keep_alive(true)
-            .half_close(false);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut closed = closed.clone();
+        let connection = attend(stream, client, Arc::clone(&shared), closed.clone());
         connections.spawn(async move {
-            tokio::pin!(connection);
-            // Players hang up in the middle all the time: that is no error of ours.
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = ended(&mut closed) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
-            }
+            connection.await;
             drop(permit);
         });
     }
@@ -164,28 +150,42 @@ pub async fn run(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         connections.shutdown().await;
     }
+    shared.tunnels.close().await;
     Ok(())
+}
+
+/// Answers what one client asks, until it goes, its time is up, or no more requests are to be taken.
+async fn attend(
+    stream: TcpStream,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+    mut closed: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let stream = Connection::new(stream);
+    let doing = stream.doing();
+    let service = hyper::service::service_fn(move |asked| {
+        request::serve(asked, client, doing.clone(), Arc::clone(&shared))
+    });
+    let connection = http1::Builder::new()
+        .max_headers(HEADERS)
+        .max_buf_size(HEAD)
+        .keep_alive(true)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    // Players hang up in the middle all the time: that is no error of ours.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = ended(&mut closed) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
 }
 
 /// Resolves when no more requests are to be taken.
 async fn ended(closed: &mut watch::Receiver<bool>) {
     let _ = closed.wait_for(|&closed| closed).await;
-}
-
-/// The next connection of any listener. A listener that fails (no descriptors left) is asked again a moment later.
-async fn accept(listeners: &[TcpListener]) -> (tokio::net::TcpStream, SocketAddr) {
-    std::future::poll_fn(|cx| {
-        for listener in listeners {
-            match listener.poll_accept(cx) {
-                std::task::Poll::Ready(Ok(accepted)) => return std::task::Poll::Ready(accepted),
-                std::task::Poll::Ready(Err(error)) => {
-                    tracing::warn!("a player could not be accepted ({error}); raise the limit of open files if this goes on");
-                    cx.waker().wake_by_ref();
-                }
-                std::task::Poll::Pending => {}
-            }
-        }
-        std::task::Poll::Pending
-    })
-    .await
 }

@@ -13,11 +13,24 @@ pub enum Wanted {
     Origin,
 }
 
+/// Conditions (RFC 9110 §13.1): whether they hold is known to the origin alone.
+const CONDITIONS: [header::HeaderName; 5] = [
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
 /// The bytes that a request asks for. A Range that is not one is ignored, as the RFC wants (§14.2).
 #[must_use]
 pub fn wanted(headers: &HeaderMap) -> Wanted {
-    let Some(value) = headers.get(header::RANGE) else { return Wanted::Span(Span::Whole) };
-    if headers.contains_key(header::IF_RANGE) {
+    if CONDITIONS.iter().any(|name| headers.contains_key(name)) {
+        return Wanted::Origin;
+    }
+    let mut values = headers.get_all(header::RANGE).iter();
+    let Some(value) = values.next() else { return Wanted::Span(Span::Whole) };
+    if values.next().is_some() {
         return Wanted::Origin;
     }
     let Some(set) = value.to_str().ok().and_then(bytes_unit) else { return Wanted::Span(Span::Whole) };
@@ -82,6 +95,24 @@ mod tests {
             assert_eq!(of(value), expected, "{value}");
         }
         assert_eq!(wanted(&HeaderMap::new()), whole);
+        for condition in CONDITIONS {
+            let mut headers = HeaderMap::new();
+            headers.insert(condition, header::HeaderValue::from_static("x"));
+            assert_eq!(wanted(&headers), Wanted::Origin);
+        }
+    }
+
+    /// RFC 9110 §14.1.2 as slowly and plainly as it can be written: the bytes of a file of `length` that are asked for.
+    fn model(value: &str, length: u64) -> Option<Vec<u64>> {
+        let set = value.strip_prefix("bytes=")?;
+        let (first, last) = set.split_once('-')?;
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if first.is_empty() || !digits(first) || !digits(last) || last.contains('-') {
+            return None;
+        }
+        let first: u64 = first.parse().ok()?;
+        let last: u64 = if last.is_empty() { u64::MAX } else { last.parse().ok()? };
+        (first <= last).then(|| (0..length).filter(|&at| at >= first && at <= last).collect())
     }
 
     proptest! {
@@ -89,6 +120,17 @@ mod tests {
         fn a_valid_range_is_read_exactly(from in 0u64..1 << 40, length in 1u64..1 << 30) {
             let expected = Wanted::Span(Span::Part { from, to: Some(from + length) });
             prop_assert_eq!(of(&format!("bytes={from}-{}", from + length - 1)), expected);
+        }
+
+        #[test]
+        fn the_same_bytes_are_wanted_as_in_the_model(value in "(bytes=)?[0-9]{0,2}-?[0-9]{0,2}", length in 0u64..50) {
+            let bytes = match of(&value) {
+                Wanted::Span(Span::Part { from, to }) => {
+                    Some((0..length).filter(|&at| at >= from && to.is_none_or(|to| at < to)).collect::<Vec<_>>())
+                }
+                Wanted::Span(Span::Whole) | Wanted::Origin => None,
+            };
+            prop_assert_eq!(bytes, model(&value, length));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::address::{self, Refused, Target};
 use super::answer::{Body, sentence};
+use super::connection::{Doing, Held};
 use super::{Shared, control, headers, manifest, tunnel};
 use crate::engine::origin::{Caller, Reach};
 
@@ -26,10 +27,29 @@ pub enum Way {
 pub async fn serve(
     asked: Request<Incoming>,
     client: SocketAddr,
+    doing: Doing,
     shared: Arc<Shared>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Held>, Infallible> {
+    let busy = doing.begin();
+    let tunnel = asked.method() == Method::CONNECT;
+    // A length that stood next to the encoding is gone by now: nobody but us may have read the next request there.
+    let last = asked.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut answer = answer(asked, client, &shared).await;
+    if last {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let busy = if tunnel && answer.status().is_success() {
+        busy.for_ever();
+        None
+    } else {
+        Some(busy)
+    };
+    Ok(answer.map(|body| Held::new(body, busy)))
+}
+
+async fn answer(asked: Request<Incoming>, client: SocketAddr, shared: &Arc<Shared>) -> Response<Body> {
     let origin = asked.headers().get(header::ORIGIN).cloned();
-    let mut answer = match route(asked, client, &shared).await {
+    let mut answer = match route(asked, client, shared).await {
         Ok(answer) => answer,
         Err(refused) => refuse(&refused),
     };
@@ -42,7 +62,7 @@ pub async fn serve(
         fields.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
         fields.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    Ok(answer)
+    answer
 }
 
 async fn route(
@@ -53,10 +73,13 @@ async fn route(
     let hosts: Vec<&str> =
         asked.headers().get_all(header::HOST).iter().map(|h| h.to_str().unwrap_or("?")).collect();
     let target = address::target(asked.method(), asked.uri(), &hosts, &shared.names)?;
+    if !headers::is_framed_plainly(asked.headers()) {
+        return Err(Refused::Framing);
+    }
     if headers::came_through_us(asked.headers(), &shared.setup.pseudonym) {
         return Err(Refused::Loop);
     }
-    let (url, way) = match target {
+    let (url, way, reach) = match target {
         Target::Connect { host, port } => return Ok(tunnel::open(asked, &host, port, shared).await),
         Target::Control(path) => {
             return Ok(match headers::check_browser(asked.headers(), &[], true) {
@@ -64,9 +87,9 @@ async fn route(
                 Err(why) => sentence(StatusCode::FORBIDDEN, &why.to_string()),
             });
         }
-        Target::Forward(url) => (url, Way::Forward),
-        Target::Prefix(url) => (url, Way::Ours),
-        Target::Channel { name, rest } => (channel(shared, &name, &rest)?, Way::Ours),
+        Target::Forward(url) => (url, Way::Forward, Reach::Loopback),
+        Target::Prefix { url, reach } => (url, Way::Ours, reach),
+        Target::Channel { name, rest } => (channel(shared, &name, &rest)?, Way::Ours, Reach::Loopback),
     };
     if way == Way::Ours {
         let allowed = &shared.setup.options.allowed_origins;
@@ -77,45 +100,70 @@ async fn route(
             return Ok(preflight());
         }
     }
-    let caller = caller(&asked, client, &url, way, shared);
+    let caller = caller(&asked, client, &url, (way, reach), shared);
     Ok(manifest::answer(asked, url, way, caller, shared).await)
 }
 
-/// The stream of a channel; anything under the channel's name leads to it.
+/// The stream of a channel. Other names under it are files next to the stream's manifest, for players that resolve what
+/// a manifest names relatively because nothing could be written into it.
 fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
     let Some(channel) = shared.setup.channels.get(name) else {
         return Err(Refused::NotFound("no channel of that name is configured"));
     };
-    let file = rest.split('?').next().unwrap_or_default();
-    if file.is_empty() || !file.ends_with(".m3u8") && !file.ends_with(".mpd") {
-        return Err(Refused::NotFound("a channel is /NAME/index.m3u8"));
+    match rest.split('?').next().unwrap_or_default() {
+        "" => Err(Refused::NotFound("a channel is /NAME/index.m3u8")),
+        "index.m3u8" | "index.mpd" => Ok(channel.url.clone()),
+        _ => {
+            // With `./`, what follows can be no other host and no other scheme.
+            let file = channel.url.join(&format!("./{rest}"));
+            file.map_err(|_| Refused::NotFound("that is no file of the channel"))
+        }
     }
-    Ok(channel.url.clone())
 }
 
-fn caller(asked: &Request<Incoming>, client: SocketAddr, url: &Url, way: Way, shared: &Shared) -> Caller {
+fn caller(
+    asked: &Request<Incoming>,
+    client: SocketAddr,
+    url: &Url,
+    (way, reach): (Way, Reach),
+    shared: &Shared,
+) -> Caller {
     let mut sent = headers::to_origin(asked.headers());
     let viewer = headers::viewer(client.ip(), asked.headers());
     if way == Way::Ours {
         // Cookies that a player has for 127.0.0.1 belong to no origin.
         sent.remove(header::COOKIE);
-        sent.remove(header::ORIGIN);
-        if sent.get(header::REFERER).is_some_and(|r| r.to_str().is_ok_and(|r| is_ours(r, shared))) {
-            sent.remove(header::REFERER);
-        }
+        say_what_players_mean(&mut sent, url, shared);
     }
-    if leads_to_a_neighbour(url) {
+    if leads_to_a_neighbour(url) || shared.engine.origin().is_proxied() {
         let via = format!("1.1 {}", shared.setup.pseudonym);
         if let Ok(via) = HeaderValue::from_str(&via) {
             sent.append(header::VIA, via);
         }
     }
-    let named = shared.masters.said(viewer, url).map(|(_, reach)| reach);
-    Caller { viewer, headers: sent, own_browser: way == Way::Ours, reach: named.unwrap_or(Reach::Loopback) }
+    Caller { viewer, headers: sent, own_browser: way == Way::Ours, reach }
 }
 
-/// Only on this machine and network can another daemon send our requests back to us; a publisher's servers see no Via,
-/// as without us.
+/// Turns an Origin and a Referer that name us into what the origin would have been told without us.
+fn say_what_players_mean(sent: &mut http::HeaderMap, url: &Url, shared: &Shared) {
+    let text = |name| sent.get(&name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if text(header::ORIGIN).is_some_and(|origin| is_ours(origin, shared)) {
+        sent.remove(header::ORIGIN);
+    }
+    let text = |name| sent.get(&name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(referer) = text(header::REFERER).filter(|referer| is_ours(referer, shared)) else { return };
+    let page = address::referred(referer, &shared.names);
+    // From https to http nothing is told (RFC 9110 §10.1.3).
+    let page = page.filter(|page| page.scheme() == url.scheme() || url.scheme() == "https");
+    match page.and_then(|page| HeaderValue::from_str(page.as_str()).ok()) {
+        Some(page) => sent.insert(header::REFERER, page),
+        None => sent.remove(header::REFERER),
+    };
+}
+
+/// Only on this machine and network, or through a proxy, can another daemon send our requests back to us; a publisher's
+/// servers see no Via, as without us (RFC 9110 §7.6.3 wants it for the sake of loops and of what the next hop speaks,
+/// and we speak what we are asked in).
 fn leads_to_a_neighbour(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => {
@@ -126,8 +174,8 @@ fn leads_to_a_neighbour(url: &Url) -> bool {
     }
 }
 
-fn is_ours(referer: &str, shared: &Shared) -> bool {
-    let authority = referer.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+fn is_ours(text: &str, shared: &Shared) -> bool {
+    let authority = text.strip_prefix("http://").and_then(|rest| rest.split('/').next());
     authority.is_some_and(|authority| shared.names.is_us(authority))
 }
 
@@ -144,7 +192,7 @@ fn preflight() -> Response<Body> {
 fn refuse(refused: &Refused) -> Response<Body> {
     let status = match refused {
         Refused::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
-        Refused::NoHost | Refused::BadUrl(_) => StatusCode::BAD_REQUEST,
+        Refused::NoHost | Refused::BadUrl(_) | Refused::Framing => StatusCode::BAD_REQUEST,
         Refused::NotFound(_) => StatusCode::NOT_FOUND,
         Refused::Loop => StatusCode::LOOP_DETECTED,
     };

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use url::Url;
 
-use super::answer::{Body, mark, no_answer, refusal};
+use super::answer::{Body, mark, no_answer, refusal, sentence};
 use super::range::{Wanted, wanted};
 use super::request::Way;
 use super::{Shared, headers};
@@ -25,6 +25,8 @@ pub async fn answer(
     let began = std::time::Instant::now();
     let ask = SegmentAsk { url: url.clone(), span, caller: caller.clone() };
     match shared.engine.segment(ask).await {
+        // No status says "from here to an end that nobody knows yet" (RFC 9110 §14.4).
+        Ok(found) if found.from > 0 && found.to.is_none() => None,
         Ok(found) => Some(stream(found, span, way)),
         Err(NoAnswer::NotListed | NoAnswer::PassThrough) => None,
         Err(NoAnswer::Refused(words)) => Some(refusal(words, way == Way::Ours, began.elapsed())),
@@ -34,6 +36,9 @@ pub async fn answer(
 
 fn stream(found: Answer, span: Span, way: Way) -> Response<Body> {
     let Answer { total, from, to, headers: fields, source, waited, body } = found;
+    if to.is_some_and(|to| to < from || (to == from && span != Span::Whole)) {
+        return unsatisfiable(total);
+    }
     let mut answer = Response::new(body.map_err(Into::into).boxed());
     *answer.headers_mut() = headers::to_player(&fields, way == Way::Ours);
     let fields = answer.headers_mut();
@@ -51,5 +56,15 @@ fn stream(found: Answer, span: Span, way: Way) -> Response<Body> {
         *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     mark(&mut answer, source.as_str(), waited);
+    answer
+}
+
+/// Nothing of the file is in the range (RFC 9110 §15.5.17).
+fn unsatisfiable(total: Option<u64>) -> Response<Body> {
+    let mut answer = sentence(StatusCode::RANGE_NOT_SATISFIABLE, "the file ends before that range");
+    let range = total.map_or("bytes */*".to_owned(), |total| format!("bytes */{total}"));
+    if let Ok(range) = HeaderValue::from_str(&range) {
+        answer.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
     answer
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,13 +13,14 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::reach::{self, OwnListeners, Reach};
+use super::upstream;
 
-/// The longest answer of an upstream proxy to CONNECT, in bytes.
-const CONNECT_ANSWER: usize = 8 * 1024;
+/// Addresses of one host that are tried; the others are left out.
+const ADDRESSES: usize = 8;
 
 /// Connects to what its reach allows.
 #[derive(Clone, Debug)]
@@ -28,104 +31,176 @@ pub struct Connector {
     pub own: OwnListeners,
     /// How long all attempts together may take.
     pub timeout: Duration,
+    /// How long an address is tried alone before the next one is tried as well.
+    pub next_address: Duration,
     /// `host:port` of an upstream proxy, where one is configured.
-    pub proxy: Option<String>,
+    pub proxy: Option<Arc<str>>,
+    /// Whether a proxy that is this daemon itself was warned about.
+    pub warned: Arc<AtomicBool>,
 }
 
-/// How private the address was that answered.
-#[derive(Clone, Copy, Debug)]
-pub struct Reached(pub Reach);
+/// What is known of the connection that an answer came on.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// How private its address is.
+    pub class: Reach,
+    /// An answer has come on it before: it may be closed by the server at any time.
+    pub used: Arc<AtomicBool>,
+}
 
 /// An open connection.
 #[derive(Debug)]
 pub struct Link {
     io: TokioIo<TcpStream>,
-    reached: Reach,
+    reached: Reached,
     proxied: bool,
 }
 
+fn denied(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
+}
+
 impl Connector {
-    /// Connects to `host:port`, directly.
+    /// A connection on which one can speak to `host:port` as if to the host itself: direct, or a tunnel.
     ///
     /// # Errors
     /// When no address of the host may be asked, or none answers in time.
-    pub async fn open(&self, host: &str, port: u16) -> io::Result<(TcpStream, Reach)> {
-        let attempt = async {
-            let mut last = None;
-            for (address, class) in self.resolve(host, port).await? {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        let _ = stream.set_nodelay(true);
-                        return Ok((stream, class));
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            Err(last.unwrap_or_else(|| io::Error::other(format!("{host} has no address"))))
+    pub async fn tunnel(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let Some(mut stream) = self.proxy(host, port).await? else {
+            return Ok(self.open(host, port).await?.0);
         };
-        match tokio::time::timeout(self.timeout, attempt).await {
-            Ok(done) => done,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("{host} did not answer in time"))),
-        }
-    }
-
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<(SocketAddr, Reach)>> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let answers: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
-            Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_) => tokio::net::lookup_host((bare, port)).await?.collect(),
-        };
-        let denied = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
-        if answers.iter().any(|&address| self.own.is_own(address)) {
-            return Err(denied(format!("{host}:{port} is this daemon itself")));
-        }
-        let mut allowed = Vec::new();
-        for address in answers {
-            if let Some(class) = reach::class(address.ip()).filter(|class| *class <= self.reach) {
-                allowed.push((address, class));
-            }
-        }
-        if allowed.is_empty() {
-            return Err(denied(format!("{host} leads to an address that may not be asked from here")));
-        }
-        Ok(allowed)
+        in_time(host, self.timeout, upstream::connect(&mut stream, host, port)).await?;
+        Ok(stream)
     }
 
     async fn link(self, uri: Uri) -> io::Result<Link> {
-        let host = uri.host().ok_or_else(|| io::Error::other("no host"))?.to_owned();
+        let host = uri.host().ok_or_else(|| io::Error::other("no host"))?;
         let tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let Some(proxy) = &self.proxy else {
-            let (stream, reached) = self.open(&host, port).await?;
-            return Ok(Link { io: TokioIo::new(stream), reached, proxied: false });
+        let link = |stream, class, proxied| {
+            let reached = Reached { class, used: Arc::default() };
+            Link { io: TokioIo::new(stream), reached, proxied }
         };
+        match self.proxy(host, port).await? {
+            None => self.open(host, port).await.map(|(stream, class)| link(stream, class, false)),
+            Some(mut stream) if tls => {
+                in_time(host, self.timeout, upstream::connect(&mut stream, host, port)).await?;
+                Ok(link(stream, self.reach, false))
+            }
+            Some(stream) => Ok(link(stream, self.reach, true)),
+        }
+    }
+
+    /// A connection to the upstream proxy, if there is one. Names are the proxy's to resolve and to judge; an address
+    /// that is written out is judged here all the same.
+    async fn proxy(&self, host: &str, port: u16) -> io::Result<Option<TcpStream>> {
+        let Some(proxy) = &self.proxy else { return Ok(None) };
+        if let Ok(ip) = bare(host).parse::<IpAddr>() {
+            self.allowed(host, &[SocketAddr::new(ip, port)])?;
+        }
         let (proxy_host, proxy_port) =
             proxy.rsplit_once(':').ok_or_else(|| io::Error::other("proxy without port"))?;
         let proxy_port = proxy_port.parse().map_err(io::Error::other)?;
-        // The proxy is the user's own setting; what lies behind it is the proxy's to decide.
-        let anywhere = Self { reach: Reach::Loopback, proxy: None, ..self.clone() };
-        let (mut stream, _) = anywhere.open(proxy_host, proxy_port).await?;
-        if tls {
-            let handshake = tunnel(&mut stream, &host, port);
-            tokio::time::timeout(self.timeout, handshake).await.map_err(io::Error::other)??;
+        // The proxy is the user's own setting: it may be anywhere but here.
+        let anywhere = Self { reach: Reach::Loopback, ..self.clone() };
+        match anywhere.open(proxy_host, proxy_port).await {
+            Ok((stream, _)) => Ok(Some(stream)),
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() =>
+            {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("origin.proxy is not used: {error}; remove it from the configuration");
+                }
+                Ok(None)
+            }
+            Err(error) => Err(io::Error::new(error.kind(), format!("the upstream proxy: {error}"))),
         }
-        Ok(Link { io: TokioIo::new(stream), reached: self.reach, proxied: !tls })
+    }
+
+    async fn open(&self, host: &str, port: u16) -> io::Result<(TcpStream, Reach)> {
+        let attempt = async {
+            let bare = bare(host);
+            let answers: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
+                Ok(ip) => vec![SocketAddr::new(ip, port)],
+                Err(_) => tokio::net::lookup_host((bare, port)).await?.collect(),
+            };
+            let (stream, class) = match self.allowed(host, &answers)?.as_slice() {
+                [(only, class)] => (TcpStream::connect(only).await?, *class),
+                several => race(several, self.next_address).await?,
+            };
+            let _ = stream.set_nodelay(true);
+            Ok((stream, class))
+        };
+        in_time(host, self.timeout, attempt).await
+    }
+
+    /// Those of a host's addresses that may be connected to, never none.
+    fn allowed(&self, host: &str, answers: &[SocketAddr]) -> io::Result<Vec<(SocketAddr, Reach)>> {
+        if answers.iter().any(|&address| self.own.is_own(address)) {
+            return Err(denied(format!("{host} leads to this daemon itself")));
+        }
+        let classes = answers.iter().filter_map(|address| Some((*address, reach::class(address.ip())?)));
+        let allowed: Vec<_> = classes.filter(|(_, class)| *class <= self.reach).take(ADDRESSES).collect();
+        match (allowed.is_empty(), answers.is_empty()) {
+            (false, _) => Ok(allowed),
+            (true, true) => Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))),
+            (true, false) => {
+                Err(denied(format!("{host} leads to an address that may not be asked from here")))
+            }
+        }
     }
 }
 
-async fn tunnel(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
-    let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        if answer.len() == CONNECT_ANSWER {
-            return Err(io::Error::other("the upstream proxy's answer is too long"));
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+async fn in_time<T>(
+    host: &str,
+    limit: Duration,
+    attempt: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let late =
+        |_| io::Error::new(io::ErrorKind::TimedOut, format!("{host} could not be connected to in time"));
+    tokio::time::timeout(limit, attempt).await.map_err(late)?
+}
+
+/// The first of several addresses that answers (RFC 8305): each has a head start on the next one, unless it fails.
+async fn race(addresses: &[(SocketAddr, Reach)], head_start: Duration) -> io::Result<(TcpStream, Reach)> {
+    let mut waiting = families_in_turn(addresses).into_iter();
+    // Ends with this function: the attempts that lost are aborted when the set is dropped.
+    let mut attempts = JoinSet::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+    loop {
+        if let Some((address, class)) = waiting.next() {
+            attempts.spawn(async move { TcpStream::connect(address).await.map(|stream| (stream, class)) });
+        } else if attempts.is_empty() {
+            return Err(last);
         }
-        // Byte by byte, so that nothing of what follows is taken.
-        answer.push(stream.read_u8().await?);
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(done) = attempts.join_next() => match done {
+                Ok(Ok(winner)) => return Ok(winner),
+                Ok(Err(error)) => last = error,
+                Err(gone) => last = io::Error::other(gone),
+            },
+            () = tokio::time::sleep(head_start), if more => {}
+        }
     }
-    let accepted = answer.split(|&b| b == b' ').nth(1).is_some_and(|status| status.starts_with(b"2"));
-    if accepted { Ok(()) } else { Err(io::Error::other("the upstream proxy refused to connect")) }
+}
+
+/// The system's order of preference, but with the two families in turn: if one is broken, the other is next.
+fn families_in_turn(addresses: &[(SocketAddr, Reach)]) -> Vec<(SocketAddr, Reach)> {
+    let first_is_v6 = addresses.first().is_some_and(|(address, _)| address.is_ipv6());
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.iter().copied().partition(|(address, _)| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut order = Vec::with_capacity(addresses.len());
+    while order.len() < addresses.len() {
+        order.extend(first.next());
+        order.extend(second.next());
+    }
+    order
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -144,7 +219,7 @@ impl tower_service::Service<Uri> for Connector {
 
 impl Connection for Link {
     fn connected(&self) -> Connected {
-        Connected::new().proxy(self.proxied).extra(Reached(self.reached))
+        Connected::new().proxy(self.proxied).extra(self.reached.clone())
     }
 }
 
@@ -169,5 +244,88 @@ impl Write for Link {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(reach: Reach) -> Connector {
+        Connector {
+            reach,
+            own: OwnListeners::default(),
+            timeout: Duration::from_secs(20),
+            next_address: Duration::from_millis(50),
+            proxy: None,
+            warned: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn every_answer_of_a_name_is_judged() {
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 80);
+        let (public, lan, own) = (at("1.1.1.1"), at("10.0.0.1"), "127.0.0.1:7223".parse().unwrap());
+        let judged = |reach, answers: &[SocketAddr]| {
+            let connector = connector(reach);
+            connector.own.add(own);
+            let allowed = connector.allowed("o.example", answers);
+            allowed.map(|all| all.len()).map_err(|error| error.kind())
+        };
+        use io::ErrorKind::{NotFound, PermissionDenied};
+        for (reach, answers, expected) in [
+            (Reach::Public, vec![public, lan], Ok(1)),
+            (Reach::Public, vec![lan], Err(PermissionDenied)),
+            (Reach::Lan, vec![public, lan], Ok(2)),
+            (Reach::Lan, vec![at("127.0.0.1")], Err(PermissionDenied)),
+            (Reach::Loopback, vec![at("127.0.0.1")], Ok(1)),
+            (Reach::Loopback, vec![at("169.254.169.254")], Err(PermissionDenied)),
+            (Reach::Loopback, vec![public, own], Err(PermissionDenied)),
+            (Reach::Loopback, vec![], Err(NotFound)),
+            (Reach::Public, vec![public; 20], Ok(ADDRESSES)),
+        ] {
+            assert_eq!(judged(reach, &answers), expected, "{reach:?} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let of = |ips: &[&str]| -> Vec<_> {
+            ips.iter().map(|ip| (SocketAddr::new(ip.parse().unwrap(), 1), Reach::Public)).collect()
+        };
+        for (given, expected) in [
+            (&["::1", "::2", "1.1.1.1"][..], &["::1", "1.1.1.1", "::2"][..]),
+            (&["1.1.1.1", "1.1.1.2", "::1", "::2"], &["1.1.1.1", "::1", "1.1.1.2", "::2"]),
+            (&["1.1.1.1"], &["1.1.1.1"]),
+            (&[], &[]),
+        ] {
+            assert_eq!(families_in_turn(&of(given)), of(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_keep_a_living_one_waiting() {
+        let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = {
+            let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            closed.local_addr().unwrap()
+        };
+        let there = alive.local_addr().unwrap();
+        let both = [(refused, Reach::Loopback), (there, Reach::Loopback)];
+        let (stream, _) = race(&both, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        assert!(race(&both[..1], Duration::from_secs(60)).await.is_err());
     }
 }

@@ -26,8 +26,10 @@ impl Jars {
     /// The Cookie header for a request, if the viewer has cookies for it.
     #[must_use]
     pub fn for_request(&self, viewer: ViewerKey, url: &Url) -> Option<HeaderValue> {
-        let jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, jar) = jars.get(&viewer)?;
+        let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = next_turn(&jars);
+        let (used, jar) = jars.get_mut(&viewer)?;
+        *used = turn;
         let pairs: Vec<String> =
             jar.get_request_values(url).map(|(name, value)| format!("{name}={value}")).collect();
         if pairs.is_empty() { None } else { HeaderValue::from_str(&pairs.join("; ")).ok() }
@@ -40,7 +42,7 @@ impl Jars {
             return;
         }
         let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = jars.values().map(|(turn, _)| *turn).max().unwrap_or(0) + 1;
+        let turn = next_turn(&jars);
         if jars.len() >= VIEWERS
             && !jars.contains_key(&viewer)
             && let Some(oldest) = jars.iter().min_by_key(|(_, (turn, _))| *turn).map(|(viewer, _)| *viewer)
@@ -54,6 +56,10 @@ impl Jars {
         let room = COOKIES.saturating_sub(jar.iter_any().count());
         jar.store_response_cookies(cookies.take(room), url);
     }
+}
+
+fn next_turn(jars: &HashMap<ViewerKey, (u64, CookieStore)>) -> u64 {
+    jars.values().map(|(turn, _)| *turn).max().unwrap_or(0) + 1
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::Error;
+use super::error::explain;
 
 /// An origin's body, with a bound on the time between two frames.
 #[derive(Debug)]
 pub struct Patient {
     body: Incoming,
+    host: Box<str>,
     patience: Duration,
     /// Made only when a frame has to be waited for.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -23,10 +25,10 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Gives `body` up after `patience` without a frame.
+    /// Gives `body`, which comes from `host`, up after `patience` without a frame.
     #[must_use]
-    pub fn new(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience, alarm: None, waiting: false }
+    pub fn new(body: Incoming, host: &str, patience: Duration) -> Self {
+        Self { body, host: host.into(), patience, alarm: None, waiting: false }
     }
 }
 
@@ -40,9 +42,7 @@ impl Body for Patient {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.waiting = false;
-            return Poll::Ready(
-                frame.map(|frame| frame.map_err(|error| super::explain("the origin", &error))),
-            );
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| explain(&self.host, &error))));
         }
         let (patience, began) = (self.patience, !self.waiting);
         self.waiting = true;
@@ -52,7 +52,7 @@ impl Body for Patient {
         }
         match Future::poll(alarm.as_mut(), cx) {
             Poll::Ready(()) => {
-                Poll::Ready(Some(Err(Error::TooSlow("the origin".to_owned(), patience.as_secs()))))
+                Poll::Ready(Some(Err(Error::TooSlow(self.host.to_string(), patience.as_secs()))))
             }
             Poll::Pending => Poll::Pending,
         }

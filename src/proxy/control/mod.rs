@@ -18,7 +18,12 @@ pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Re
     let path = path.split('?').next().unwrap_or_default();
     match (path, asked.method()) {
         ("health", &Method::GET | &Method::HEAD) => sentence(StatusCode::OK, "ok"),
-        ("stats", &Method::GET | &Method::HEAD) => json(&engine.stats().await),
+        ("stats", &Method::GET | &Method::HEAD) => match engine.stats().await {
+            serde_json::Value::Null => {
+                sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running")
+            }
+            stats => json(&stats),
+        },
         ("p2p", &Method::GET | &Method::HEAD) => json(&engine.switch(Switches::default()).await),
         ("p2p", &Method::POST) => change(asked, engine).await,
         ("health" | "stats", _) => not_allowed("GET, HEAD"),
@@ -29,7 +34,7 @@ pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Re
 }
 
 async fn change(asked: Request<Incoming>, engine: &Handle) -> Response<Body> {
-    if !asked.headers().contains_key(CHANGE) {
+    if asked.headers().get(CHANGE).is_none_or(|value| value != "1") {
         return sentence(StatusCode::FORBIDDEN, "a change must carry the header `X-Paceline: 1`");
     }
     let kind =

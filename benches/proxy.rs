@@ -1,0 +1,129 @@
+//! What the daemon costs: `cargo bench --bench proxy`. Prints figures, asserts nothing; compare within one run.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Daemon, Nginx, Process, Tracker, get, recording, until};
+use serde_json::Value;
+
+fn main() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 60, &[]);
+    std::fs::write(dir.path().join("small.bin"), vec![7; 16 * 1024]).unwrap();
+    let origin = Nginx::serve(dir.path(), "");
+    first_byte(&origin);
+    start_up(&origin);
+    memory(&origin);
+}
+
+/// Time to the first byte of 16 KiB over kept-alive connections, directly and through, taking turns.
+fn first_byte(origin: &Nginx) {
+    let daemon = Daemon::start(&[], &[]);
+    let url = origin.url("small.bin");
+    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    let mut to_origin = TcpStream::connect(origin.address).unwrap();
+    let mut to_daemon = TcpStream::connect(daemon.address).unwrap();
+    for round in 0..2100 {
+        let plain = exchange(&mut to_origin, origin.address, "/small.bin");
+        let proxied = exchange(&mut to_daemon, daemon.address, &format!("/{url}"));
+        // nginx closes a connection after 1,000 requests; the first ones also warm things up.
+        if round % 900 == 899 {
+            to_origin = TcpStream::connect(origin.address).unwrap();
+        }
+        if round >= 100 {
+            direct.push(plain);
+            through.push(proxied);
+        }
+    }
+    let (plain, proxied) = (median(&mut direct), median(&mut through));
+    println!(
+        "first byte of a pass-through, median of {}: direct {plain:.3} ms, through {proxied:.3} ms, added {:.3} ms",
+        direct.len(),
+        proxied - plain
+    );
+}
+
+fn exchange(stream: &mut TcpStream, host: SocketAddr, path: &str) -> f64 {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\n\r\n");
+    let began = Instant::now();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut bytes = vec![0; 65536];
+    let mut have = stream.read(&mut bytes).unwrap();
+    let first = began.elapsed();
+    let head = loop {
+        if let Some(end) = bytes[..have].windows(4).position(|w| w == b"\r\n\r\n") {
+            break end + 4;
+        }
+        have += stream.read(&mut bytes[have..]).unwrap();
+    };
+    while have < head + 16 * 1024 {
+        have += stream.read(&mut bytes[have..]).unwrap();
+    }
+    first.as_secs_f64() * 1e3
+}
+
+/// Start-up of 20 viewers that join one after the other, directly and through.
+fn start_up(origin: &Nginx) {
+    let daemon = Daemon::start(&[], &[]);
+    let (url, via) = (origin.url("index.m3u8"), daemon.address.to_string());
+    let (mut direct, mut through) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        direct.push(watch(&["--seconds", "1", &url]));
+        through.push(watch(&["--seconds", "1", "--via", &via, &url]));
+    }
+    let (plain, proxied) = (median(&mut direct), median(&mut through));
+    println!(
+        "start-up, median of 20 joins: direct {plain:.1} ms, through {proxied:.1} ms, added {:.1} ms",
+        proxied - plain
+    );
+}
+
+fn watch(args: &[&str]) -> f64 {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_paceline")).arg("watch").args(args).arg("--json").output().unwrap();
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    outcome["startup_ms"].as_f64().unwrap()
+}
+
+/// Resident memory of a daemon: idle, and playing with four neighbours.
+fn memory(origin: &Nginx) {
+    let tracker = Tracker::start();
+    let daemons: Vec<Daemon> = (0..5).map(|_| Daemon::with_tracker(&tracker.url())).collect();
+    let idle = resident(&daemons[0]);
+    let url = origin.url("index.m3u8");
+    let _players: Vec<Process> = daemons
+        .iter()
+        .map(|daemon| {
+            let via = daemon.address.to_string();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+            Process::spawn("viewer", command.args(["watch", "--via", &via, &url]))
+        })
+        .collect();
+    daemons.iter().for_each(|daemon| daemon.await_neighbours(4));
+    let began = Instant::now();
+    until("half a minute of playing", || (began.elapsed() > Duration::from_secs(30)).then_some(()));
+    let playing = daemons.iter().map(resident).fold(0.0, f64::max);
+    let content = daemons.iter().map(|d| d.total("http_bytes") + d.total("p2p_bytes")).max().unwrap() as f64
+        / 1048576.0;
+    println!(
+        "resident: idle {idle:.1} MiB; playing with 4 neighbours {playing:.1} MiB, of which content {content:.1} MiB"
+    );
+    let _ = get(tracker.address, "/health");
+}
+
+/// Resident memory in MiB.
+fn resident(daemon: &Daemon) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}

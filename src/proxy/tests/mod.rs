@@ -1,0 +1,102 @@
+//! The proxy as a player and an origin see it: a real one on real sockets, spoken to in bytes.
+
+mod address;
+mod client;
+mod failing;
+mod guarding;
+mod origin;
+mod passing;
+mod playlists;
+mod redirects;
+mod tls;
+mod tunnels;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use super::{Channel, Options, Setup, bind, run};
+use crate::engine::Handle;
+use crate::engine::origin as outwards;
+use crate::manifest::identity::Rules;
+use client::Client;
+
+/// Longer than anything takes here: a test that hangs fails instead.
+const AT_MOST: Duration = Duration::from_secs(60);
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(AT_MOST, what).await.expect("it hangs")
+}
+
+/// What a daemon is started with.
+struct Config {
+    options: Options,
+    origin: outwards::Options,
+    channels: Vec<(&'static str, String)>,
+    tls: Option<rustls::ClientConfig>,
+}
+
+/// A proxy without P2P; ends when dropped.
+struct Daemon {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Daemon {
+    async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
+            options: Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Options::default() },
+            origin: outwards::Options::default(),
+            channels: Vec::new(),
+            tls: None,
+        };
+        change(&mut config);
+        let listeners = bind(&config.options).await.unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let tls = config.tls.unwrap_or_else(|| outwards::tls_config().unwrap());
+        let own = outwards::OwnListeners::default();
+        let engine = Handle::pass_through(outwards::Origin::with_tls(config.origin, own, tls).unwrap());
+        let channels = config.channels.into_iter();
+        let channels =
+            channels.map(|(name, url)| (name.to_owned(), Channel { url: Url::parse(&url).unwrap() }));
+        let setup = Setup {
+            options: config.options,
+            channels: channels.collect(),
+            rules: Rules::default(),
+            pseudonym: format!("paceline-{}", address.port()),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(run(listeners, engine, setup, async {
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), task }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One GET of a path, on a connection of its own.
+    async fn get(&self, path: &str) -> client::Reply {
+        self.client().await.get(path).await
+    }
+
+    async fn stop(mut self) {
+        drop(self.stop.take());
+        soon(&mut self.task).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

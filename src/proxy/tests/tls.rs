@@ -1,0 +1,86 @@
+//! https origins, with and without HTTP/2.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::Daemon;
+
+/// An https origin that says which HTTP it was asked in, and a client configuration that trusts it.
+async fn origin(protocols: &[&[u8]]) -> (SocketAddr, rustls::ClientConfig, JoinHandle<()>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    server.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let trusting = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let io = TokioIo::new(stream);
+                let service = service_fn(|request: Request<Incoming>| async move {
+                    let text = format!("{:?} {}", request.version(), request.uri().path());
+                    Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from(text))))
+                });
+                if two {
+                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let _ = http.serve_connection(io, service).await;
+                } else {
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                }
+            });
+        }
+    });
+    (address, trusting, task)
+}
+
+#[tokio::test]
+async fn https_is_spoken_in_the_newest_http_that_both_know() {
+    for (protocols, version) in [(&[&b"h2"[..], b"http/1.1"][..], "HTTP/2.0"), (&[b"http/1.1"], "HTTP/1.1")] {
+        let (address, trusting, task) = origin(protocols).await;
+        let daemon = Daemon::with(|config| config.tls = Some(trusting)).await;
+        let mut client = daemon.client().await;
+        for n in 0..3 {
+            let reply = client.get(&format!("/https://localhost:{}/{n}.ts", address.port())).await;
+            assert_eq!((reply.status, reply.text()), (200, format!("{version} /{n}.ts").as_str()));
+        }
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_is_said_to_be_one() {
+    let (address, _, task) = origin(&[b"http/1.1"]).await;
+    let daemon = Daemon::start().await;
+    let reply = daemon.get(&format!("/https://localhost:{}/a", address.port())).await;
+    assert_eq!(reply.status, 502);
+    assert!(reply.text().contains("certificate of localhost"), "{}", reply.text());
+    task.abort();
+}

@@ -1,0 +1,105 @@
+//! What the documents say is true: commands exist, the example configuration is the default, links lead somewhere.
+
+use std::path::Path;
+use std::process::Command;
+
+use paceline::config::Config;
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The lines of the README's shell blocks, and the commands in its table and text.
+fn commands() -> Vec<String> {
+    let readme = read("README.md");
+    let blocks = readme.split("```").enumerate().filter(|(i, _)| i % 2 == 1).map(|(_, block)| block);
+    let lines = blocks.flat_map(str::lines).filter(|line| !line.is_empty() && *line != "sh");
+    let inline = readme.split('`').enumerate().filter(|(i, _)| i % 2 == 1).map(|(_, code)| code);
+    lines.chain(inline.filter(|code| code.starts_with("paceline "))).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_is_understood() {
+    let mut checked = 0;
+    for line in commands() {
+        let Some(args) = line.strip_prefix("paceline ") else { continue };
+        let mut words: Vec<&str> = args.split_whitespace().collect();
+        // With --help clap reads the whole line and runs nothing.
+        words.push("--help");
+        let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args(&words).output().unwrap();
+        assert!(output.status.success(), "`{line}`: {}", String::from_utf8_lossy(&output.stderr));
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        for flag in words.iter().filter(|word| word.starts_with("--") && **word != "--help") {
+            assert!(help.contains(flag), "`{line}`: the help knows no {flag}");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 8, "only {checked} commands were found");
+    for needed in ["cargo run --release -- demo", "tests/run"] {
+        assert!(commands().iter().any(|line| line == needed), "the README lacks `{needed}`");
+    }
+}
+
+#[test]
+fn every_command_has_a_page_of_help() {
+    for command in ["serve", "tracker", "demo", "watch", "stats", "p2p"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && help.contains("Usage: paceline"), "{command}: {help}");
+    }
+}
+
+/// The example with the `#` taken off every key.
+fn example(uncommented: bool) -> String {
+    let key = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.len() > 1;
+    let lines = read("config.example.toml");
+    let lines = lines.lines().map(|line| if uncommented && key(line) { &line[1..] } else { line });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_configuration_is_the_default_and_has_every_key() {
+    let as_it_is: Config = toml::from_str(&example(false)).unwrap();
+    assert_eq!(as_it_is, Config::default());
+    let full: toml::Table = toml::from_str(&example(true)).unwrap();
+    let mut written: Config = toml::from_str(&example(true)).unwrap();
+    assert_eq!((written.channels.len(), written.identity.len()), (1, 1));
+    written.channels.clear();
+    written.identity.clear();
+    assert_eq!(written, Config::default(), "a value in the example is not the default");
+    for (section, keys) in &toml::Table::try_from(Config::default()).unwrap() {
+        for key in keys.as_table().into_iter().flat_map(toml::Table::keys) {
+            let there = full.get(section).and_then(|keys| keys.get(key)).is_some();
+            assert!(there, "config.example.toml lacks [{section}] {key}");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere_and_versions_agree() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let rust = manifest["package"]["rust-version"].as_str().unwrap().to_owned();
+    assert!(
+        read("README.md").contains(&format!("Rust {rust}")),
+        "the README names another Rust than Cargo.toml"
+    );
+    for file in ["README.md", "CHANGELOG.md"] {
+        let text = read(file);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(
+                link.starts_with("https://") || Path::new(link).exists(),
+                "{file}: {link} does not exist"
+            );
+        }
+    }
+    for unit in ["systemd/paceline.service", "systemd/paceline-tracker.service"] {
+        let text = read(unit);
+        let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/paceline ")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_paceline"))
+            .args(start.split(' '))
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{unit}: `{start}` is no command");
+    }
+}
