@@ -340,7 +340,7 @@ async fn a_stall_is_reported_while_it_lasts() {
     assert_eq!((outcome.segments, outcome.stalls, outcome.played.as_millis()), (1, 1, 1000));
 }
 
-fn watch(args: &[&str]) -> serde_json::Value {
+fn watch(args: &[&str]) -> Value {
     let output = paceline(&[&["watch", "--json"], args].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     document(&output.stdout)
