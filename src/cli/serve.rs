@@ -1,12 +1,11 @@
 //! `paceline serve`: wires the options to engine and proxy; waits; drains.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,7 +19,7 @@ use crate::engine::origin::{Origin, OwnListeners};
 use crate::engine::{self, Handle, Switches, peers};
 use crate::manifest::identity::Rules;
 use crate::model::ids::PeerId;
-use crate::proxy::{self, Setup};
+use crate::proxy::{self, BindError, Setup};
 
 /// How long the engine may take to say goodbye to peers and trackers.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -113,7 +112,10 @@ impl Daemon {
 /// When the address is taken or an option can't be used.
 pub async fn start(config: Config) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
-    let listeners = bind(config.proxy.listen).await?;
+    let listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
+        BindError::Exposed(_) => Failure::Argument(error.to_string()),
+        BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
+    })?;
     let address = listeners[0].local_addr().map_err(Failure::running)?;
     let own = OwnListeners::default();
     let origin =
@@ -161,23 +163,6 @@ fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
         Ok(thread) => threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
         Err(error) => tracing::warn!("no peers: {error}; playback goes on over HTTP alone"),
     })
-}
-
-/// The listener, and on the loopback address its IPv6 twin where there is one.
-async fn bind(address: SocketAddr) -> Result<Vec<TcpListener>, Failure> {
-    let taken = |error| {
-        Failure::Running(format!("can't listen on {address}: {error}; choose another address with --listen"))
-    };
-    let first = TcpListener::bind(address).await.map_err(taken)?;
-    let mut listeners = vec![first];
-    if address.ip().is_loopback()
-        && address.is_ipv4()
-        && address.port() != 0
-        && let Ok(twin) = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await
-    {
-        listeners.push(twin);
-    }
-    Ok(listeners)
 }
 
 /// Runs until SIGINT or SIGTERM; a second one ends at once, SIGHUP reads the configuration again.

@@ -225,7 +225,8 @@ fn may_share(headers: &HeaderMap) -> bool {
 }
 
 fn unreachable(error: Error) -> Failed {
-    (Fault::Unavailable, NoAnswer::Failed(error))
+    let fault = if error.retryable() { Fault::Unavailable } else { Fault::Refused };
+    (fault, NoAnswer::Failed(error))
 }
 
 fn broken(why: &str) -> Error {
