@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::exit::Failure;
+use super::interrupt::Interrupt;
 use super::{logging, serve, watch as watching};
 use crate::config::Config;
 use crate::engine::Handle;
@@ -26,10 +27,12 @@ const MOST_VIEWERS: u64 = 64;
 const APART: Duration = Duration::from_secs(1);
 /// Steady state begins so long after a viewer joined.
 const SETTLED: Duration = Duration::from_secs(20);
-/// Segments of the recording that `--vod` plays.
-const RECORDING: u64 = 75;
-/// Without a terminal a line is written so often.
-const LINE_EVERY: u64 = 10;
+/// The longest that all of them watch before the summary, in seconds: a week.
+const LONGEST: u64 = 7 * 24 * 3600;
+/// Segments of the recording that `--vod` plays: at least so many, and no more than a daemon reads of a playlist.
+const RECORDING: (u64, u64) = (75, 20_000);
+/// Without a terminal a line is written so often, in seconds.
+const LINE_EVERY: u64 = 5;
 
 /// Arguments of `demo`.
 #[derive(Clone, Debug, ClapArgs)]
@@ -37,16 +40,17 @@ pub struct Args {
     /// Viewers, each with a daemon of its own
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=MOST_VIEWERS))]
     pub viewers: u64,
-    /// How long all of them watch, in seconds
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    /// How long all of them watch, in seconds; they join one second apart. Ctrl-C ends it early, with a summary
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
     pub seconds: u64,
     /// A recording instead of a live channel
     #[arg(long)]
     pub vod: bool,
-    /// Print one JSON document at the end
+    /// Print one JSON document at the end: efficiency (all, and without each viewer's first 20 s), bytes, start-up,
+    /// stalls, mismatches, errors, and each viewer's own
     #[arg(long)]
     pub json: bool,
-    /// Go on until Ctrl-C, so that a real player can join
+    /// Go on after the summary until Ctrl-C, so that a real player can join; says how
     #[arg(long)]
     pub keep: bool,
 }
@@ -66,7 +70,11 @@ struct Viewer {
     settled: Option<Counted>,
     progress: watch::Receiver<Outcome>,
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<Outcome, player::Error>>,
+    /// `None` once it ended.
+    task: Option<JoinHandle<Result<Outcome, player::Error>>>,
+    /// Segments up to here were compared with the channel's.
+    checked: u64,
+    mismatches: u64,
 }
 
 struct Stage {
@@ -84,8 +92,16 @@ struct Stage {
 /// When a part can't be started, or a viewer got a byte that the channel did not send.
 pub async fn run(args: Args) -> Result<(), Failure> {
     logging::start("warn").map_err(|error| Failure::Argument(error.to_string()))?;
+    let mut interrupt = Interrupt::listen().map_err(Failure::running)?;
     let mut stage = Stage::set(&args).await?;
-    let screen = Screen::new(&args);
+    let result = perform(&mut stage, &args, &mut interrupt).await;
+    stage.end().await;
+    result
+}
+
+/// All that is between setting the stage and clearing it.
+async fn perform(stage: &mut Stage, args: &Args, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    let screen = Screen::new();
     let began = Instant::now();
     let total = Duration::from_secs(args.seconds) + APART * (args.viewers as u32 - 1);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -93,42 +109,50 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     while began.elapsed() < total && !interrupted {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = tokio::signal::ctrl_c() => interrupted = true,
+            () = interrupt.heard() => interrupted = true,
         }
         if (stage.viewers.len() as u64) < args.viewers
             && began.elapsed() >= APART * stage.viewers.len() as u32
+            && !interrupted
         {
             stage.join().await?;
         }
-        stage.settle().await;
-        screen.show(&stage, began.elapsed(), total).await;
+        stage.observe().await;
+        screen.show(stage, began.elapsed(), total).await;
     }
     screen.clear();
-    let summary = stage.summary(&args).await;
+    let stays = args.keep && !interrupted;
+    if !stays {
+        // A player that has ended reports to the millisecond.
+        stage.dismiss().await;
+    }
+    stage.observe().await;
+    let summary = stage.summary(args).await;
     if args.json {
         println!("{summary:#}");
     } else {
         print!("{}", table(&summary));
     }
-    if args.keep && !interrupted {
-        stage.invite();
-        let _ = tokio::signal::ctrl_c().await;
+    if stays {
+        // With --json standard output holds one document and nothing else.
+        let invitation = stage.invitation();
+        if args.json {
+            eprint!("{invitation}")
+        } else {
+            print!("{invitation}")
+        }
+        interrupt.heard().await;
     }
-    stage.end().await;
-    match summary["mismatches"].as_u64() {
-        Some(0) => Ok(()),
-        mismatches => Err(Failure::Running(format!(
-            "{} segments differ from what the channel sent; please report this",
-            mismatches.unwrap_or(0)
-        ))),
-    }
+    stage.verdict(interrupted)
 }
 
 impl Stage {
     async fn set(args: &Args) -> Result<Self, Failure> {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(anywhere).await.map_err(Failure::running)?;
-        let recording = args.vod.then_some(RECORDING.max(args.seconds.div_ceil(4) + 8));
+        // Nobody reaches its end.
+        let recording = (args.seconds.div_ceil(4) + 8).clamp(RECORDING.0, RECORDING.1);
+        let recording = args.vod.then_some(recording);
         let options = channel::Options { recording, ..channel::Options::default() };
         let channel = Channel::start(listener, options).map_err(Failure::running)?;
         let url = Url::parse(&channel.url()).map_err(Failure::running)?;
@@ -157,23 +181,60 @@ impl Stage {
         let (sender, progress) = watch::channel(Outcome::default());
         let agent = format!("paceline-demo/{}", self.viewers.len() + 1);
         let watch = Watch { url: self.url.clone(), via: Some(daemon.address), agent };
-        let task = tokio::spawn(player::play(watch, stopped, sender));
-        self.viewers.push(Viewer { daemon, joined: Instant::now(), settled: None, progress, stop, task });
+        let task = Some(tokio::spawn(player::play(watch, stopped, sender)));
+        let joined = Instant::now();
+        let viewer =
+            Viewer { daemon, joined, settled: None, progress, stop, task, checked: 0, mismatches: 0 };
+        self.viewers.push(viewer);
         Ok(())
     }
 
-    /// Notes what each daemon had fetched when its steady state began.
-    async fn settle(&mut self) {
+    /// Compares what each viewer got with what the channel has, and notes what its daemon had fetched when its steady
+    /// state began. To be called every second: only so the bounds of what is remembered never matter.
+    async fn observe(&mut self) {
         for viewer in &mut self.viewers {
             if viewer.settled.is_none() && viewer.joined.elapsed() >= SETTLED {
                 viewer.settled = Some(counted(&viewer.daemon.handle).await);
             }
+            let outcome = viewer.progress.borrow();
+            for (&sequence, sum) in outcome.checksums.range(viewer.checked..) {
+                viewer.mismatches += u64::from(self.channel.sha256(sequence) != *sum);
+                viewer.checked = sequence + 1;
+            }
         }
+    }
+
+    /// Ends the players; their daemons stay.
+    async fn dismiss(&mut self) {
+        for viewer in &self.viewers {
+            viewer.stop.send_replace(true);
+        }
+        for (number, viewer) in self.viewers.iter_mut().enumerate() {
+            let Some(task) = viewer.task.take() else { continue };
+            let ended = task.await.map_err(|error| error.to_string());
+            if let Err(error) = ended.and_then(|ended| ended.map_err(|error| error.to_string())) {
+                tracing::error!("viewer {} could not play: {error}", number + 1);
+            }
+        }
+    }
+
+    /// Whether it went as it should.
+    fn verdict(&self, interrupted: bool) -> Result<(), Failure> {
+        let mismatches: u64 = self.viewers.iter().map(|viewer| viewer.mismatches).sum();
+        if mismatches > 0 {
+            return Err(Failure::Running(format!(
+                "{mismatches} segments differ from what the channel sent; please report this"
+            )));
+        }
+        if !interrupted && self.viewers.iter().all(|viewer| viewer.progress.borrow().segments == 0) {
+            return Err(Failure::Running("nobody could play anything; the errors above say why".to_owned()));
+        }
+        Ok(())
     }
 
     async fn summary(&self, args: &Args) -> Value {
         let (mut all, mut steady) = (Counted::default(), Counted::default());
-        let (mut stalls, mut stalled, mut failures, mut mismatches) = (0, Duration::ZERO, 0, 0u64);
+        let (mut stalls, mut stalled, mut failures, mut mismatches) = (0, Duration::ZERO, 0, 0);
         let (mut startups, mut each) = (Vec::new(), Vec::new());
         for viewer in &self.viewers {
             let now = counted(&viewer.daemon.handle).await;
@@ -181,13 +242,13 @@ impl Stage {
             all.http += now.http;
             all.p2p += now.p2p;
             all.wasted += now.wasted;
-            steady.http += now.http - since.http;
-            steady.p2p += now.p2p - since.p2p;
+            steady.http += now.http.saturating_sub(since.http);
+            steady.p2p += now.p2p.saturating_sub(since.p2p);
             let outcome = viewer.progress.borrow().clone();
             stalls += outcome.stalls;
             stalled += outcome.stalled;
             failures += outcome.failures;
-            mismatches += self.mismatches(&outcome);
+            mismatches += viewer.mismatches;
             startups.extend(outcome.startup.map(|startup| startup.as_secs_f64() * 1e3));
             let mut document = watching::document(&outcome);
             document["http_bytes"] = json!(now.http);
@@ -201,6 +262,7 @@ impl Stage {
         json!({
             "viewers": self.viewers.len(),
             "seconds": args.seconds,
+            "kind": if args.vod { "vod" } else { "live" },
             "peer_efficiency": efficiency(all.http, all.p2p),
             "peer_efficiency_steady": efficiency(steady.http, steady.p2p),
             "ceiling": 1.0 - 1.0 / self.viewers.len().max(1) as f64,
@@ -219,30 +281,24 @@ impl Stage {
         })
     }
 
-    /// Segments whose bytes are not the channel's.
-    fn mismatches(&self, outcome: &Outcome) -> u64 {
-        outcome.checksums.iter().filter(|(sequence, sum)| self.channel.sha256(**sequence) != **sum).count()
-            as u64
-    }
-
-    fn invite(&self) {
-        println!("\nThe swarm goes on. Join it with a real player, end it with Ctrl-C:");
+    fn invitation(&self) -> String {
+        let mut text = "\nThe swarm goes on. Join it with a real player, end it with Ctrl-C:\n".to_owned();
         for viewer in self.viewers.iter().take(3) {
-            println!("  ffplay {}", channel::through(viewer.daemon.address, &self.url));
+            text += &format!("  ffplay {}\n", player::through(viewer.daemon.address, &self.url));
         }
         if let Some(viewer) = self.viewers.first() {
-            println!("  vlc {}", channel::through(viewer.daemon.address, &self.url));
-            println!("Statistics: http://{}/-/stats", viewer.daemon.address);
+            text += &format!("  vlc {}\n", player::through(viewer.daemon.address, &self.url));
+            text += &format!("Statistics: http://{}/-/stats\n", viewer.daemon.address);
+            text += &format!("Or a daemon of your own: paceline serve --tracker {}\n", self.tracker);
+            text += &format!("and the stream {}\n", self.url);
         }
+        text
     }
 
-    async fn end(self) {
-        for viewer in &self.viewers {
-            viewer.stop.send_replace(true);
-        }
+    async fn end(mut self) {
+        self.dismiss().await;
         let mut ending = tokio::task::JoinSet::new();
         for viewer in self.viewers {
-            let _ = viewer.task.await;
             ending.spawn(viewer.daemon.stop());
         }
         while ending.join_next().await.is_some() {}
@@ -263,8 +319,13 @@ async fn counted(handle: &Handle) -> Counted {
     }
 }
 
-fn efficiency(http: u64, p2p: u64) -> f64 {
-    if http + p2p == 0 { 0.0 } else { (p2p as f64 / (http + p2p) as f64 * 1e4).round() / 1e4 }
+/// The share of peers; `None` of nothing at all.
+fn efficiency(http: u64, p2p: u64) -> Option<f64> {
+    (http + p2p > 0).then(|| (p2p as f64 / (http + p2p) as f64 * 1e4).round() / 1e4)
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".to_owned(), |share| format!("{:.1} %", share * 100.0))
 }
 
 fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
@@ -280,10 +341,10 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(args: &Args) -> Self {
+    fn new() -> Self {
         let drawn = std::io::stderr().is_terminal();
         let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(args.seconds), target);
+        let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {elapsed_precise}\n{msg}") {
             bar.set_style(style);
         }
@@ -302,22 +363,22 @@ impl Screen {
             sum.http += now.http;
             sum.p2p += now.p2p;
             lines.push(format!(
-                "{:>6} {:>6.0} s {:>7} {:>7.2} MB {:>7.2} MB {:>5.1} % {:>7}",
+                "{:>6} {:>6.0} s {:>9} {:>7.2} MB {:>7.2} MB {:>7} {:>7}",
                 number + 1,
                 outcome.played.as_secs_f64(),
                 outcome.segments,
                 now.http as f64 / 1e6,
                 now.p2p as f64 / 1e6,
-                efficiency(now.http, now.p2p) * 100.0,
+                percent(efficiency(now.http, now.p2p)),
                 outcome.stalls
             ));
         }
         let share = format!(
-            "{} viewers: {:.2} MB from the origin, {:.2} MB from peers ({:.1} %)",
+            "{} viewers: {:.2} MB from the origin, {:.2} MB from peers ({})",
             stage.viewers.len(),
             sum.http as f64 / 1e6,
             sum.p2p as f64 / 1e6,
-            efficiency(sum.http, sum.p2p) * 100.0
+            percent(efficiency(sum.http, sum.p2p))
         );
         lines.push(share.clone());
         if self.drawn {
@@ -336,7 +397,7 @@ impl Screen {
 }
 
 fn table(summary: &Value) -> String {
-    let percent = |key: &str| format!("{:.1} %", summary[key].as_f64().unwrap_or(0.0) * 100.0);
+    let share = |key: &str| percent(summary[key].as_f64());
     let megabytes = |key: &str| format!("{:.2} MB", summary[key].as_f64().unwrap_or(0.0) / 1e6);
     let mut text = format!(
         "{} viewers watched for {} s\n\n  share from peers    {}; {} once settled (at most {})\n  \
@@ -345,9 +406,9 @@ fn table(summary: &Value) -> String {
          wrong segments      {}\n  failed requests     {}\n\n",
         summary["viewers"],
         summary["seconds"],
-        percent("peer_efficiency"),
-        percent("peer_efficiency_steady"),
-        percent("ceiling"),
+        share("peer_efficiency"),
+        share("peer_efficiency_steady"),
+        share("ceiling"),
         megabytes("origin_bytes"),
         summary["origin_requests"],
         megabytes("p2p_bytes"),
@@ -362,13 +423,13 @@ fn table(summary: &Value) -> String {
     text += "  viewer    played  segments    origin     peers   share  stalls\n";
     for (number, viewer) in summary["per_viewer"].as_array().into_iter().flatten().enumerate() {
         text += &format!(
-            "  {:>6} {:>7.0} s {:>9} {:>6.2} MB {:>6.2} MB {:>5.1} % {:>7}\n",
+            "  {:>6} {:>7.0} s {:>9} {:>6.2} MB {:>6.2} MB {:>7} {:>7}\n",
             number + 1,
             viewer["played_s"].as_f64().unwrap_or(0.0),
             viewer["segments"],
             viewer["http_bytes"].as_f64().unwrap_or(0.0) / 1e6,
             viewer["p2p_bytes"].as_f64().unwrap_or(0.0) / 1e6,
-            viewer["peer_efficiency"].as_f64().unwrap_or(0.0) * 100.0,
+            percent(viewer["peer_efficiency"].as_f64()),
             viewer["stalls"],
         );
     }

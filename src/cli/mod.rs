@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod control;
 mod demo;
 pub mod exit;
+mod interrupt;
 pub mod logging;
 pub mod serve;
 mod tracker;

@@ -11,20 +11,26 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::exit::Failure;
+use super::interrupt::Interrupt;
 use crate::viewer::player::{self, Outcome, Watch};
+
+/// The longest that can be asked for, in seconds: a year.
+const LONGEST: u64 = 366 * 24 * 3600;
 
 /// Arguments of `watch`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The stream's playlist (.m3u8)
+    /// The stream's playlist (.m3u8), http or https. Of a master playlist the variant with the highest bit rate is
+    /// played, without alternative sound or subtitles
     pub url: Url,
     /// End after so many seconds; without it at the end of the stream, or with Ctrl-C
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
     pub seconds: Option<u64>,
-    /// Print one JSON document
+    /// Print one JSON document: startup_ms, stalls, stall_ms, played_s, segments, missed, bytes, sha256 (of all
+    /// segment bytes in order), failures, errors, ended
     #[arg(long)]
     pub json: bool,
-    /// Play through the daemon at this address
+    /// Play through the daemon at this address, such as 127.0.0.1:7223
     #[arg(long, value_name = "ADDR")]
     pub via: Option<SocketAddr>,
 }
@@ -37,6 +43,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if !matches!(args.url.scheme(), "http" | "https") {
         return Err(Failure::Argument(format!("{} is not an http:// or https:// address", args.url)));
     }
+    let mut interrupt = Interrupt::listen().map_err(Failure::running)?;
     let (stop, stopped) = watch::channel(false);
     let (progress, seen) = watch::channel(Outcome::default());
     let agent = format!("paceline-watch/{}", env!("CARGO_PKG_VERSION"));
@@ -52,7 +59,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let end = async {
         tokio::select! {
             () = ending => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = interrupt.heard() => {}
         }
         stop.send_replace(true);
     };
@@ -62,7 +69,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         () = &mut end => play.await,
     };
     let outcome = outcome.map_err(Failure::running)?;
-    ticker.abort();
+    // The player has let go of its progress, so this ends by itself, and clears its line.
+    let _ = ticker.await;
     report(&outcome, args.json);
     if outcome.segments == 0 {
         let why = outcome.errors.first().map_or("nothing was listed", String::as_str);
@@ -89,6 +97,7 @@ async fn show(mut seen: watch::Receiver<Outcome>) {
             outcome.stalls
         ));
     }
+    line.finish_and_clear();
 }
 
 fn report(outcome: &Outcome, as_json: bool) {
@@ -99,17 +108,23 @@ fn report(outcome: &Outcome, as_json: bool) {
     let startup =
         outcome.startup.map_or("never".to_owned(), |s| format!("after {:.0} ms", s.as_secs_f64() * 1e3));
     println!(
-        "started {startup}, played {:.1} s, {} segments, {:.2} MB\n{} stalls, {:.1} s in all; {} requests failed\nsha256 {}",
+        "started   {startup}\nplayed    {:.1} s\nstalls    {} ({:.1} s)\nsegments  {} ({:.2} MB), {} missed\n\
+         failures  {}\nsha256    {}",
         outcome.played.as_secs_f64(),
-        outcome.segments,
-        outcome.bytes as f64 / 1e6,
         outcome.stalls,
         outcome.stalled.as_secs_f64(),
+        outcome.segments,
+        outcome.bytes as f64 / 1e6,
+        outcome.missed,
         outcome.failures,
         hex(&outcome.sha256),
     );
     for error in &outcome.errors {
         println!("  {error}");
+    }
+    let untold = outcome.failures - outcome.errors.len() as u64;
+    if untold > 0 {
+        println!("  and {untold} more");
     }
 }
 
@@ -122,6 +137,7 @@ pub fn document(outcome: &Outcome) -> serde_json::Value {
         "stall_ms": outcome.stalled.as_millis() as u64,
         "played_s": (outcome.played.as_secs_f64() * 10.0).round() / 10.0,
         "segments": outcome.segments,
+        "missed": outcome.missed,
         "bytes": outcome.bytes,
         "sha256": hex(&outcome.sha256),
         "failures": outcome.failures,

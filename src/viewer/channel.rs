@@ -4,26 +4,33 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
-use url::Url;
 
 use super::{picture, ts};
 
 /// Segments that are kept made; the oldest go, and are made again when asked for.
 const KEPT: usize = 48;
+/// Segments whose checksum and number of requests are kept, more than four hours of 4 s segments; the oldest are
+/// forgotten, or worked out again.
+const REMEMBERED: usize = 4096;
+/// Segments that are still served after they left the live window, as real origins do.
+const LINGERING: u64 = 6;
 /// Connections at the same time.
 const CONNECTIONS: usize = 1024;
+
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const SEGMENT: &str = "video/mp2t";
 
 /// What a channel is like.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +60,7 @@ pub struct Served {
     pub requests: u64,
     /// Bytes of segments.
     pub bytes: u64,
-    /// Requests for each segment.
+    /// Requests for each segment; the oldest are forgotten.
     pub by_segment: BTreeMap<u64, u64>,
 }
 
@@ -62,6 +69,7 @@ struct Shared {
     options: Options,
     began: Instant,
     made: Mutex<BTreeMap<u64, Bytes>>,
+    checksums: Mutex<BTreeMap<u64, [u8; 32]>>,
     served: Mutex<Served>,
 }
 
@@ -86,6 +94,7 @@ impl Channel {
             options,
             began: Instant::now(),
             made: Mutex::default(),
+            checksums: Mutex::default(),
             served: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -105,13 +114,18 @@ impl Channel {
     /// The SHA-256 of a segment.
     #[must_use]
     pub fn sha256(&self, sequence: u64) -> [u8; 32] {
-        Sha256::digest(self.shared.segment(sequence)).into()
+        let known = |of: &Shared| hold(&of.checksums).get(&sequence).copied();
+        known(&self.shared).unwrap_or_else(|| {
+            let sum = Sha256::digest(self.shared.segment(sequence)).into();
+            remember(&mut hold(&self.shared.checksums), REMEMBERED, sequence, sum);
+            sum
+        })
     }
 
     /// What it has served so far.
     #[must_use]
     pub fn served(&self) -> Served {
-        self.shared.served.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        hold(&self.shared.served).clone()
     }
 
     /// Goes off the air.
@@ -137,17 +151,14 @@ impl Shared {
     }
 
     fn segment(&self, number: u64) -> Bytes {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = hold(&self.made);
         if let Some(bytes) = made.get(&number) {
             return bytes.clone();
         }
         let rate = self.frames_per_second();
         let frames = self.options.segment_s * u64::from(rate);
         let bytes = Bytes::from(ts::segment(number, frames, rate, self.options.seed));
-        if made.len() == KEPT {
-            made.pop_first();
-        }
-        made.insert(number, bytes.clone());
+        remember(&mut made, KEPT, number, bytes.clone());
         bytes
     }
 
@@ -177,44 +188,92 @@ impl Shared {
         let head = asked.method() == Method::HEAD;
         let name = asked.uri().path().strip_prefix("/live/").unwrap_or_default();
         if name == "index.m3u8" {
-            return with(StatusCode::OK, "application/vnd.apple.mpegurl", self.playlist().into(), head);
+            let mut answer = with(StatusCode::OK, PLAYLIST, self.playlist().into(), head);
+            answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            return answer;
         }
         let number = name.strip_prefix("seg").and_then(|name| name.strip_suffix(".ts")?.parse::<u64>().ok());
-        // A live origin keeps a few segments that have left its list.
         let window = self.window();
-        let there = |number: &u64| (window.start.saturating_sub(6)..window.end).contains(number);
+        let there = |number: &u64| (window.start.saturating_sub(LINGERING)..window.end).contains(number);
         let Some(number) = number.filter(there) else { return plain(StatusCode::NOT_FOUND) };
         let whole = self.segment(number);
         let length = whole.len() as u64;
-        let asked_range =
-            asked.headers().get(header::RANGE).and_then(|range| range_of(range.to_str().ok()?, length));
-        let bytes =
-            asked_range.clone().map_or(whole.clone(), |r| whole.slice(r.start as usize..r.end as usize));
-        if !head {
-            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-            served.requests += 1;
-            served.bytes += bytes.len() as u64;
-            *served.by_segment.entry(number).or_default() += 1;
-        }
-        let status = if asked_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        let mut answer = with(status, "video/mp2t", bytes, head);
+        // Other methods than GET know no ranges (RFC 9110 §14.2).
+        let range = asked.headers().get(header::RANGE).filter(|_| !head);
+        let mut answer = match range.map_or(Asked::Whole, |range| asked_range(range, length)) {
+            Asked::Whole => with(StatusCode::OK, SEGMENT, whole, head),
+            Asked::Part(range) => {
+                let part = whole.slice(range.start as usize..range.end as usize);
+                let mut answer = with(StatusCode::PARTIAL_CONTENT, SEGMENT, part, false);
+                content_range(&mut answer, &format!("{}-{}/{length}", range.start, range.end - 1));
+                answer
+            }
+            Asked::Beyond => {
+                let mut answer = plain(StatusCode::RANGE_NOT_SATISFIABLE);
+                content_range(&mut answer, &format!("*/{length}"));
+                answer
+            }
+        };
         answer.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if let Some(range) = asked_range
-            && let Ok(value) =
-                HeaderValue::from_str(&format!("bytes {}-{}/{length}", range.start, range.end - 1))
-        {
-            answer.headers_mut().insert(header::CONTENT_RANGE, value);
+        if !head {
+            self.count(number, answer.body().size_hint().lower());
         }
         answer
     }
+
+    fn count(&self, number: u64, bytes: u64) {
+        let mut served = hold(&self.served);
+        served.requests += 1;
+        served.bytes += bytes;
+        let before = served.by_segment.get(&number).copied().unwrap_or(0);
+        remember(&mut served.by_segment, REMEMBERED, number, before + 1);
+    }
 }
 
-/// One range of a file of `length` bytes (RFC 9110 §14.1.2); `None` for what is not one.
-fn range_of(value: &str, length: u64) -> Option<Range<u64>> {
-    let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
-    let first: u64 = first.parse().ok()?;
-    let end = if last.is_empty() { length } else { last.parse::<u64>().ok()?.saturating_add(1).min(length) };
-    (first < end).then_some(first..end)
+/// No data behind these locks is ever half changed.
+fn hold<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts a value in, and keeps at most `most`: the others with the highest numbers, and always the new one.
+fn remember<T>(map: &mut BTreeMap<u64, T>, most: usize, number: u64, value: T) {
+    if map.len() >= most && !map.contains_key(&number) {
+        map.pop_first();
+    }
+    map.insert(number, value);
+}
+
+/// What a Range header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    Part(Range<u64>),
+    Beyond,
+}
+
+/// One range of a file of `length` bytes (RFC 9110 §14.1.2); several, or what is none, get the whole file.
+fn asked_range(value: &HeaderValue, length: u64) -> Asked {
+    let bounds = value.to_str().ok().and_then(|value| value.strip_prefix("bytes=")?.split_once('-'));
+    let range = match bounds {
+        Some(("", last)) => last.parse().ok().map(|last: u64| length.saturating_sub(last)..length),
+        Some((first, "")) => first.parse().ok().map(|first| first..length),
+        Some((first, last)) => match (first.parse::<u64>(), last.parse::<u64>()) {
+            (Ok(first), Ok(last)) if first <= last => Some(first..last.saturating_add(1).min(length)),
+            _ => None,
+        },
+        None => None,
+    };
+    match range {
+        None => Asked::Whole,
+        Some(range) if range.start >= range.end => Asked::Beyond,
+        Some(range) => Asked::Part(range),
+    }
+}
+
+fn content_range(answer: &mut Response<Full<Bytes>>, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("bytes {value}")) {
+        answer.headers_mut().insert(header::CONTENT_RANGE, value);
+    }
 }
 
 fn plain(status: StatusCode) -> Response<Full<Bytes>> {
@@ -263,8 +322,37 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot:
     connections.shutdown().await;
 }
 
-/// The URL a player is given.
-#[must_use]
-pub fn through(daemon: SocketAddr, url: &Url) -> String {
-    format!("http://{daemon}/{url}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_what_rfc_9110_says() {
+        for (header, asked) in [
+            ("bytes=0-99", Asked::Part(0..100)),
+            ("bytes=90-", Asked::Part(90..100)),
+            ("bytes=90-1000", Asked::Part(90..100)),
+            ("bytes=-10", Asked::Part(90..100)),
+            ("bytes=-1000", Asked::Part(0..100)),
+            ("bytes=-0", Asked::Beyond),
+            ("bytes=100-", Asked::Beyond),
+            ("bytes=5-4", Asked::Whole),
+            ("bytes=1-2,5-6", Asked::Whole),
+            ("lines=1-2", Asked::Whole),
+            ("bytes=x-", Asked::Whole),
+        ] {
+            assert_eq!(asked_range(&HeaderValue::from_static(header), 100), asked, "{header}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_newest_stays() {
+        let mut map = BTreeMap::new();
+        for number in 10..20 {
+            remember(&mut map, 3, number, ());
+        }
+        assert_eq!(map.keys().copied().collect::<Vec<_>>(), [17, 18, 19]);
+        remember(&mut map, 3, 2, ());
+        assert_eq!(map.keys().copied().collect::<Vec<_>>(), [2, 18, 19], "even when it is an old one");
+    }
 }

@@ -1,39 +1,40 @@
 //! A headless player: reads the playlist itself and consumes segments at the pace at which they play.
+//!
+//! Of a master playlist it plays the variant with the highest bit rate, from beginning to end, and leaves alternative
+//! renditions (sound, subtitles) alone: what it measures must not depend on a choice that it makes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use url::Url;
 
-use super::playout::{FROM_EDGE, Playout};
+use super::client::{self, Client, Failed, Got};
+use super::playout::{Cursor, Next, Playout, reload_after};
 use crate::manifest::Limits;
 use crate::manifest::hls::{self, Media, Playlist};
 use crate::manifest::identity::Rules;
 use crate::model::time::Time;
-use crate::model::timeline::{Place, Segment};
+use crate::model::timeline::{Listing, Place, Segment};
 
-/// The longest playlist and segment that are read, in bytes.
+/// The longest segment that is read, in bytes.
 const LONGEST: usize = 64 << 20;
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What failed is tried again after this.
 const RETRY: Duration = Duration::from_millis(500);
-/// Failures of one kind in a row before the player gives up.
+/// Tries of one segment, while it is listed; then it is left out.
 const TRIES: u32 = 20;
-/// Failures that are kept to be told.
+/// Tries of a playlist before anything has played: about 3 s of a wrong address.
+const FIRST_TRIES: u32 = 6;
+/// Tries of a playlist, and failures in a row of whatever kind, after which a stream that played is given up.
+const GIVE_UP: u32 = 60;
+/// Failures that are kept to be told; the rest are only counted.
 const TOLD: usize = 20;
-/// Checksums kept; more than an hour of 4 s segments.
+/// Checksums kept, more than an hour of 4 s segments; the oldest are forgotten.
 const CHECKSUMS: usize = 1024;
+/// How it goes is told so often.
+const TELL: Duration = Duration::from_secs(1);
 
 /// What is to be played.
 #[derive(Clone, Debug)]
@@ -59,7 +60,9 @@ pub struct Outcome {
     pub played: Duration,
     /// Segments taken.
     pub segments: u64,
-    /// Bytes of them.
+    /// Segments that left the live window, or failed for good, before they were taken.
+    pub missed: u64,
+    /// Bytes of those taken.
     pub bytes: u64,
     /// SHA-256 of all their bytes, in order.
     pub sha256: [u8; 32],
@@ -73,28 +76,23 @@ pub struct Outcome {
     pub ended: bool,
 }
 
-type Http = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
-
-struct Player {
-    http: Http,
-    watch: Watch,
-    began: Instant,
-    playout: Playout,
-    outcome: Outcome,
-    hasher: Sha256,
-}
-
 /// Why nothing can be played.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// TLS can't be used here.
-    #[error("no certificate authorities found on this system: {0}; install the package ca-certificates")]
-    Tls(std::io::Error),
+    /// Requests can't be made.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+}
+
+/// The URL that a player is given to play `url` through a daemon.
+#[must_use]
+pub fn through(daemon: SocketAddr, url: &Url) -> String {
+    format!("http://{daemon}/{url}")
 }
 
 /// Plays until the stream ends, `stop` turns true, or too much has failed.
 ///
-/// `progress` is given the outcome so far whenever it changes.
+/// `progress` is given the outcome so far, at least once a second.
 ///
 /// # Errors
 /// When not even a request can be made; what goes wrong later is part of the outcome.
@@ -103,25 +101,50 @@ pub async fn play(
     mut stop: watch::Receiver<bool>,
     progress: watch::Sender<Outcome>,
 ) -> Result<Outcome, Error> {
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(Error::Tls)?
-        .https_or_http()
-        .enable_http1()
-        .build();
     let mut player = Player {
-        http: Client::builder(TokioExecutor::new()).build(https),
-        watch,
+        client: Client::new(&watch.agent)?,
+        progress,
         began: Instant::now(),
         playout: Playout::new(Time::ZERO),
+        cursor: Cursor::default(),
+        failing: Failing::default(),
         outcome: Outcome::default(),
         hasher: Sha256::new(),
     };
     tokio::select! {
-        () = player.run(&progress) => {}
+        () = player.run(&watch) => {}
         _ = stop.wait_for(|&stop| stop) => {}
     }
-    Ok(player.report())
+    let outcome = player.report();
+    player.progress.send_replace(outcome.clone());
+    Ok(outcome)
+}
+
+/// Failures that go on.
+#[derive(Debug, Default)]
+struct Failing {
+    /// Of any kind, since the last success.
+    in_row: u32,
+    /// The segment that is being tried, and how often it failed.
+    segment: Option<(u64, u32)>,
+}
+
+/// Why the player is done with a listing.
+enum Done {
+    Reload(Instant),
+    Ended,
+    GaveUp,
+}
+
+struct Player {
+    client: Client,
+    progress: watch::Sender<Outcome>,
+    began: Instant,
+    playout: Playout,
+    cursor: Cursor,
+    failing: Failing,
+    outcome: Outcome,
+    hasher: Sha256,
 }
 
 impl Player {
@@ -133,167 +156,195 @@ impl Player {
         let now = self.now();
         let mut outcome = self.outcome.clone();
         outcome.startup = self.playout.startup();
-        // Playing out the last segment is no stall.
-        (outcome.stalls, outcome.stalled) = self.playout.stalls(if outcome.ended { Time::ZERO } else { now });
+        (outcome.stalls, outcome.stalled) = self.playout.stalls(now);
         outcome.played = self.playout.played(now);
         outcome.sha256 = self.hasher.clone().finalize().into();
         outcome
     }
 
-    async fn run(&mut self, progress: &watch::Sender<Outcome>) {
-        let Some(mut url) = self.variant().await else { return };
-        let mut next: Option<u64> = None;
-        let mut newest = 0;
+    async fn run(&mut self, watch: &Watch) {
+        let mut asked = Instant::now();
+        let Some((url, mut media)) = self.begin(watch).await else { return };
+        let mut seen = None;
         loop {
-            let asked = Instant::now();
-            let Some((base, media)) = self.media(&url).await else { return };
-            url = base;
             let timeline = &media.listing.timeline;
-            let segments = &timeline.segments;
-            let first = next.unwrap_or_else(|| {
-                let skip = if timeline.kind.grows() { segments.len().saturating_sub(FROM_EDGE) } else { 0 };
-                segments.get(skip).map_or(0, |s| s.sequence)
-            });
-            for (segment, place) in segments.iter().zip(&media.listing.places) {
-                if segment.sequence < first {
-                    continue;
-                }
-                next = Some(segment.sequence + 1);
-                let room = self.playout.wants_at() - self.now();
-                self.pause(Instant::now() + room, progress).await;
-                if !self.take(segment, place).await {
+            let ends = |segment: Option<&Segment>| segment.map(|segment| segment.sequence);
+            let shape = (ends(timeline.segments.first()), ends(timeline.segments.last()));
+            let changed = seen.replace(shape) != Some(shape);
+            let reload = asked + reload_after(changed, timeline.target);
+            match self.consume(&media.listing, reload).await {
+                Done::Reload(at) => self.pause(at).await,
+                Done::GaveUp => return,
+                Done::Ended => {
+                    let now = self.now();
+                    self.playout.finish(now);
+                    let left = self.playout.buffered(now);
+                    self.pause(Instant::now() + left).await;
+                    self.outcome.ended = true;
                     return;
                 }
-                progress.send_replace(self.report());
             }
-            if media.ended {
-                let left = self.playout.buffered(self.now());
-                self.pause(Instant::now() + left, progress).await;
-                self.outcome.ended = true;
-                progress.send_replace(self.report());
-                return;
-            }
-            // RFC 8216 §6.3.4: a target duration after a change, half of it after none.
-            let last = segments.last().map_or(0, |s| s.sequence);
-            let pause = if std::mem::replace(&mut newest, last) == last {
-                timeline.target / 2
-            } else {
-                timeline.target
+            asked = Instant::now();
+            let Some(newer) = self.media(&url).await else { return };
+            media = newer;
+        }
+    }
+
+    /// Takes what is listed, when it is wanted, until a listing that grows is to be loaded again.
+    async fn consume(&mut self, listing: &Listing, reload: Instant) -> Done {
+        let timeline = &listing.timeline;
+        let reload = timeline.kind.grows().then_some(reload);
+        loop {
+            let (index, missed) = match self.cursor.next(timeline) {
+                Next::Take { index, missed } => (index, missed),
+                Next::Reload => return Done::Reload(reload.unwrap_or_else(Instant::now)),
+                Next::End => return Done::Ended,
             };
-            self.pause(asked + pause, progress).await;
-        }
-    }
-
-    /// The media playlist to play: of a master the variant with the highest bit rate.
-    async fn variant(&mut self) -> Option<Url> {
-        let url = match self.watch.via {
-            None => self.watch.url.clone(),
-            Some(daemon) => Url::parse(&super::channel::through(daemon, &self.watch.url)).ok()?,
-        };
-        let (base, playlist) = self.playlist(&url).await?;
-        match playlist {
-            Playlist::Media(_) => Some(base),
-            Playlist::Master(master) => {
-                let best = master.variants.into_iter().max_by_key(|variant| variant.bandwidth);
-                if best.is_none() {
-                    self.failed("the master playlist lists nothing to play".into());
+            if missed > 0 {
+                self.outcome.missed += missed;
+                self.failed(format!("{missed} segments left the live window before they were taken"));
+            }
+            let due = Instant::now() + (self.playout.wants_at() - self.now());
+            if let Some(reload) = reload.filter(|&reload| reload < due) {
+                return Done::Reload(reload);
+            }
+            self.pause(due).await;
+            let (segment, place) = (&timeline.segments[index], &listing.places[index]);
+            if !self.take(segment, place).await {
+                if self.failing.in_row >= GIVE_UP {
+                    return Done::GaveUp;
                 }
-                best.map(|variant| variant.url)
+                self.pause(Instant::now() + RETRY).await;
+                if let Some(reload) = reload.filter(|&reload| reload < Instant::now()) {
+                    return Done::Reload(reload);
+                }
             }
         }
     }
 
-    async fn media(&mut self, url: &Url) -> Option<(Url, Media)> {
-        match self.playlist(url).await? {
-            (base, Playlist::Media(media)) => Some((base, media)),
-            (_, Playlist::Master(_)) => {
-                self.failed(format!("{url} is a master playlist inside a master playlist"));
+    /// The media playlist to play, and what it lists: of a master the variant with the highest bit rate.
+    async fn begin(&mut self, watch: &Watch) -> Option<(Url, Media)> {
+        let url = match watch.via {
+            None => watch.url.clone(),
+            Some(daemon) => Url::parse(&through(daemon, &watch.url)).ok()?,
+        };
+        let master = match self.playlist(&url, FIRST_TRIES).await? {
+            Playlist::Media(media) => return Some((url, media)),
+            Playlist::Master(master) => master,
+        };
+        let Some(best) = master.variants.into_iter().max_by_key(|variant| variant.bandwidth) else {
+            self.failed("the master playlist lists nothing to play".into());
+            return None;
+        };
+        let media = self.media(&best.url).await?;
+        Some((best.url, media))
+    }
+
+    async fn media(&mut self, url: &Url) -> Option<Media> {
+        let tries = if self.outcome.segments == 0 { FIRST_TRIES } else { GIVE_UP };
+        match self.playlist(url, tries).await? {
+            Playlist::Media(media) => Some(media),
+            Playlist::Master(_) => {
+                self.failed(format!("{} is a master playlist inside a master playlist", told(url)));
                 None
             }
         }
     }
 
-    async fn playlist(&mut self, url: &Url) -> Option<(Url, Playlist)> {
-        for _ in 0..TRIES {
-            let read = match self.get(url, None).await {
-                Ok(text) => {
-                    hls::parse(url, &text, &Limits::default(), &Rules::default()).map_err(|e| e.to_string())
-                }
-                Err(error) => Err(error),
-            };
+    async fn playlist(&mut self, url: &Url, tries: u32) -> Option<Playlist> {
+        let limits = Limits::default();
+        for _ in 0..tries {
+            let read = self.get(url, None, limits.bytes).await.map_err(|error| error.to_string());
+            let read = read.and_then(|got| {
+                hls::parse(&got.url, &got.bytes, &limits, &Rules::default())
+                    .map_err(|error| error.to_string())
+            });
             match read {
-                Ok(playlist) => return Some((url.clone(), playlist)),
-                Err(error) => self.failed(format!("{url}: {error}")),
+                Ok(playlist) => return Some(playlist),
+                Err(error) => self.failed(format!("{}: {error}", told(url))),
             }
-            tokio::time::sleep(RETRY).await;
+            self.pause(Instant::now() + RETRY).await;
         }
         None
     }
 
+    /// Tries to take a segment once; one that failed for good is left out.
     async fn take(&mut self, segment: &Segment, place: &Place) -> bool {
-        for _ in 0..TRIES {
-            match self.get(&place.url, place.range.as_ref()).await {
-                Ok(bytes) => {
-                    let now = self.now();
-                    self.playout.complete(now, segment.duration);
-                    self.hasher.update(&bytes);
-                    let outcome = &mut self.outcome;
-                    outcome.segments += 1;
-                    outcome.bytes += bytes.len() as u64;
-                    if outcome.checksums.len() == CHECKSUMS {
-                        outcome.checksums.pop_first();
-                    }
-                    outcome.checksums.insert(segment.sequence, Sha256::digest(&bytes).into());
-                    return true;
+        match self.get(&place.url, place.range.as_ref(), LONGEST).await {
+            Ok(got) => {
+                self.took(segment, &got);
+                true
+            }
+            Err(error) => {
+                self.failed(format!("{}: {error}", told(&place.url)));
+                let before = self.failing.segment.filter(|(sequence, _)| *sequence == segment.sequence);
+                let tries = before.map_or(0, |(_, tries)| tries) + 1;
+                self.failing.segment = Some((segment.sequence, tries));
+                if tries >= TRIES {
+                    self.outcome.missed += 1;
+                    self.cursor.took(segment.sequence);
                 }
-                Err(error) => self.failed(format!("{}: {error}", place.url)),
+                false
             }
-            tokio::time::sleep(RETRY).await;
-        }
-        false
-    }
-
-    /// Waits, and tells every second how playing goes.
-    async fn pause(&self, until: Instant, progress: &watch::Sender<Outcome>) {
-        while Instant::now() < until {
-            tokio::time::sleep_until(until.min(Instant::now() + Duration::from_secs(1)).into()).await;
-            progress.send_replace(self.report());
         }
     }
 
-    async fn get(&self, url: &Url, range: Option<&std::ops::Range<u64>>) -> Result<Bytes, String> {
-        let mut request = Request::builder().uri(url.as_str()).header("user-agent", &self.watch.agent);
-        if let Some(range) = range {
-            request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+    fn took(&mut self, segment: &Segment, got: &Got) {
+        self.playout.complete(self.now(), segment.duration);
+        self.cursor.took(segment.sequence);
+        self.failing = Failing::default();
+        self.hasher.update(&got.bytes);
+        let outcome = &mut self.outcome;
+        outcome.segments += 1;
+        outcome.bytes += got.bytes.len() as u64;
+        if outcome.checksums.len() == CHECKSUMS {
+            outcome.checksums.pop_first();
         }
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
-        let exchange = async {
-            let answer = self.http.request(request).await.map_err(|error| deepest(&error))?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(format!("answered with {status}"));
+        outcome.checksums.insert(segment.sequence, Sha256::digest(&got.bytes).into());
+        self.progress.send_replace(self.report());
+    }
+
+    async fn get(
+        &self,
+        url: &Url,
+        range: Option<&std::ops::Range<u64>>,
+        longest: usize,
+    ) -> Result<Got, Failed> {
+        self.telling(self.client.get(url, range, longest)).await
+    }
+
+    async fn pause(&self, until: Instant) {
+        self.telling(tokio::time::sleep_until(until.into())).await;
+    }
+
+    /// Waits for `what`, and tells meanwhile how playing goes: a stall is seen while it lasts.
+    async fn telling<T>(&self, what: impl Future<Output = T>) -> T {
+        let mut what = std::pin::pin!(what);
+        loop {
+            match tokio::time::timeout(TELL, &mut what).await {
+                Ok(done) => return done,
+                Err(_) => {
+                    self.progress.send_replace(self.report());
+                }
             }
-            let body = Limited::new(answer.into_body(), LONGEST)
-                .collect()
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok(body.to_bytes())
-        };
-        tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err("no answer in time".into()))
+        }
     }
 
     fn failed(&mut self, what: String) {
+        self.failing.in_row += 1;
         self.outcome.failures += 1;
         if self.outcome.errors.len() < TOLD {
             self.outcome.errors.push(what);
         }
+        self.progress.send_replace(self.report());
     }
 }
 
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+/// A URL without what may be secret in it.
+fn told(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
 }

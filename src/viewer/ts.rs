@@ -107,3 +107,80 @@ fn packets(bytes: &mut Vec<u8>, frame: u64, timestamp: u64, unit: &[u8]) {
         bytes.extend(payload);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a demultiplexer sees of a stream.
+    #[derive(Default)]
+    struct Seen {
+        counters: BTreeMap<u16, u8>,
+        /// Program clock and what the video stream carries after it, per picture.
+        pictures: Vec<(u64, Vec<u8>)>,
+        tables: u64,
+    }
+
+    impl Seen {
+        fn read(&mut self, bytes: &[u8]) {
+            for packet in bytes.chunks(PACKET) {
+                assert_eq!((packet.len(), packet[0]), (PACKET, 0x47));
+                let pid = u16::from(packet[1] & 0x1F) << 8 | u16::from(packet[2]);
+                let counter = packet[3] & 0xF;
+                if let Some(before) = self.counters.insert(pid, counter) {
+                    assert_eq!(counter, (before + 1) % 16, "continuity of {pid}");
+                }
+                assert_ne!(packet[3] & 0x10, 0, "each carries something");
+                let adaptation = if packet[3] & 0x20 == 0 { 0 } else { usize::from(packet[4]) + 1 };
+                let payload = &packet[4 + adaptation..];
+                if pid == VIDEO {
+                    if packet[1] & 0x40 != 0 {
+                        assert_eq!(packet[5], 0x50, "a clock, and players may begin here");
+                        let base =
+                            packet[6..11].iter().fold(0, |base, byte| base << 8 | u64::from(*byte)) >> 7;
+                        self.pictures.push((base, Vec::new()));
+                    }
+                    self.pictures.last_mut().unwrap().1.extend(payload);
+                } else {
+                    let length = usize::from(payload[2] & 0xF) << 8 | usize::from(payload[3]);
+                    assert_eq!(checksum(&payload[1..length + 4]), 0, "the CRC is right");
+                    self.tables += 1;
+                }
+            }
+        }
+    }
+
+    fn timestamp(stream: &[u8]) -> u64 {
+        let part = |index: usize| u64::from(stream[index]);
+        (part(9) >> 1 & 7) << 30 | part(10) << 22 | (part(11) >> 1) << 15 | part(12) << 7 | part(13) >> 1
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        /// Segments made one without another make one stream, beyond the 26 hours after which its clock wraps too.
+        #[test]
+        fn segments_go_on_where_the_one_before_ended(
+            first in 0u64..50_000, rate in 1u32..12, seconds in 1u64..3, seed: u64,
+        ) {
+            let frames = u64::from(rate) * seconds;
+            let mut seen = Seen::default();
+            (first..first + 3).for_each(|number| seen.read(&segment(number, frames, rate, seed)));
+            prop_assert_eq!(seen.tables, 6, "both tables in each segment");
+            prop_assert_eq!(seen.pictures.len() as u64, frames * 3);
+            for (index, (clock, stream)) in seen.pictures.iter().enumerate() {
+                prop_assert_eq!(&stream[..9], &[0, 0, 1, 0xE0, 0, 0, 0x80, 0x80, 5]);
+                let frame = first * frames + index as u64;
+                let due = FIRST_TIMESTAMP + frame * 90_000 / u64::from(rate);
+                prop_assert_eq!(timestamp(stream), due % (1 << 33));
+                prop_assert_eq!(*clock, (due - 9_000) % (1 << 33));
+                prop_assert_eq!(&stream[14..20], &[0, 0, 0, 1, 9, 0xF0], "then the picture, from its delimiter on");
+                prop_assert!(stream.len() > picture::BYTES * 99 / 100);
+                prop_assert_eq!(stream.last(), Some(&0x80), "to the bit that ends its slice");
+            }
+        }
+    }
+}
