@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use common::{Daemon, Nginx, Process, ffmpeg, get, is_root, raw, recording};
 
 /// The decoded frames of a stream, each with its hash.
@@ -131,6 +133,50 @@ fn variants_with_alternative_audio() {
         &playlists,
     ]);
     same_frames_everywhere(dir.path(), "index.m3u8");
+}
+
+/// The lines of a playlist that are addresses.
+fn addresses(playlist: &str) -> Vec<String> {
+    playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_segment_is_the_origins_by_every_way_in() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 30, &[]);
+    let origin = Nginx::serve(dir.path(), "");
+    let url = origin.url("index.m3u8");
+    let daemon = Daemon::start(&[], &[("PACELINE_CHANNELS_FILM", &url)]);
+    let files: Vec<Vec<u8>> =
+        (0..8).map(|number| std::fs::read(dir.path().join(format!("index{number}.ts"))).unwrap()).collect();
+    // A path here, or for the forward proxy the whole address of the origin.
+    let ask = |target: &str, host: &str| {
+        let head =
+            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: test\r\nConnection: close\r\n\r\n");
+        let reply = raw(daemon.address, &head).unwrap();
+        assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+        reply
+    };
+    let (here, there) = (daemon.address.to_string(), origin.address.to_string());
+    let at = format!("http://{here}");
+    for (way, playlist, host) in [
+        ("prefix", format!("/{url}"), &here),
+        ("forward proxy", url.clone(), &there),
+        ("channel", "/film/index.m3u8".to_owned(), &here),
+    ] {
+        let text = ask(&playlist, host).text();
+        let base = url::Url::parse(&at).unwrap().join(&playlist).unwrap();
+        let mut hashes = 0;
+        for (address, file) in addresses(&text).iter().zip(&files) {
+            let target = base.join(address).unwrap().to_string();
+            let reply = ask(target.strip_prefix(&at).unwrap_or(&target), host);
+            assert!(Sha256::digest(&reply.body) == Sha256::digest(file), "{way}: {address} is another file");
+            hashes += 1;
+        }
+        assert_eq!(hashes, files.len(), "{way}: {text}");
+    }
+    // One memory for all three ways: the second and third asked the origin for nothing.
+    assert_eq!(origin.sent(".ts").0, files.len() as u64);
 }
 
 #[test]
