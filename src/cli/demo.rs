@@ -426,11 +426,11 @@ fn table(summary: &Value) -> String {
             "  {:>6} {:>7.0} s {:>9} {:>6.2} MB {:>6.2} MB {:>7} {:>7}\n",
             number + 1,
             viewer["played_s"].as_f64().unwrap_or(0.0),
-            viewer["segments"],
+            viewer["segments"].to_string(),
             viewer["http_bytes"].as_f64().unwrap_or(0.0) / 1e6,
             viewer["p2p_bytes"].as_f64().unwrap_or(0.0) / 1e6,
             percent(viewer["peer_efficiency"].as_f64()),
-            viewer["stalls"],
+            viewer["stalls"].to_string(),
         );
     }
     text

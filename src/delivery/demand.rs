@@ -11,6 +11,9 @@ use crate::model::time::Time;
 /// How many segments may be in the player's hands at once; more are credited late, never early.
 const OPEN: usize = 8;
 
+/// How long a segment that is asked for again counts as a sign of a second player.
+const CROWD: Duration = Duration::from_secs(30);
+
 /// One player of one rendition.
 #[derive(Clone, Debug)]
 pub struct Demand {
@@ -22,6 +25,8 @@ pub struct Demand {
     pub active: Time,
     /// Different segments asked for in a row.
     pub run: u8,
+    /// Until then it looks like several players under one name: nothing can be said of their buffers.
+    crowded_until: Time,
     /// When playing can have begun at the earliest; moves on when the buffer would have run dry.
     began: Option<Time>,
     delivered: Duration,
@@ -46,6 +51,7 @@ impl Demand {
             front: sequence,
             active: now,
             run: 1,
+            crowded_until: Time::ZERO,
             began: None,
             delivered: Duration::ZERO,
             credited: Vec::new(),
@@ -56,8 +62,12 @@ impl Demand {
     pub fn asks(&mut self, sequence: u64, now: Time) -> Moved {
         self.active = now;
         if sequence.abs_diff(self.front) > SEEK {
-            *self = Self { run: self.run, ..Self::new(self.viewer, sequence, now) };
+            let (run, crowded_until) = (self.run, self.crowded_until);
+            *self = Self { run, crowded_until, ..Self::new(self.viewer, sequence, now) };
             return Moved::Seek;
+        }
+        if !self.taken(sequence).is_zero() {
+            self.crowded_until = now + CROWD;
         }
         if sequence > self.front {
             self.front = sequence;
@@ -97,9 +107,13 @@ impl Demand {
         self.began.map_or(Duration::ZERO, |began| self.delivered.saturating_sub(now - began))
     }
 
-    /// When the player runs dry at the earliest if nothing more comes; `None` before its first byte.
+    /// When the player runs dry at the earliest if nothing more comes; `None` when nothing is known of that: before its
+    /// first byte, and while the same segments are asked for twice, as by two players under one name.
     #[must_use]
     pub fn dry_at(&self, now: Time) -> Option<Time> {
+        if now < self.crowded_until {
+            return None;
+        }
         self.began.map(|_| now + self.buffered(now))
     }
 }
@@ -142,6 +156,18 @@ mod tests {
         demand.takes(10, SEGMENT / 2, at(0));
         demand.takes(10, SEGMENT, at(0));
         assert_eq!(demand.buffered(at(0)), SEGMENT);
+    }
+
+    #[test]
+    fn two_players_under_one_name_are_never_held() {
+        let mut demand = Demand::new(1, 10, at(0));
+        demand.takes(10, SEGMENT, at(0));
+        demand.asks(11, at(1));
+        demand.takes(11, SEGMENT, at(1));
+        assert!(demand.dry_at(at(1)).is_some());
+        demand.asks(10, at(2));
+        assert_eq!(demand.dry_at(at(2)), None, "somebody else is a segment behind");
+        assert!(demand.dry_at(at(40)).is_some(), "and has gone");
     }
 
     #[test]

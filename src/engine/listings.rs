@@ -53,6 +53,8 @@ pub struct Rendition {
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
     viewers: Vec<(ViewerKey, HashMap<String, Vec<Known>>)>,
+    /// Where each segment is, as the newest manifest that lists it says.
+    places: HashMap<SegmentId, (u64, Place)>,
 }
 
 /// All renditions.
@@ -73,6 +75,7 @@ impl Listings {
             caller: caller.clone(),
             headers: HeaderMap::new(),
             viewers: Vec::new(),
+            places: HashMap::new(),
         });
         rendition.manifest = listing.manifest.clone();
         rendition.caller = caller.clone();
@@ -86,7 +89,9 @@ impl Listings {
             known.retain(|k| k.sequence < first && k.sequence + BEHIND >= first);
             !known.is_empty()
         });
+        rendition.places.retain(|_, (sequence, _)| *sequence + BEHIND >= first);
         for (segment, place) in listing.timeline.segments.iter().zip(&listing.places) {
+            rendition.places.insert(segment.id, (segment.sequence, place.clone()));
             let known = Known { segment: segment.id, sequence: segment.sequence, place: place.clone() };
             urls.entry(place.url.as_str().to_owned()).or_default().push(known);
         }
@@ -128,11 +133,8 @@ impl Listings {
     #[must_use]
     pub fn place(&self, swarm: SwarmId, segment: SegmentId) -> Option<(Place, Caller)> {
         let rendition = self.renditions.get(&swarm)?;
-        let (_, urls) = rendition.viewers.last()?;
-        let mut all =
-            urls.values().flatten().chain(rendition.viewers.iter().flat_map(|(_, u)| u.values().flatten()));
-        let known = all.find(|known| known.segment == segment)?;
-        Some((known.place.clone(), rendition.caller.clone()))
+        let (_, place) = rendition.places.get(&segment)?;
+        Some((place.clone(), rendition.caller.clone()))
     }
 
     /// The viewers of a rendition have gone.
