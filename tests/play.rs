@@ -213,10 +213,13 @@ fn vlc_plays_half_a_minute() {
     let mut player = Process::spawn("vlc", command.args(vlc));
     assert!(player.wait(Duration::from_secs(120)), "VLC failed:\n{}", player.log());
     let log = player.log();
-    for bad in ["cannot", "failed", "Failed", "unable"] {
-        let complaint = log.lines().find(|line| line.contains(bad) && line.contains("http"));
-        assert_eq!(complaint, None, "VLC complains");
-    }
+    // That there is no desktop is no fault of the stream's.
+    let desktop =
+        |line: &str| [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
+    let complaint = log
+        .lines()
+        .find(|line| line.contains("discontinuity") || (line.contains(" error: ") && !desktop(line)));
+    assert_eq!(complaint, None, "VLC complains:\n{log}");
     let (requests, _) = origin.sent(".ts");
     assert!(requests >= 8, "30 s of 4 s segments are at least 8, VLC took {requests}:\n{log}");
     assert_eq!(daemon.stats()["streams"][0]["late_segments"], 0);
