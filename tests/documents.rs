@@ -92,7 +92,15 @@ fn links_lead_somewhere_and_versions_agree() {
             );
         }
     }
-    for unit in ["systemd/paceline.service", "systemd/paceline-tracker.service"] {
+}
+
+const UNITS: [&str; 2] = ["systemd/paceline.service", "systemd/paceline-tracker.service"];
+/// What `systemd-analyze security` may find, ten times its score: 1.5 of 10 is what a network service can reach.
+const EXPOSURE: &str = "--threshold=15";
+
+#[test]
+fn units_start_what_exists() {
+    for unit in UNITS {
         let text = read(unit);
         let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/paceline ")).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_paceline"))
@@ -102,4 +110,40 @@ fn links_lead_somewhere_and_versions_agree() {
             .unwrap();
         assert!(output.status.success(), "{unit}: `{start}` is no command");
     }
+}
+
+#[test]
+fn units_are_valid_and_give_nothing_away() {
+    let dir = tempfile::tempdir().unwrap();
+    for unit in UNITS {
+        let text = read(unit).replace("/usr/bin/paceline", env!("CARGO_BIN_EXE_paceline"));
+        let copy = dir.path().join(Path::new(unit).file_name().unwrap());
+        std::fs::write(&copy, text).unwrap();
+        for check in [&["verify", "--man=no"][..], &["security", "--offline=true", EXPOSURE]] {
+            let output =
+                Command::new("systemd-analyze").args(check).arg(&copy).output().unwrap_or_else(|e| {
+                    panic!("systemd-analyze could not be started ({e}); install it: apt-get install systemd")
+                });
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(output.status.success(), "{unit}: {check:?}: {said}");
+            // An unknown key or section is a warning to systemd, and a hole to us.
+            assert!(!said.contains("Unknown"), "{unit}: {said}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_of_the_units_environment_is_understood() {
+    let text = read("systemd/paceline.env");
+    let variables = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let variables: Vec<(&str, &str)> = variables.filter(|(name, _)| name.starts_with("PACELINE_")).collect();
+    assert!(variables.len() >= 3, "{variables:?}");
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["serve", "--check"]).envs(variables.iter().copied()).output().unwrap()
+    };
+    let output = check(&variables);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(check(&[("PACELINE_MEMORY_LIMITS", "1MiB")]).status.code(), Some(2), "and others are not");
 }

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -84,15 +85,27 @@ fn missing(program: &str, error: &std::io::Error) -> ! {
     let package = match program.rsplit('/').next().unwrap_or(program) {
         "ffmpeg" | "ffprobe" => "ffmpeg",
         "nginx" => "nginx-light",
-        "cvlc" | "runuser" => "vlc-bin vlc-plugin-base",
+        "cvlc" | "setpriv" => "vlc-bin vlc-plugin-base",
         "node" | "npm" => "nodejs npm",
         other => other,
     };
     panic!("{program} could not be started ({error}); install it: apt-get install {package}")
 }
 
+/// A port that nothing uses, TCP and UDP.
+///
+/// One that the system would choose may go to a connection before the program it is meant for has bound it. These are
+/// below the range the system chooses from (32768 and up), no two of a run are the same, and runs begin apart.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (number % 22_000) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until `what` answers something.
@@ -260,10 +273,9 @@ impl Nginx {
             .iter()
             .map(|name| format!("{name}_temp_path {path}/{name};\n"))
             .collect();
-        // Workers run as who started it: a test may run as any user, and the folder is only its own.
-        let user = if is_root() { "user root;" } else { "" };
+        // One process, which is gone when it is killed: a worker would outlive its master. It runs as who started it.
         let config = format!(
-            "{user} daemon off; worker_processes 1; pid {path}/pid; error_log {path}/error.log;\n\
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
              events {{ worker_connections 512; }}\n\
              http {{ {temporary}\n\
              types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; video/mp4 mp4 m4s; }}\n\
@@ -306,7 +318,7 @@ impl Nginx {
     }
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
 }
 
