@@ -18,6 +18,9 @@ const SMALLEST_FRAGMENT: u32 = 64;
 /// Once the channel is open: datagrams between two messages of ours that made sense. More is a flood.
 const DATAGRAMS_PER_MESSAGE: u32 = 4096;
 
+/// The longest encrypted handshake record: it holds `finished`, of 12 bytes, and what encryption adds.
+const FINISHED: usize = 160;
+
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_HEADER: usize = 12;
 const HANDSHAKE: u8 = 22;
@@ -121,27 +124,44 @@ impl Filter {
         self.records(datagram)
     }
 
-    /// Looks at the plaintext handshake records (RFC 6347 §4.1, §4.2.2).
+    /// Looks at the handshake records (RFC 6347 §4.1, §4.2.2).
     fn records(&mut self, mut rest: &[u8]) -> Result<(), Dropped> {
         while rest.len() >= RECORD_HEADER {
             let (kind, epoch) = (rest[0], u16::from_be_bytes([rest[3], rest[4]]));
             let length = usize::from(u16::from_be_bytes([rest[11], rest[12]]));
             let end = (RECORD_HEADER + length).min(rest.len());
             if kind == HANDSHAKE && epoch == 0 {
-                self.handshake_records += 1;
-                if self.handshake_records > HANDSHAKE_RECORDS {
-                    return Err(Dropped::Handshakes);
+                self.fragments(&rest[RECORD_HEADER..end])?;
+            } else if kind == HANDSHAKE {
+                self.count()?;
+                if length > FINISHED {
+                    return Err(Dropped::Fragment);
                 }
-                fragment(&rest[RECORD_HEADER..end])?;
             }
             rest = &rest[end..];
         }
         Ok(())
     }
+
+    /// The fragments in one record, cut as the stack behind us cuts them: by the length of the whole message.
+    fn fragments(&mut self, mut body: &[u8]) -> Result<(), Dropped> {
+        while !body.is_empty() {
+            self.count()?;
+            let whole = fragment(body)?;
+            let end = HANDSHAKE_HEADER.saturating_add(whole as usize).min(body.len());
+            body = &body[end..];
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Dropped> {
+        self.handshake_records += 1;
+        if self.handshake_records > HANDSHAKE_RECORDS { Err(Dropped::Handshakes) } else { Ok(()) }
+    }
 }
 
-/// A handshake fragment is either of a fair size or the last of its message.
-fn fragment(body: &[u8]) -> Result<(), Dropped> {
+/// A handshake fragment is either of a fair size or the last of its message; the length of which is the answer.
+fn fragment(body: &[u8]) -> Result<u32, Dropped> {
     let Some(header) = body.get(..HANDSHAKE_HEADER) else { return Err(Dropped::Fragment) };
     let three = |at: usize| u32::from_be_bytes([0, header[at], header[at + 1], header[at + 2]]);
     let (whole, offset, length) = (three(1), three(6), three(9));
@@ -149,7 +169,7 @@ fn fragment(body: &[u8]) -> Result<(), Dropped> {
     if offset.saturating_add(length) > whole || (length < SMALLEST_FRAGMENT && !last) {
         return Err(Dropped::Fragment);
     }
-    Ok(())
+    Ok(whole)
 }
 
 #[cfg(test)]
@@ -200,10 +220,41 @@ mod tests {
         assert_eq!(filter.pass(peer(), &record(0, 0, 0)), Ok(()), "an empty message is whole");
         let passed = (0..1000).filter(|_| filter.pass(peer(), &record(500, 0, 500)).is_ok()).count();
         assert!(passed < HANDSHAKE_RECORDS as usize, "{passed}");
+    }
+
+    #[test]
+    fn many_fragments_in_one_record_are_many() {
+        let mut filter = friend();
+        // The stack cuts a record by the messages' lengths: each of these would be a fragment of one byte.
+        let mut many = record(1, 0, 1);
+        for offset in 0..1000u32 {
+            many.extend(record(1, 0, 1)[RECORD_HEADER..].iter().copied());
+            let at = many.len() - 1 - 6;
+            many[at..at + 3].copy_from_slice(&offset.to_be_bytes()[1..]);
+        }
+        let length = (many.len() - RECORD_HEADER) as u16;
+        many[11..13].copy_from_slice(&length.to_be_bytes());
+        assert!(filter.pass(peer(), &many).is_err());
+        let mut filter = friend();
+        let two = [record(100, 0, 100), record(200, 0, 200)[RECORD_HEADER..].to_vec()].concat();
+        let mut two = two;
+        two[11..13].copy_from_slice(&(112u16 + 212).to_be_bytes());
+        assert_eq!(filter.pass(peer(), &two), Ok(()), "whole messages may share a record");
+    }
+
+    #[test]
+    fn an_encrypted_handshake_is_short_and_rare() {
+        let mut filter = friend();
         filter.opened();
-        let mut encrypted = record(500, 0, 500);
-        encrypted[4] = 1;
-        assert_eq!(filter.pass(peer(), &encrypted), Ok(()), "what is encrypted is not looked into");
+        let encrypted = |length: u32| {
+            let mut record = record(length, 0, length);
+            record[4] = 1;
+            record
+        };
+        assert_eq!(filter.pass(peer(), &encrypted(40)), Ok(()));
+        assert_eq!(filter.pass(peer(), &encrypted(500)), Err(Dropped::Fragment));
+        let passed = (0..1000).filter(|_| filter.pass(peer(), &encrypted(40)).is_ok()).count();
+        assert!(passed < HANDSHAKE_RECORDS as usize, "{passed}");
     }
 
     #[test]
