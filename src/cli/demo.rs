@@ -265,7 +265,7 @@ impl Stage {
             "kind": if args.vod { "vod" } else { "live" },
             "peer_efficiency": efficiency(all.http, all.p2p),
             "peer_efficiency_steady": efficiency(steady.http, steady.p2p),
-            "ceiling": 1.0 - 1.0 / self.viewers.len().max(1) as f64,
+            "ceiling": efficiency(1, self.viewers.len().saturating_sub(1) as u64),
             "origin_bytes": served.bytes,
             "origin_requests": served.requests,
             "http_bytes": all.http,

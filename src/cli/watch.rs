@@ -132,7 +132,7 @@ fn report(outcome: &Outcome, as_json: bool) {
 #[must_use]
 pub fn document(outcome: &Outcome) -> serde_json::Value {
     json!({
-        "startup_ms": outcome.startup.map(|startup| startup.as_secs_f64() * 1e3),
+        "startup_ms": outcome.startup.map(|startup| startup.as_micros() as f64 / 1e3),
         "stalls": outcome.stalls,
         "stall_ms": outcome.stalled.as_millis() as u64,
         "played_s": (outcome.played.as_secs_f64() * 10.0).round() / 10.0,

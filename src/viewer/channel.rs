@@ -97,6 +97,9 @@ impl Channel {
             checksums: Mutex::default(),
             served: Mutex::default(),
         });
+        // Made before anybody asks, as a real origin has them: start-up is not to measure the making.
+        let first = shared.window();
+        first.take(shared.options.window as usize).for_each(|number| _ = shared.segment(number));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, Arc::clone(&shared), stopped));
         Ok(Self { address, shared, stop, task })

@@ -344,7 +344,36 @@ impl Player {
 fn told(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
+    // Both fail only for URLs that can't have a user.
     let _ = url.set_username("");
     let _ = url.set_password(None);
+    // Through a daemon, the origin's own URL is the path, and has a user of its own.
+    if let Some((before, origin)) = url.path().split_once("://") {
+        let authority = origin.find('/').unwrap_or(origin.len());
+        if let Some(at) = origin[..authority].rfind('@') {
+            let path = format!("{before}://{}", &origin[at + 1..]);
+            url.set_path(&path);
+        }
+    }
     url.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_url_holds_no_secret() {
+        let daemon: SocketAddr = "127.0.0.1:7223".parse().unwrap();
+        for (url, plain) in [
+            ("http://h/a.ts", "http://h/a.ts"),
+            ("https://bob:s3cret@h:8/a@b.ts?token=s3cret", "https://h:8/a@b.ts"),
+            ("http://bob:p%40s3cret@h", "http://h/"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(told(&url), plain);
+            let through = told(&Url::parse(&through(daemon, &url)).unwrap());
+            assert_eq!(through, format!("http://{daemon}/{plain}"));
+        }
+    }
 }
