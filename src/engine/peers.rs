@@ -46,7 +46,7 @@ pub struct IceOptions {
     pub stun: Vec<String>,
     /// TURN servers, which relay where nothing else works, such as `turn:user:secret@turn.example:3478`.
     pub turn: Vec<String>,
-    /// The UDP port of the first connection, the others take the ones after it; 0 lets the system choose.
+    /// The first of 96 UDP ports that connections take; 0 lets the system choose.
     pub udp_port: u16,
     /// Addresses of this machine to use. Empty: the one towards the Internet.
     pub addresses: Vec<IpAddr>,
@@ -225,9 +225,12 @@ struct Connection {
     control: mpsc::Sender<Message>,
     bulk: mpsc::Sender<Outgoing>,
     task: AbortHandle,
+    /// How far above the configured port its own is.
+    port: u16,
 }
 
 struct Owner {
+    last_port: u16,
     options: Arc<Options>,
     events: mpsc::Sender<Event>,
     inbox: mpsc::Sender<Internal>,
@@ -247,6 +250,7 @@ async fn run(options: Options, mut commands: mpsc::Receiver<Command>, events: mp
     let (inbox, mut internal) = mpsc::channel(INBOX);
     let (signals, mut signalled) = mpsc::channel(INBOX);
     let mut owner = Owner {
+        last_port: 0,
         options: Arc::new(options),
         events,
         inbox,
@@ -523,8 +527,8 @@ impl Owner {
         offer: Option<OfferId>,
         begin: Begin,
     ) -> bool {
-        let filter = Shared::default();
-        let link = match Peer::new(&self.options, filter).await {
+        let (port, options) = self.at_free_port();
+        let link = match Peer::new(&options, Shared::default()).await {
             Ok(link) => link,
             Err(error) => {
                 tracing::warn!(
@@ -551,9 +555,26 @@ impl Owner {
         let task = self.tasks.spawn(life.live(begin, ours, control_queue, bulk_queue));
         self.connections.insert(
             id,
-            Connection { peer: known, swarm, link, ours, open: false, offer, control, bulk, task },
+            Connection { peer: known, swarm, link, ours, open: false, offer, control, bulk, task, port },
         );
         true
+    }
+
+    /// The next port above the configured one that no connection has, and the options with it. Ports go round, since a
+    /// socket that was just closed may not be free yet.
+    fn at_free_port(&mut self) -> (u16, Arc<Options>) {
+        if self.options.addresses.iter().all(|address| address.port() == 0) {
+            return (0, Arc::clone(&self.options));
+        }
+        let most = CONNECTIONS as u16;
+        let taken = |port: u16| self.connections.values().any(|connection| connection.port == port);
+        let free = (1..=most).map(|step| (self.last_port + step) % most).find(|&port| !taken(port));
+        self.last_port = free.unwrap_or(self.last_port);
+        let mut options = (*self.options).clone();
+        for address in &mut options.addresses {
+            address.set_port(address.port().saturating_add(self.last_port));
+        }
+        (self.last_port, Arc::new(options))
     }
 
     async fn internal(&mut self, news: Internal) {
