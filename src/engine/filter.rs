@@ -4,6 +4,7 @@
 //! stranger overflow its stack and abort the process. So DTLS is only let through from addresses that we have sent
 //! something to ourselves (which ICE does only after its checks), and a connection has a budget of plaintext handshake
 //! records for its whole life and of bytes until its data channel is open.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::net::SocketAddr;
 

@@ -3,6 +3,7 @@
 //! A [`Buffer`] holds the bytes of one segment as the chunks they came in; a chunk is never copied and never split on
 //! the way to a player or a peer. A byte that is here is not replaced: what comes twice is dropped, unless it was taken
 //! out by [`Buffer::discard`].
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::collections::BTreeMap;
 use std::ops::Range;

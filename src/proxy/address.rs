@@ -5,6 +5,7 @@
 //! - a first path component `~public` or `~lan`: how private the host may be that the URL leads to, because a playlist
 //!   may not send a player to places more private than its own. Whoever makes this up only restricts himself.
 //! - a last path component `~paceline.EXT` for players that refuse odd file names.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use http::{Method, Uri};
 use url::{Host, Url};

@@ -1,4 +1,5 @@
 //! Range to byte span (RFC 9110 §14).
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use http::{HeaderMap, header};
 

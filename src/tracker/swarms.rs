@@ -3,6 +3,7 @@
 //! A tracker forgets: everything here ends by itself, at the latest three intervals after the last announcement. It
 //! relays an answer only to whoever's offer it has just relayed to the answerer, so nobody can be spoken to uninvited.
 //! No step costs more than the offers it carries, however large the swarm.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

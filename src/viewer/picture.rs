@@ -2,6 +2,7 @@
 //!
 //! Every picture is an IDR picture of uncompressed (I_PCM) macroblocks, so that no encoder is needed and any player can
 //! start anywhere. It shows the segment's number, a bar that moves, and noise that makes each segment unlike any other.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 /// Macroblocks across.
 const ACROSS: usize = 10;

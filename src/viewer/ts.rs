@@ -2,6 +2,7 @@
 //!
 //! Every picture takes the same number of packets, so that a segment can be made without the ones before it and the
 //! continuity counters still go on.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use super::picture;
 

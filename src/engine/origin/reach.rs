@@ -2,6 +2,7 @@
 //!
 //! What a player names may be anywhere but at ourselves. What a manifest or a redirect names is never more private than
 //! the host that named it: a public playlist can't make us ask the router.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
