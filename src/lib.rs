@@ -20,11 +20,11 @@ pub mod model;
 /// The face to players: HTTP in, manifests rewritten, segments answered.
 #[cfg(feature = "daemon")]
 pub mod proxy;
+/// Many Nodes in a virtual network, with one clock and one seed; pure.
+pub mod simulator;
 /// The tracker service, which brings the viewers of a rendition together.
-#[cfg(feature = "daemon")]
 pub mod tracker;
 /// A headless player, and a channel to play.
-#[cfg(feature = "daemon")]
 pub mod viewer;
 /// Every byte format we speak; pure.
 pub mod wire;

@@ -91,7 +91,6 @@ const RATCHET: [(&str, usize); 5] = [
     // The whole interface of delivery on one page, most of it documentation.
     ("src/delivery/mod.rs", 370),
     ("src/config/mod.rs", 290),
-    ("src/tracker/mod.rs", 250),
     ("src/engine/mod.rs", 230),
     ("src/engine/fetch.rs: fn follow", 77),
 ];

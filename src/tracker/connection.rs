@@ -22,9 +22,9 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::service::{Options, network};
 use super::swarms::ConnectionId;
 use super::tls::Certificate;
-use super::{Options, network};
 use crate::wire::MAX_MESSAGE;
 use crate::wire::tracker::{FromTracker, ToTracker};
 

@@ -1,0 +1,241 @@
+//! The service: sockets and tasks around the swarms. It never learns which stream a swarm is about.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::connection::{self, Door, Inbox};
+use super::swarms::{ConnectionId, Input, Limits, Swarms};
+use super::{stun, tls};
+use crate::model::time::Time;
+use crate::wire::tracker::FromTracker;
+
+/// Messages of all connections that may wait for the owner of the swarms; past it connections wait.
+const INBOX: usize = 1024;
+/// Ports tried until one is free for TCP and UDP alike.
+const TRIES: usize = 16;
+
+/// The `[tracker_server]` section of the configuration: the service that `paceline tracker` runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The address to listen on, TCP for the tracker and UDP for STUN. A tracker is for others, so it is all addresses.
+    pub listen: SocketAddr,
+    /// A certificate file (PEM); with it and `key` the tracker speaks `wss`. Read again when it changes.
+    pub certificate: PathBuf,
+    /// The key of the certificate (PEM).
+    pub key: PathBuf,
+    /// How often viewers announce themselves, in seconds. Shorter is fresher and more work.
+    pub interval_s: u64,
+    /// Answer STUN binding requests on the UDP port of the same number.
+    pub stun: bool,
+    /// Connections at the same time.
+    pub max_connections: usize,
+    /// Connections of one network (/24 or /48) at the same time.
+    pub max_per_network: usize,
+    /// Swarms at the same time.
+    pub max_swarms: usize,
+    /// Web origins whose pages may connect, such as `https://player.example`. Empty: any.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7224)),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            interval_s: 120,
+            stun: true,
+            max_connections: 20_000,
+            max_per_network: 2_000,
+            max_swarms: 10_000,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// Why the tracker can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not ours.
+    #[error("can't listen on {address}: {error}; choose another with --listen")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The certificate.
+    #[error("tracker_server.certificate: {0}")]
+    Certificate(#[from] tls::BadCertificate),
+    /// Only one of the two is given.
+    #[error("tracker_server.certificate and tracker_server.key are needed together")]
+    HalfCertificate,
+}
+
+/// The sockets of a tracker.
+#[derive(Debug)]
+pub struct Bound {
+    tcp: TcpListener,
+    udp: Option<UdpSocket>,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Binds TCP and UDP on one port number; port 0 finds a free pair.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub async fn bind(listen: SocketAddr, stun: bool) -> Result<Bound, Error> {
+    let failed = |error| Error::Bind { address: listen, error };
+    let mut last = None;
+    for _ in 0..TRIES {
+        let tcp = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        if !stun {
+            return Ok(Bound { tcp, udp: None, address });
+        }
+        match UdpSocket::bind(address).await {
+            Ok(udp) => return Ok(Bound { tcp, udp: Some(udp), address }),
+            Err(error) if listen.port() != 0 => return Err(failed(error)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(failed(last.unwrap_or_else(|| io::Error::other("no free port"))))
+}
+
+/// Serves until `shutdown` resolves; every connection and task is ended then.
+///
+/// # Errors
+/// When the certificate can't be used.
+pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let certificate = match (options.certificate.as_os_str().is_empty(), options.key.as_os_str().is_empty()) {
+        (true, true) => None,
+        (false, false) => Some(tls::Certificate::load(&options.certificate, &options.key)?),
+        _ => return Err(Error::HalfCertificate),
+    };
+    let (inbox, arriving) = mpsc::channel(INBOX);
+    let mut tasks = JoinSet::new();
+    if let Some(udp) = bound.udp {
+        tasks.spawn(stun::run(udp));
+    }
+    tasks.spawn(own(options.clone(), arriving));
+    let door = Arc::new(Door::new(options, certificate, inbox));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = bound.tcp.accept() => match accepted {
+                Ok((stream, from)) => connection::accept(&mut connections, stream, from, &door),
+                Err(error) => {
+                    tracing::warn!("a viewer could not be accepted ({error}); raise the limit of open files");
+                    // Whatever is lacking comes back when a connection ends.
+                    tokio::select! {
+                        () = &mut shutdown => break,
+                        _ = connections.join_next() => {}
+                        () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                    }
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    connections.shutdown().await;
+    tasks.shutdown().await;
+    Ok(())
+}
+
+/// The one task that owns the swarms.
+async fn own(options: Options, mut arriving: mpsc::Receiver<Inbox>) {
+    let limits = Limits {
+        swarms: options.max_swarms,
+        members: options.max_connections * 4,
+        swarms_each: 64,
+        interval: Duration::from_secs(options.interval_s.clamp(10, 3600)),
+    };
+    let mut seed = [0; 8];
+    // Without entropy the choices are the same at each start, which harms nobody.
+    let _ = getrandom::fill(&mut seed);
+    let mut swarms = Swarms::new(limits, u64::from_le_bytes(seed));
+    let mut writers: HashMap<ConnectionId, mpsc::Sender<FromTracker>> = HashMap::new();
+    let (began, mut out) = (Instant::now(), Vec::new());
+    let now = || Time::ZERO + began.elapsed();
+    loop {
+        let wake = swarms.next_wakeup().map(|at| at - now());
+        let input = tokio::select! {
+            message = arriving.recv() => match message {
+                None => return,
+                Some(Inbox::Came(id, writer)) => {
+                    writers.insert(id, writer);
+                    continue;
+                }
+                Some(Inbox::Said(id, message)) => Input::Said(id, message),
+                Some(Inbox::Gone(id)) => {
+                    writers.remove(&id);
+                    Input::Gone(id)
+                }
+                Some(Inbox::Stats(reply)) => {
+                    let _ = reply.send(stats(&swarms, writers.len()));
+                    continue;
+                }
+            },
+            () = sleep(wake) => Input::Tick,
+        };
+        swarms.handle(now(), input, &mut out);
+        for (to, message) in out.drain(..) {
+            // Whoever does not take its messages is let go: its writer ends when the queue does.
+            if writers.get(&to).is_some_and(|writer| writer.try_send(message).is_err()) {
+                writers.remove(&to);
+            }
+        }
+    }
+}
+
+async fn sleep(wake: Option<Duration>) {
+    match wake {
+        Some(wake) => tokio::time::sleep(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn stats(swarms: &Swarms, connections: usize) -> serde_json::Value {
+    let (count, viewers) = swarms.sizes();
+    let stats = swarms.stats();
+    serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "swarms": count, "viewers": viewers, "connections": connections,
+        "announces": stats.announces, "offers_relayed": stats.offers, "answers_relayed": stats.answers,
+        "refused": stats.refused, "forged_answers": stats.forged,
+    })
+}
+
+/// The network that an address counts for: its /24 or /48.
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
+        }
+    }
+}
