@@ -87,7 +87,7 @@ const DOOR: usize = 200;
 /// Lines of code in a function.
 const FUNCTION: usize = 60;
 /// What is larger than it should be: the number only goes down, and the entry goes once the law is kept.
-const RATCHET: [(&str, usize); 5] = [
+const RATCHET: [(&str, usize); 4] = [
     // The whole interface of delivery on one page, most of it documentation.
     ("src/delivery/mod.rs", 370),
     ("src/config/mod.rs", 290),
