@@ -32,6 +32,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::StartUp,
+        Self::Critical,
+        Self::Lottery,
+        Self::Prefetch,
+        Self::NoPeer,
+        Self::PeerSlow,
+        Self::Busy,
+        Self::HashMismatch,
+        Self::P2pOff,
+        Self::NotShared,
+    ];
+
     /// The word of the statistics (see the contract).
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -73,6 +87,18 @@ impl Bytes {
         self.uploaded += other.uploaded;
         self.wasted += other.wasted;
         self.served += other.served;
+    }
+
+    /// What came since an earlier account.
+    #[must_use]
+    pub fn since(&self, before: Self) -> Self {
+        Self {
+            http: self.http - before.http,
+            p2p: self.p2p - before.p2p,
+            uploaded: self.uploaded - before.uploaded,
+            wasted: self.wasted - before.wasted,
+            served: self.served - before.served,
+        }
     }
 
     /// Bytes from peers / (bytes from peers + bytes from the origin); 0 before the first byte. What came from the origin
@@ -164,6 +190,18 @@ pub struct Faults {
     pub refused: u64,
     /// Requests to neighbours that were not answered in time.
     pub late: u64,
+}
+
+impl Faults {
+    /// Adds what another account counted.
+    pub fn add(&mut self, other: Self) {
+        self.wrong_bytes += other.wrong_bytes;
+        self.contradicted_origin += other.contradicted_origin;
+        self.disputed += other.disputed;
+        self.misbehaved += other.misbehaved;
+        self.refused += other.refused;
+        self.late += other.late;
+    }
 }
 
 #[cfg(test)]

@@ -299,6 +299,11 @@ pub enum Output {
         /// Its index.
         tracker: usize,
     },
+    /// Take offers of others only while there are fewer connections than this, open or being made.
+    Room {
+        /// How many.
+        connections: usize,
+    },
     /// Worth a line in the log.
     Report(Report),
 }

@@ -57,6 +57,12 @@ impl Node {
         )
     }
 
+    /// Whether all of a segment is held.
+    #[must_use]
+    pub fn complete(&self, segment: SegmentId) -> bool {
+        self.find(segment).is_some_and(Pieces::complete)
+    }
+
     fn find(&self, segment: SegmentId) -> Option<&Pieces> {
         self.sessions.iter().flat_map(|s| &s.active).find(|p| p.id() == segment)
     }

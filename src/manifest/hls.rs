@@ -182,7 +182,7 @@ fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error
         Some(MediaPlaylistType::Event) => Kind::Event,
         _ => Kind::Live,
     };
-    let timeline = Timeline { swarm, kind, target, alternatives: false, segments };
+    let timeline = Timeline { swarm, kind, target, alternatives: false, segments: segments.into() };
     let listing = Listing { manifest: base.clone(), timeline, places };
     Ok(Media { listing, key_urls, map_urls, target, ended: head.end_list })
 }

@@ -1,6 +1,7 @@
 //! What a manifest says of one rendition, and how a segment is cut into pieces.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -27,7 +28,7 @@ impl Kind {
 }
 
 /// One media file or byte range that a rendition lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Its name in the swarm.
     pub id: SegmentId,
@@ -49,7 +50,7 @@ pub struct Timeline {
     /// Whether the player has other renditions of the same content to switch to.
     pub alternatives: bool,
     /// In playing order, sequence numbers ascending.
-    pub segments: Vec<Segment>,
+    pub segments: Arc<[Segment]>,
 }
 
 /// Where a listed segment is to be had from the origin.

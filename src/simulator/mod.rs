@@ -1,4 +1,261 @@
 //! A world in which many Nodes of the daemon's own kind live, with one clock and one seed.
+//!
+//! The same scenario, viewers, seconds and seed give the same report, byte for byte, however many shards it is cut into
+//! and in whatever order they work. Nothing here decides anything about delivery: that is the Nodes' own.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
+mod broker;
+mod carry;
+mod content;
+mod event;
+mod host;
+mod link;
+mod network;
+mod origin;
+mod place;
+mod player;
 pub mod report;
+pub mod scenario;
+mod shard;
+mod story;
+mod summary;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use shard::Shard;
+
+use crate::model::time::Time;
+use broker::Broker;
+use content::Content;
+use event::{Incoming, SCENARIO, What};
+use host::Around;
+use origin::Origin;
+use place::{NEAREST, Place};
+use report::{Line, Report};
+use scenario::Scenario;
+use tally::Tally;
+
+/// What a run may change of its scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Knobs {
+    /// Viewers at the same time.
+    pub viewers: Option<u32>,
+    /// How long.
+    pub seconds: Option<u64>,
+    /// Decides every chance.
+    pub seed: u64,
+    /// False: HTTP alone, to compare with.
+    pub p2p: bool,
+    /// Whose story is told.
+    pub trace: Option<u32>,
+    /// How many parts may work at the same time; changes nothing in the result.
+    pub shards: usize,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self { viewers: None, seconds: None, seed: 1, p2p: true, trace: None, shards: 1 }
+    }
+}
+
+/// A run that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such viewer to follow.
+    #[error("there is no viewer {asked}; they are numbered 0 to {last}")]
+    NoSuchViewer {
+        /// Who was asked for.
+        asked: u32,
+        /// The last there is.
+        last: u32,
+    },
+    /// Nobody, or no time.
+    #[error("at least one viewer and one second are needed")]
+    Nothing,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct World {
+    scenario: &'static str,
+    around: Arc<Around>,
+    shards: Vec<Shard>,
+    origin: Origin,
+    broker: Broker,
+    viewers: u32,
+    window: u64,
+    windows: u64,
+    seconds: u64,
+    spare: Vec<Incoming>,
+    closed: Option<Tally>,
+}
+
+/// Microseconds of a window: nobody sees within it what another does.
+const WIDTH: u64 = NEAREST.as_micros() as u64;
+/// Windows of a step.
+const STEP: u64 = 100_000 / WIDTH;
+
+impl World {
+    /// A world before its first moment.
+    ///
+    /// # Errors
+    /// When what is asked for makes no sense.
+    pub fn new(scenario: &Scenario, knobs: &Knobs) -> Result<Self, Refused> {
+        let viewers = knobs.viewers.unwrap_or(scenario.viewers);
+        let seconds = knobs.seconds.unwrap_or(scenario.seconds);
+        if viewers == 0 || seconds == 0 {
+            return Err(Refused::Nothing);
+        }
+        let mut setting = scenario.setting(viewers);
+        setting.p2p &= knobs.p2p;
+        let (seed, length) = (knobs.seed, Duration::from_secs(seconds));
+        let lines = setting.lines;
+        let plan = setting.plan(seed, viewers, length, |host| Place::of(seed, host, &lines));
+        if let Some(asked) = knobs.trace.filter(|&t| t >= plan.hosts) {
+            return Err(Refused::NoSuchViewer { asked, last: plan.hosts - 1 });
+        }
+        let places = (0..plan.hosts).map(|host| Place::of(seed, host, &lines)).collect();
+        let content = Content::new(setting.programme, length);
+        let outage = setting.outage.map(|(from, to)| (Time::ZERO + from, Time::ZERO + to));
+        let (service, traced) = (setting.service, knobs.trace);
+        let around = Arc::new(Around { setting, content, places, seed, traced });
+        let count = knobs.shards.clamp(1, 64) as u32;
+        let mut world = Self {
+            scenario: scenario.name,
+            shards: (0..count).map(|n| Shard::new(Arc::clone(&around), n, count, WIDTH)).collect(),
+            around,
+            origin: Origin::new(service, seed ^ 0x0419),
+            broker: Broker::new(outage, seed ^ 0x7AC),
+            viewers,
+            window: 0,
+            windows: seconds * 1_000_000 / WIDTH,
+            seconds,
+            spare: Vec::new(),
+            closed: None,
+        };
+        for (number, (at, to, what)) in (0..).zip(plan.events) {
+            world.put(Incoming { at, to, from: SCENARIO, number, what });
+        }
+        if let Some((from, to)) = outage {
+            for host in 0..plan.hosts {
+                for (at, up) in [(from, false), (to, false)] {
+                    world.put(Incoming {
+                        at,
+                        to: host,
+                        from: SCENARIO,
+                        number: 1,
+                        what: What::TrackerUp(up),
+                    });
+                }
+            }
+        }
+        Ok(world)
+    }
+
+    fn put(&mut self, incoming: Incoming) {
+        let shard = incoming.to as usize % self.shards.len();
+        self.shards[shard].put(incoming);
+    }
+
+    /// Runs up to the next tenth of a simulated second; false once it is over.
+    ///
+    /// `each` lets every shard [`work`](Shard::work) once, one after the other or at the same time.
+    pub fn step(&mut self, each: &mut dyn FnMut(&mut [Shard])) -> bool {
+        for _ in 0..STEP {
+            if self.window == self.windows {
+                self.close();
+                return false;
+            }
+            each(&mut self.shards);
+            self.window += 1;
+            self.exchange();
+            let now = self.now();
+            if now.as_micros() % 1_000_000 == 0 {
+                self.shards.iter_mut().for_each(|shard| shard.census(now));
+            }
+        }
+        true
+    }
+
+    /// What left the hosts in the last window goes on its way, and the origin and the tracker do their part of it.
+    fn exchange(&mut self) {
+        let end = self.now();
+        let mut arriving = std::mem::take(&mut self.spare);
+        for shard in &mut self.shards {
+            arriving.append(&mut shard.outbox.hosts);
+            shard.outbox.origin.drain(..).for_each(|request| self.origin.ask(request));
+            shard.outbox.tracker.drain(..).for_each(|message| self.broker.tell(message));
+        }
+        self.origin.run(end, &self.around.places, &mut arriving);
+        self.broker.run(end, &self.around.places, &mut arriving);
+        for incoming in arriving.drain(..) {
+            self.put(incoming);
+        }
+        self.spare = arriving;
+    }
+
+    /// The world's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time::from_micros(self.window * WIDTH)
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn end(&self) -> Time {
+        Time::from_micros(self.windows * WIDTH)
+    }
+
+    /// Viewers that are there.
+    #[must_use]
+    pub fn viewers(&self) -> u32 {
+        self.shards.iter().map(|s| s.present).sum()
+    }
+
+    /// Things that happened so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.closed.as_ref().map_or_else(|| self.shards.iter().map(|s| s.tally.events).sum(), |t| t.events)
+    }
+
+    /// The story of the viewer that is followed.
+    #[must_use]
+    pub fn story(&self) -> &[Line] {
+        self.shards.iter().map(|s| s.story.lines()).max_by_key(|lines| lines.len()).unwrap_or_default()
+    }
+
+    fn close(&mut self) {
+        if self.closed.is_some() {
+            return;
+        }
+        let (now, mut sum) = (self.now(), Tally::default());
+        for shard in &mut self.shards {
+            shard.close(now);
+            sum.add(&std::mem::take(&mut shard.tally));
+        }
+        self.closed = Some(sum);
+    }
+
+    /// What happened; to be asked for once the last [`step`](Self::step) has returned false.
+    #[must_use]
+    pub fn report(&mut self) -> Report {
+        self.close();
+        let empty = Tally::default();
+        let tally = self.closed.as_ref().unwrap_or(&empty);
+        summary::report(self, tally)
+    }
+}
+
+/// Runs a scenario from beginning to end on one thread.
+///
+/// # Errors
+/// As [`World::new`].
+pub fn run(scenario: &Scenario, knobs: &Knobs) -> Result<Report, Refused> {
+    let mut world = World::new(scenario, knobs)?;
+    while world.step(&mut |shards| shards.iter_mut().for_each(Shard::work)) {}
+    Ok(world.report())
+}

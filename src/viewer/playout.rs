@@ -80,6 +80,22 @@ impl Playout {
         self.empty_at.map_or(self.began, |empty| empty.back(BUFFER))
     }
 
+    /// When so much of what was delivered will have been played; `None`: not before more is delivered.
+    #[must_use]
+    pub fn reaches(&self, played: Duration) -> Option<Time> {
+        let left = self.delivered.checked_sub(played)?;
+        Some(self.empty_at.map_or(self.began, |empty| empty.back(left)))
+    }
+
+    /// Playing stands still for `length`, because the user wants it so: no stall.
+    pub fn hold(&mut self, now: Time, length: Duration) {
+        if let Some(empty) = &mut self.empty_at
+            && *empty > now
+        {
+            *empty += length;
+        }
+    }
+
     /// From the beginning to the first complete segment.
     #[must_use]
     pub fn startup(&self) -> Option<Duration> {
@@ -120,15 +136,33 @@ pub enum Next {
 }
 
 /// How far a player is in the listings of one rendition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     next: Option<u64>,
+    from_edge: u8,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self::starting(FROM_EDGE)
+    }
 }
 
 impl Cursor {
+    /// A player that begins a growing rendition `from_edge` segments from its end; 3 is the third from the end.
+    #[must_use]
+    pub fn starting(from_edge: usize) -> Self {
+        Self { next: None, from_edge: from_edge.clamp(1, 255) as u8 }
+    }
+
+    /// Everything from this sequence number on is to be taken (again).
+    pub fn back_to(&mut self, sequence: u64) {
+        self.next = Some(sequence);
+    }
+
     /// What comes next by the newest listing. Asking again changes nothing, but that `missed` is told once.
     ///
-    /// A growing rendition begins three segments from its edge, any other at its beginning. A listing that ends
+    /// A growing rendition begins so many segments from its edge as [`starting`](Self::starting) said, any other at its beginning. A listing that ends
     /// further back than its own length is no stale copy: the origin counts from anew, and so does the player.
     pub fn next(&mut self, timeline: &Timeline) -> Next {
         let segments = &timeline.segments;
@@ -138,7 +172,7 @@ impl Cursor {
         let stale = segments.len().max(FROM_EDGE) as u64;
         let restarted = |next: u64| grows && last.sequence.saturating_add(1 + stale) < next;
         let next = self.next.filter(|&next| !restarted(next)).unwrap_or_else(|| {
-            let first = if grows { segments.len().saturating_sub(FROM_EDGE) } else { 0 };
+            let first = if grows { segments.len().saturating_sub(usize::from(self.from_edge)) } else { 0 };
             segments.get(first).map_or(0, |segment| segment.sequence)
         });
         let index = segments.partition_point(|segment| segment.sequence < next);

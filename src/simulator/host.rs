@@ -1,0 +1,422 @@
+//! A viewer: the daemon's Node, a player beside it, and the line that both share.
+//!
+//! A host only ever looks at its own state and at what reached it, so hosts can live on different shards. What it does
+//! to others it puts into an [`Outbox`], to arrive no sooner than the shortest delay of the world.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::content::Content;
+use super::event::{Incoming, ToBroker, What, Wish};
+use super::link::Uplink;
+use super::origin::{Origin, Request};
+use super::place::Place;
+use super::player::{Act, Player};
+use super::scenario::{Role, Setting};
+use super::story::Story;
+use super::tally::Tally;
+use crate::delivery::account::Bytes;
+use crate::delivery::{AskId, FetchId, Input, Node, Output};
+use crate::model::ids::{PeerId, SegmentId};
+use crate::model::time::Time;
+use crate::wire::digest::PieceHash;
+use crate::wire::message::Message;
+
+/// From the answer to an offer until the channel is open: ICE and DTLS as measured on the crate.
+pub(super) const OPENING: Duration = Duration::from_millis(600);
+/// From a peer's silence to its connection counting as lost.
+pub const SILENCE: Duration = Duration::from_secs(12);
+/// Steady state begins so long after a viewer joined.
+pub const SETTLED: Duration = Duration::from_secs(20);
+
+/// What leaves a host.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    /// To other hosts.
+    pub hosts: Vec<Incoming>,
+    /// To the origin.
+    pub origin: Vec<Request>,
+    /// To the tracker.
+    pub tracker: Vec<ToBroker>,
+}
+
+/// What all hosts share and nobody changes.
+#[derive(Debug)]
+pub struct Around {
+    /// Of the scenario.
+    pub setting: Setting,
+    /// What is played.
+    pub content: Arc<Content>,
+    /// Every host's line.
+    pub places: Vec<Place>,
+    /// Of the run.
+    pub seed: u64,
+    /// Whose story is told.
+    pub traced: Option<u32>,
+}
+
+impl Around {
+    /// Whether the tracker is there.
+    #[must_use]
+    pub fn tracker_up(&self, at: Time) -> bool {
+        self.setting.outage.is_none_or(|(from, to)| at < Time::ZERO + from || at >= Time::ZERO + to)
+    }
+}
+
+/// A connection with another host.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub peer: u32,
+    pub id: PeerId,
+    pub open: bool,
+    /// Messages that wait behind a piece on the same channel, which is ordered.
+    pub behind: Vec<Message>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetching {
+    pub fetch: FetchId,
+    pub segment: SegmentId,
+    pub from: u32,
+    pub got: u32,
+    pub length: u32,
+    pub headed: bool,
+}
+
+/// What a host is waiting for.
+#[derive(Clone, Debug)]
+pub(super) enum Due {
+    /// The manifest, as it was at a time.
+    Listing(Time),
+    /// The channel to a host opens.
+    Opens(u32),
+    /// The attempt to reach the tracker ends.
+    Tracker,
+    /// Something of this host gets through the downlink.
+    Through(u32, What),
+}
+
+/// A piece on its way to a peer.
+pub(super) type Leaving = (u32, SegmentId, u8, u32);
+
+/// One viewer.
+#[derive(Debug)]
+pub struct Host {
+    pub(super) index: u32,
+    pub(super) place: Place,
+    pub(super) role: Role,
+    pub(super) node: Node,
+    pub(super) player: Player,
+    pub(super) rendition: u32,
+    pub(super) uplink: Uplink<Leaving>,
+    pub(super) links: Vec<Link>,
+    pub(super) fetches: Vec<Fetching>,
+    /// What is left of fetches that broke off, by segment.
+    pub(super) scraps: Vec<(SegmentId, u32, u32)>,
+    pub(super) shunned: Vec<u32>,
+    /// Own events that are due at a time.
+    pub(super) due: Vec<(Time, Due)>,
+    pub(super) down_free: Time,
+    pub(super) number: u32,
+    pub(super) offers: u32,
+    pub(super) room: usize,
+    pub(super) joined: Time,
+    pub(super) settled: Option<Bytes>,
+    pub(super) next_ask: u64,
+    pub(super) wrong: Vec<(SegmentId, u8)>,
+    last: Time,
+    inputs: VecDeque<Input>,
+    telling: bool,
+    /// The player has got something and is to be looked at.
+    pub(super) again: bool,
+    /// The piece that came in this step, and whether the Node kept it.
+    pub(super) incoming: Option<(u32, PieceHash)>,
+    pub(super) kept: bool,
+    /// Live segments before this one were counted as spread.
+    pub(super) counted: u64,
+    out: Vec<Output>,
+    /// The window in which it is looked at next by itself.
+    pub(super) looked_at: Option<u64>,
+}
+
+/// Everything a host needs besides itself to act.
+pub(super) struct Scene<'a> {
+    pub around: &'a Around,
+    pub tally: &'a mut Tally,
+    pub outbox: &'a mut Outbox,
+    pub story: &'a mut Story,
+    pub now: Time,
+}
+
+impl Host {
+    /// A viewer that joins now.
+    #[must_use]
+    pub fn new(index: u32, around: &Around, now: Time) -> Self {
+        let setting = &around.setting;
+        let (place, role) = (around.places[index as usize], setting.role(around.seed, index));
+        let me = peer_id(around.seed, index);
+        let policy = setting.policy(&place);
+        let trackers = usize::from(policy.p2p);
+        let seed = crate::delivery::chance::mix(around.seed ^ u64::from(index) << 32);
+        let kind = setting.player(around.seed, index);
+        Self {
+            index,
+            place,
+            role,
+            node: Node::new(me, policy, trackers, seed),
+            player: Player::new(kind, setting.programme.segment, now),
+            rendition: 0,
+            uplink: Uplink::new(place.up),
+            links: Vec::new(),
+            fetches: Vec::new(),
+            scraps: Vec::new(),
+            shunned: Vec::new(),
+            due: Vec::new(),
+            down_free: now,
+            number: 0,
+            offers: 0,
+            room: usize::from(policy.max_neighbours),
+            joined: now,
+            settled: None,
+            next_ask: 0,
+            wrong: Vec::new(),
+            last: now,
+            inputs: VecDeque::new(),
+            telling: false,
+            again: false,
+            incoming: None,
+            kept: false,
+            counted: 0,
+            out: Vec::new(),
+            looked_at: None,
+        }
+    }
+
+    /// When it will do something by itself.
+    #[must_use]
+    pub fn next(&self, now: Time) -> Option<Time> {
+        let node = self.node.next_wakeup().map(|(at, _)| at);
+        let due = self.due.iter().map(|(at, _)| *at).min();
+        [node, due, self.uplink.next(), self.player.acts_at(now)].into_iter().flatten().min()
+    }
+
+    /// Does what is due by itself at `scene.now`.
+    pub(super) fn own(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.now;
+        self.last = self.last.max(now);
+        if self.settled.is_none() && now >= self.joined + SETTLED {
+            self.settled = Some(self.node.totals());
+        }
+        while let Some(leaving) = self.uplink.left(now) {
+            self.piece_left(leaving, scene);
+        }
+        while let Some(at) =
+            (0..self.due.len()).filter(|&i| self.due[i].0 <= now).min_by_key(|&i| self.due[i].0)
+        {
+            match self.due.remove(at).1 {
+                Due::Listing(as_of) => self.listed(as_of, scene),
+                Due::Opens(peer) => self.open_with(peer, scene),
+                Due::Tracker => {
+                    let up = scene.around.tracker_up(scene.now);
+                    self.tracker_up(up, scene);
+                }
+                Due::Through(from, what) => self.through(from, what, scene),
+            }
+        }
+        self.play(scene);
+        if self.node.next_wakeup().is_some_and(|(at, _)| at <= now) {
+            self.tell(Input::Tick, scene);
+        }
+    }
+
+    /// The latest moment it has seen.
+    pub(super) fn last(&self) -> Time {
+        self.last
+    }
+
+    /// Whether its player stands still.
+    pub(super) fn stalled(&self, now: Time) -> bool {
+        self.player.stalled(now)
+    }
+
+    /// It goes: with a word to everybody, or without.
+    pub(super) fn ends(mut self, abrupt: bool, scene: &mut Scene<'_>) {
+        if !abrupt {
+            let peers: Vec<u32> = self.links.iter().map(|l| l.peer).collect();
+            for peer in peers {
+                self.send(peer, What::Closed, scene);
+            }
+            self.to_tracker(None, scene);
+        }
+        let fetches: Vec<FetchId> = self.fetches.iter().map(|f| f.fetch).collect();
+        for fetch in fetches {
+            self.carry_out(Output::CancelFetch { fetch }, scene);
+        }
+        self.count(scene.now, scene.tally);
+    }
+
+    /// Adds what became of it.
+    pub(super) fn count(&self, now: Time, tally: &mut Tally) {
+        let totals = self.node.totals();
+        tally.bytes.add(totals);
+        if let Some(before) = self.settled {
+            tally.steady.add(totals.since(before));
+        }
+        tally.faults.add(self.node.faults());
+        for record in self.node.sessions().iter().flat_map(|s| s.ledger.records()) {
+            if record.http + record.p2p > 0 {
+                tally.reasons[record.reason as usize] += 1;
+            }
+        }
+        let (stalls, length) = self.player.stalls(now);
+        tally.stalls += u64::from(stalls);
+        tally.stalled += length;
+        tally.startups.extend(self.player.playout().startup().map(|s| s.as_secs_f32() * 1e3));
+        tally.neighbours += self.links.iter().filter(|l| l.open).count() as u64;
+        tally.viewers += 1;
+        tally.capacity += f64::from(self.place.up) * (now - self.joined).as_micros() as f64;
+    }
+
+    /// Something reached it.
+    pub(super) fn meets(&mut self, from: u32, what: What, scene: &mut Scene<'_>) {
+        self.last = self.last.max(scene.now);
+        match what {
+            What::Own | What::Join | What::Leave(_) => self.own(scene),
+            What::User(wish) => self.wishes(wish, scene),
+            What::Said(message) => self.hears(from, *message, scene),
+            What::Asked(segment, piece, within_ms) => {
+                self.hears(from, Message::Request { segment, piece, within_ms }, scene);
+            }
+            What::Piece(_, _, bytes, _) => self.over_downlink(from, bytes, what, scene),
+            What::Portion { fetch, up_to, .. } => {
+                let Some(fetching) = self.fetches.iter().find(|f| f.fetch == fetch) else { return };
+                let bytes = up_to - fetching.got;
+                self.over_downlink(from, bytes, what, scene);
+            }
+            What::Failed { fetch, fault } => {
+                self.fetches.retain(|f| f.fetch != fetch);
+                self.tell(Input::Failed { fetch, fault }, scene);
+            }
+            What::Tracker(message) => self.tracker_says(*message, scene),
+            What::TrackerUp(up) => self.tracker_up(up, scene),
+            What::Open => self.opened(from, scene),
+            What::Closed => self.closed(from, scene),
+        }
+    }
+
+    /// Bytes that arrive faster than the downlink takes them queue before it.
+    fn over_downlink(&mut self, from: u32, bytes: u32, what: What, scene: &mut Scene<'_>) {
+        let needs = Duration::from_micros((bytes as f32 / self.place.down) as u64);
+        let free = self.down_free.max(scene.now.back(needs));
+        self.down_free = free + needs;
+        if self.down_free <= scene.now {
+            self.through(from, what, scene);
+        } else {
+            self.due.push((self.down_free, Due::Through(from, what)));
+        }
+    }
+
+    fn through(&mut self, from: u32, what: What, scene: &mut Scene<'_>) {
+        match what {
+            What::Piece(segment, piece, length, hash) => {
+                self.piece_comes(from, (segment, piece, length, hash), scene);
+            }
+            What::Portion { fetch, up_to, length, last } => self.portion(fetch, up_to, length, last, scene),
+            _ => {}
+        }
+    }
+
+    fn listed(&mut self, as_of: Time, scene: &mut Scene<'_>) {
+        let timeline = scene.around.content.listing(self.rendition, as_of).clone();
+        self.tell(Input::Listed { timeline: timeline.clone(), viewer: u64::from(self.index) }, scene);
+        self.player.listed(scene.now, &timeline);
+        self.play(scene);
+    }
+
+    fn wishes(&mut self, wish: Wish, scene: &mut Scene<'_>) {
+        let now = scene.now;
+        match wish {
+            Wish::Pause(ms) => self.player.pause(now, Duration::from_millis(u64::from(ms))),
+            Wish::Seek(sequence) => {
+                self.hang_up(scene);
+                self.player.seek(now, sequence);
+            }
+            Wish::Switch(rendition) => {
+                self.hang_up(scene);
+                self.rendition = rendition;
+                self.player.switch();
+            }
+        }
+        self.play(scene);
+    }
+
+    /// The player's requests end.
+    pub(super) fn hang_up(&mut self, scene: &mut Scene<'_>) {
+        let open: Vec<AskId> = self.player.open().collect();
+        for ask in open {
+            self.player.abandon(ask);
+            self.tell(Input::Done { ask }, scene);
+        }
+    }
+
+    /// Lets the player do what it would do now.
+    pub(super) fn play(&mut self, scene: &mut Scene<'_>) {
+        let now = scene.now;
+        while let Some(act) = self.player.act(now) {
+            match act {
+                Act::Load => {
+                    let way = self.place.delay_to_service();
+                    self.due.push((now + way * 2, Due::Listing(now + way)));
+                }
+                Act::Ask(segment) => {
+                    let ask = AskId(self.next_ask);
+                    self.next_ask += 1;
+                    let swarm = scene.around.content.swarm(self.rendition);
+                    let bytes = scene.around.content.length(self.rendition, segment.sequence);
+                    let plain = Origin::plain(&scene.around.setting.service, &self.place, bytes);
+                    self.player.asks(now, ask, segment, now + plain);
+                    scene
+                        .story
+                        .tell(self.index, now, Some(segment.sequence), || "the player asks for it".into());
+                    let viewer = u64::from(self.index);
+                    let (from, to) = (0, None);
+                    self.tell(Input::Asked { ask, viewer, swarm, segment: segment.id, from, to }, scene);
+                }
+            }
+        }
+    }
+
+    /// Tells the Node, and does what it says; what follows from that at once is told in turn.
+    pub(super) fn tell(&mut self, input: Input, scene: &mut Scene<'_>) {
+        self.inputs.push_back(input);
+        if self.telling {
+            return;
+        }
+        self.telling = true;
+        while let Some(input) = self.inputs.pop_front() {
+            scene.tally.events += 1;
+            let mut out = std::mem::take(&mut self.out);
+            self.node.handle(scene.now, input, &mut out);
+            for output in out.drain(..) {
+                self.carry_out(output, scene);
+            }
+            self.out = out;
+        }
+        self.telling = false;
+        if std::mem::take(&mut self.again) {
+            self.play(scene);
+        }
+    }
+}
+
+/// The id of a host: its number is in it.
+#[must_use]
+pub fn peer_id(seed: u64, index: u32) -> PeerId {
+    let mut id = [0; 20];
+    id[..4].copy_from_slice(&index.to_le_bytes());
+    let noise = crate::delivery::chance::mix(seed ^ u64::from(index).wrapping_mul(0x2545_F491_4F6C_DD1D));
+    id[4..12].copy_from_slice(&noise.to_le_bytes());
+    id[12..].copy_from_slice(&noise.rotate_left(29).to_le_bytes());
+    PeerId(id)
+}

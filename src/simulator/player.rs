@@ -1,0 +1,310 @@
+//! Virtual players: when they ask for what, as measured on the real ones; what they have played.
+//!
+//! | kind | live start | open at once | reads ahead | reloads |
+//! |---|---|---|---|---|
+//! | ffplay | 3rd from the end | 2 | the segment after the one it plays | only when it has run out |
+//! | VLC | 5th from the end | 1, 1.1 s apart | 28 s | every target duration, asks 1.15 s later |
+//! | hls.js | 3rd from the end | 1 | 28 s | every target duration, half when nothing is new |
+//! | mpv | 3rd from the end | 2 | everything (150 MiB) | every target duration |
+//! | demo | 3rd from the end | 1 | 12 s | only when it has run out (our own headless viewer) |
+
+use std::time::Duration;
+
+use crate::delivery::AskId;
+use crate::model::time::Time;
+use crate::model::timeline::{Segment, Timeline};
+use crate::viewer::playout::{Cursor, Next, Playout, reload_after};
+
+/// Which player it is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ffplay, `ffmpeg -re`.
+    Ffplay,
+    /// VLC 3.
+    Vlc,
+    /// hls.js at its defaults.
+    HlsJs,
+    /// mpv.
+    Mpv,
+    /// `paceline watch`, which the demo's viewers are.
+    Demo,
+}
+
+/// How a kind behaves.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    from_edge: usize,
+    open: usize,
+    ahead: Duration,
+    apart: Duration,
+    follow: Duration,
+    by_clock: bool,
+}
+
+impl Kind {
+    fn manner(self, segment: Duration) -> Manner {
+        let calm = Duration::ZERO;
+        let base = Manner {
+            from_edge: 3,
+            open: 1,
+            ahead: Duration::from_secs(28),
+            apart: calm,
+            follow: calm,
+            by_clock: true,
+        };
+        match self {
+            Self::Ffplay => Manner { open: 2, ahead: segment, by_clock: false, ..base },
+            Self::Vlc => Manner {
+                from_edge: 5,
+                apart: Duration::from_millis(1100),
+                follow: Duration::from_millis(1150),
+                ..base
+            },
+            Self::HlsJs => base,
+            Self::Mpv => Manner { open: 2, ahead: Duration::from_secs(600), ..base },
+            Self::Demo => Manner { ahead: Duration::from_secs(12), by_clock: false, ..base },
+        }
+    }
+}
+
+/// What a player does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Loads the manifest of its rendition.
+    Load,
+    /// Asks for a segment.
+    Ask(Segment),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    ask: AskId,
+    segment: Segment,
+    /// When the player runs dry if this does not come.
+    needed: Option<Time>,
+    /// When plain HTTP would have brought it.
+    plain: Time,
+    complete: bool,
+}
+
+/// A request that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The segment.
+    pub segment: Segment,
+    /// It came too late for the player, and later than HTTP alone plus 100 ms.
+    pub late: bool,
+}
+
+/// One virtual player.
+#[derive(Clone, Debug)]
+pub struct Player {
+    manner: Manner,
+    playout: Playout,
+    cursor: Cursor,
+    listing: Option<Timeline>,
+    open: Vec<Open>,
+    loading: bool,
+    loaded: Time,
+    changed: bool,
+    next_ask: Time,
+    asked: Duration,
+    /// Does nothing until then.
+    away_until: Time,
+    earlier: (u32, Duration),
+}
+
+/// A segment this much later than HTTP alone is late.
+const GRACE: Duration = Duration::from_millis(100);
+
+impl Player {
+    /// A player that is told to play at `now`.
+    #[must_use]
+    pub fn new(kind: Kind, segment: Duration, now: Time) -> Self {
+        let manner = kind.manner(segment);
+        Self {
+            manner,
+            playout: Playout::new(now),
+            cursor: Cursor::starting(manner.from_edge),
+            listing: None,
+            open: Vec::new(),
+            loading: false,
+            loaded: now,
+            changed: true,
+            next_ask: now,
+            asked: Duration::ZERO,
+            away_until: now,
+            earlier: (0, Duration::ZERO),
+        }
+    }
+
+    /// What it has played.
+    #[must_use]
+    pub fn playout(&self) -> &Playout {
+        &self.playout
+    }
+
+    /// Interruptions so far and their length.
+    #[must_use]
+    pub fn stalls(&self, now: Time) -> (u32, Duration) {
+        let (stalls, length) = self.playout.stalls(now);
+        (self.earlier.0 + stalls, self.earlier.1 + length)
+    }
+
+    /// Whether it stands still.
+    #[must_use]
+    pub fn stalled(&self, now: Time) -> bool {
+        self.playout.startup().is_some() && self.playout.buffered(now).is_zero()
+    }
+
+    /// What it does now, if anything; to be called again until it does nothing.
+    pub fn act(&mut self, now: Time) -> Option<Act> {
+        if now < self.away_until {
+            return None;
+        }
+        let Some(listing) = &self.listing else {
+            let first = !self.loading;
+            self.loading = true;
+            return first.then_some(Act::Load);
+        };
+        let grows = listing.kind.grows();
+        let next = self.cursor.next(listing);
+        if let Next::Take { index, .. } = next
+            && self.may_ask(now)
+        {
+            let segment = listing.segments[index];
+            self.cursor.took(segment.sequence);
+            self.asked += segment.duration;
+            self.next_ask = now + self.manner.apart;
+            return Some(Act::Ask(segment));
+        }
+        let out = next == Next::Reload && self.wants(now);
+        if grows && !self.loading && (self.manner.by_clock || out) && now >= self.reload_at() {
+            self.loading = true;
+            return Some(Act::Load);
+        }
+        None
+    }
+
+    /// When it will do something by time alone; `None`: after the next thing that happens to it.
+    #[must_use]
+    pub fn acts_at(&self, now: Time) -> Option<Time> {
+        let listing = self.listing.as_ref()?;
+        let (mut cursor, mut at) = (self.cursor, None);
+        let next = cursor.next(listing);
+        let mut sooner = |t: Time| at = Some(at.map_or(t, |other: Time| other.min(t)));
+        let ask = self.wants_at().map(|wants| wants.max(self.next_ask));
+        if let (Next::Take { .. }, Some(ask), true) = (next, ask, self.open.len() < self.manner.open) {
+            sooner(ask);
+        }
+        if listing.kind.grows() && !self.loading {
+            if self.manner.by_clock {
+                sooner(self.reload_at());
+            } else if let (Next::Reload, Some(wants)) = (next, self.wants_at()) {
+                sooner(wants.max(self.reload_at()));
+            }
+        }
+        at.map(|at: Time| at.max(self.away_until).max(now))
+    }
+
+    fn reload_at(&self) -> Time {
+        let target = self.listing.as_ref().map_or(Duration::ZERO, |l| l.target);
+        self.loaded + reload_after(self.changed, target)
+    }
+
+    fn may_ask(&self, now: Time) -> bool {
+        self.open.len() < self.manner.open && now >= self.next_ask && self.wants(now)
+    }
+
+    fn wants(&self, now: Time) -> bool {
+        self.wants_at().is_some_and(|at| at <= now)
+    }
+
+    /// When what it asked for and has not played falls to its read-ahead; `None`: not before something comes.
+    fn wants_at(&self) -> Option<Time> {
+        self.playout.reaches(self.asked.saturating_sub(self.manner.ahead))
+    }
+
+    /// A manifest came.
+    pub fn listed(&mut self, now: Time, listing: &Timeline) {
+        let last = |l: &Timeline| l.segments.last().map(|s| s.sequence);
+        self.changed = self.listing.as_ref().map(last) != Some(last(listing));
+        if self.changed {
+            self.next_ask =
+                self.next_ask.max(if self.listing.is_some() { now + self.manner.follow } else { now });
+        }
+        self.listing = Some(listing.clone());
+        self.loaded = now;
+        self.loading = false;
+    }
+
+    /// Its request has a name; plain HTTP would have answered it by `plain`.
+    pub fn asks(&mut self, now: Time, ask: AskId, segment: Segment, plain: Time) {
+        let waiting: Duration = self.open.iter().map(|o| o.segment.duration).sum();
+        let started = self.playout.startup().is_some();
+        let needed = started.then(|| now + self.playout.buffered(now) + waiting);
+        self.open.push(Open { ask, segment, needed, plain, complete: false });
+    }
+
+    /// A request was answered in full; what that completes, in playing order.
+    pub fn takes(&mut self, now: Time, ask: AskId) -> Vec<Taken> {
+        if let Some(open) = self.open.iter_mut().find(|o| o.ask == ask) {
+            open.complete = true;
+        }
+        let mut taken = Vec::new();
+        while self.open.first().is_some_and(|o| o.complete) {
+            let open = self.open.remove(0);
+            let late = now > open.plain + GRACE && open.needed.is_some_and(|needed| now > needed);
+            taken.push(Taken { segment: open.segment, late });
+            self.playout.complete(now, open.segment.duration);
+        }
+        taken
+    }
+
+    /// A request failed: it is asked again after a second.
+    pub fn fails(&mut self, now: Time, ask: AskId) {
+        self.abandon(ask);
+        self.next_ask = now + Duration::from_secs(1);
+    }
+
+    /// It hangs up on a request.
+    pub fn abandon(&mut self, ask: AskId) {
+        let Some(at) = self.open.iter().position(|o| o.ask == ask) else { return };
+        let open = self.open.remove(at);
+        self.asked = self.asked.saturating_sub(open.segment.duration);
+        self.cursor.back_to(open.segment.sequence);
+    }
+
+    /// The requests that are open.
+    pub fn open(&self) -> impl Iterator<Item = AskId> + '_ {
+        self.open.iter().map(|o| o.ask)
+    }
+
+    /// It pauses: asks for nothing, plays nothing.
+    pub fn pause(&mut self, now: Time, length: Duration) {
+        self.away_until = now + length;
+        self.playout.hold(now, length);
+    }
+
+    /// It jumps to another segment of its rendition: everything it had is gone.
+    pub fn seek(&mut self, now: Time, sequence: u64) {
+        self.start_over(now);
+        self.cursor.back_to(sequence);
+    }
+
+    /// It plays another rendition from where it is; what is buffered stays.
+    pub fn switch(&mut self) {
+        self.listing = None;
+        self.loading = false;
+    }
+
+    fn start_over(&mut self, now: Time) {
+        let (stalls, length) = self.playout.stalls(now);
+        self.earlier.0 += stalls;
+        self.earlier.1 += length;
+        self.playout = Playout::new(now);
+        self.open.clear();
+        self.asked = Duration::ZERO;
+        self.next_ask = now;
+    }
+}

@@ -1,0 +1,181 @@
+//! A part of the hosts, with what is on its way to them.
+//!
+//! Time goes in windows as long as the shortest delay of the world. What a host does in one window reaches others in a
+//! later one, so within a window every host is on its own: shards may work at the same time, and each takes its hosts
+//! one after the other, which keeps a host's memory near while it is used.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::event::{Incoming, SCENARIO, What};
+use super::host::{Around, Host, Outbox, SILENCE, Scene};
+use super::story::Story;
+use super::tally::Tally;
+use crate::model::time::Time;
+
+/// Hosts of a world, every n-th of them.
+#[derive(Debug)]
+pub struct Shard {
+    around: Arc<Around>,
+    hosts: Vec<Option<Box<Host>>>,
+    number: u32,
+    shards: u32,
+    /// What is due in this window and each later one.
+    wheel: VecDeque<Vec<Incoming>>,
+    window: u64,
+    width: u64,
+    /// What leaves the shard's hosts in this window.
+    pub(super) outbox: Outbox,
+    /// What it counted.
+    pub(super) tally: Tally,
+    pub(super) story: Story,
+    /// Hosts that are there.
+    pub(super) present: u32,
+}
+
+impl Shard {
+    /// Shard `number` of `shards`, with no hosts yet.
+    #[must_use]
+    pub fn new(around: Arc<Around>, number: u32, shards: u32, width: u64) -> Self {
+        let count = (around.places.len() as u32 + shards - 1 - number) / shards;
+        let story = Story::of(around.traced);
+        Self {
+            around,
+            hosts: (0..count).map(|_| None).collect(),
+            number,
+            shards,
+            wheel: VecDeque::new(),
+            window: 0,
+            width,
+            outbox: Outbox::default(),
+            tally: Tally::default(),
+            story,
+            present: 0,
+        }
+    }
+
+    /// Puts something down for later; what is due already happens in the next window.
+    pub(super) fn put(&mut self, incoming: Incoming) {
+        let at = (incoming.at.as_micros() / self.width).saturating_sub(self.window) as usize;
+        if self.wheel.len() <= at {
+            self.wheel.resize_with(at + 1, Vec::new);
+        }
+        self.wheel[at].push(incoming);
+    }
+
+    /// Lives through one window.
+    pub fn work(&mut self) {
+        let mut bucket = self.wheel.pop_front().unwrap_or_default();
+        let end = Time::from_micros((self.window + 1) * self.width);
+        bucket.sort_unstable_by_key(Incoming::key);
+        let mut events = bucket.into_iter().peekable();
+        self.window += 1;
+        while let Some(first) = events.next() {
+            let index = first.to;
+            self.happens(first, end);
+            while let Some(next) = events.next_if(|e| e.to == index) {
+                self.happens(next, end);
+            }
+            self.look_ahead(index, end);
+        }
+    }
+
+    fn slot(&self, index: u32) -> usize {
+        debug_assert_eq!(index % self.shards, self.number);
+        (index / self.shards) as usize
+    }
+
+    fn happens(&mut self, event: Incoming, end: Time) {
+        let Incoming { at, to, from, what, .. } = event;
+        let slot = self.slot(to);
+        match what {
+            What::Join => self.join(slot, to, at),
+            What::Leave(abrupt) => self.leave(slot, at, abrupt),
+            what => {
+                self.catch_up(slot, at.min(end));
+                let Some(host) = self.hosts[slot].as_mut() else {
+                    if matches!(what, What::Open | What::Said(_)) {
+                        self.nobody(to, from, at);
+                    }
+                    return;
+                };
+                let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+                host.meets(from, what, &mut scene);
+            }
+        }
+    }
+
+    /// Whoever speaks to a host that has gone learns it after a while.
+    fn nobody(&mut self, to: u32, from: u32, at: Time) {
+        if from < SCENARIO {
+            let at = at + SILENCE;
+            self.outbox.hosts.push(Incoming { at, to: from, from: to, number: 0, what: What::Closed });
+        }
+    }
+
+    fn join(&mut self, slot: usize, index: u32, at: Time) {
+        let mut host = Box::new(Host::new(index, &self.around, at));
+        self.present += 1;
+        let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+        host.play(&mut scene);
+        self.hosts[slot] = Some(host);
+    }
+
+    fn leave(&mut self, slot: usize, at: Time, abrupt: bool) {
+        self.catch_up(slot, at);
+        let Some(mut host) = self.hosts[slot].take() else { return };
+        self.present -= 1;
+        let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+        host.ends(abrupt, &mut scene);
+    }
+
+    /// Lets a host do what it does by itself before `until`.
+    fn catch_up(&mut self, slot: usize, until: Time) {
+        let Some(host) = self.hosts[slot].as_mut() else { return };
+        let mut now = Time::ZERO;
+        while let Some(at) = host.next(now.max(host.last())).filter(|at| *at < until) {
+            now = at.max(host.last());
+            let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, now);
+            host.own(&mut scene);
+        }
+    }
+
+    /// Lets a host do what is left of this window, and notes when it is to be looked at again.
+    fn look_ahead(&mut self, index: u32, end: Time) {
+        let slot = self.slot(index);
+        self.catch_up(slot, end);
+        let Some(host) = self.hosts[slot].as_mut() else { return };
+        let Some(at) = host.next(end) else { return };
+        let window = at.as_micros() / self.width;
+        if host.looked_at.is_none_or(|looked_at| looked_at < self.window || window < looked_at) {
+            host.looked_at = Some(window);
+            self.put(Incoming { at, to: index, from: SCENARIO, number: 0, what: What::Own });
+        }
+    }
+
+    /// At the end of a second: who stands still.
+    pub(super) fn census(&mut self, at: Time) {
+        let stalled = self.hosts.iter().flatten().filter(|h| h.stalled(at)).count() as u32;
+        let present = self.present;
+        let second = self.tally.second(at.back(std::time::Duration::from_micros(1)));
+        (second.viewers, second.stalled) = (present, stalled);
+    }
+
+    /// Everybody who is still there is counted, and gone.
+    pub(super) fn close(&mut self, at: Time) {
+        for slot in 0..self.hosts.len() {
+            let Some(host) = self.hosts[slot].take() else { continue };
+            host.count(at, &mut self.tally);
+        }
+    }
+}
+
+fn scene<'a>(
+    around: &'a Around,
+    tally: &'a mut Tally,
+    outbox: &'a mut Outbox,
+    story: &'a mut Story,
+    now: Time,
+) -> Scene<'a> {
+    Scene { around, tally, outbox, story, now }
+}
