@@ -44,7 +44,8 @@ impl Add<Duration> for Time {
     type Output = Self;
 
     fn add(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(micros(by)))
+        // Rounded up: whoever waits until `then + patience` finds that `patience` has passed.
+        Self(self.0.saturating_add(micros(by.saturating_add(Duration::from_nanos(999)))))
     }
 }
 
@@ -82,6 +83,8 @@ mod tests {
         assert_eq!(late - early, Duration::from_micros(4));
         assert_eq!(early - late, Duration::ZERO);
         assert_eq!(early.back(Duration::from_secs(1)), Time::ZERO);
+        let wait = Duration::from_nanos(1_500);
+        assert!((early + wait) - early >= wait, "a sum is never early");
         assert_eq!(Time::from_micros(u64::MAX) + Duration::from_secs(1), Time::from_micros(u64::MAX));
     }
 

@@ -230,6 +230,18 @@ impl Host {
         }
     }
 
+    /// Its number, for messages.
+    pub(super) fn name(&self) -> String {
+        format!("viewer {}", self.index)
+    }
+
+    /// What it wants to be woken for, and by whom: Node, dues, line, player.
+    pub(super) fn why(&self, now: Time) -> String {
+        let due = self.due.iter().map(|(at, _)| *at).min();
+        let (node, line) = (self.node.next_wakeup(), self.uplink.next());
+        format!("node {node:?}, due {due:?}, line {line:?}, player {:?}", self.player.acts_at(now))
+    }
+
     /// The latest moment it has seen.
     pub(super) fn last(&self) -> Time {
         self.last

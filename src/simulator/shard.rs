@@ -13,6 +13,9 @@ use super::story::Story;
 use super::tally::Tally;
 use crate::model::time::Time;
 
+/// A host that is woken so often at the same moment is a defect, of its Node or of its player.
+const IDLE: u32 = 1000;
+
 /// Hosts of a world, every n-th of them.
 #[derive(Debug)]
 pub struct Shard {
@@ -132,9 +135,12 @@ impl Shard {
     /// Lets a host do what it does by itself before `until`.
     fn catch_up(&mut self, slot: usize, until: Time) {
         let Some(host) = self.hosts[slot].as_mut() else { return };
-        let mut now = Time::ZERO;
+        let (mut now, mut idle) = (Time::ZERO, 0u32);
         while let Some(at) = host.next(now.max(host.last())).filter(|at| *at < until) {
+            let before = now;
             now = at.max(host.last());
+            idle = if now > before { 0 } else { idle + 1 };
+            assert!(idle < IDLE, "{} wakes for nothing at {now}: {:?}", host.name(), host.why(now));
             let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, now);
             host.own(&mut scene);
         }
