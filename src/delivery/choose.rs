@@ -16,6 +16,20 @@ use super::{Output, Wake};
 use crate::model::time::Time;
 use crate::wire::message::Message;
 
+/// A segment worth asking for.
+struct Want {
+    /// Its place in the session.
+    index: usize,
+    /// How long it can still take.
+    left: Duration,
+    /// Pieces that nobody was asked for.
+    open: u64,
+    /// How many neighbours have each piece: the bits of the number, lowest first, up to 15.
+    copies: [u64; 4],
+    /// Neighbours that have anything of it.
+    holders: usize,
+}
+
 /// Asks neighbours for what is wanted, as far as the limits allow; answers when another try makes sense.
 pub fn choose(
     session: &mut Session,
@@ -28,21 +42,35 @@ pub fn choose(
     if !policy.p2p || !session.watched() {
         return None;
     }
-    let wanted = wanted(session, policy, now);
+    let mut flying = neighbours.iter().map(|n| n.flights).sum::<usize>();
+    if flying >= IN_FLIGHT {
+        return None;
+    }
+    let mut wanted = wanted(session, neighbours, policy, now);
     if wanted.is_empty() {
         return None;
     }
-    let mut order: Vec<usize> = (0..neighbours.len()).filter(|&n| usable(&neighbours[n], session)).collect();
-    order.sort_by_key(|&n| neighbours[n].preference());
     let mut wake = None;
+    let mut order: Vec<usize> = (0..neighbours.len())
+        .filter(|&n| {
+            let neighbour = &neighbours[n];
+            if neighbour.flights >= IN_FLIGHT_FEW || !usable(neighbour, session) {
+                return false;
+            }
+            if neighbour.busy_until > now {
+                wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
+                return false;
+            }
+            true
+        })
+        .collect();
+    order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
     for n in order {
-        if neighbours[n].busy_until > now {
-            wake = earlier(wake, (neighbours[n].busy_until, Wake::Busy));
-            continue;
-        }
-        while neighbours.iter().map(|n| n.flights).sum::<usize>() < IN_FLIGHT {
-            let pick = wanted.iter().find_map(|&(index, left)| {
-                pick(&session.active[index], n, neighbours, left, chance).map(|piece| (index, piece, left))
+        while flying < IN_FLIGHT {
+            let pick = wanted.iter_mut().find_map(|want| {
+                let piece = pick(session, want, n, neighbours, chance)?;
+                want.open &= !(1 << piece);
+                Some((want.index, piece, want.left))
             });
             let Some((index, piece, left)) = pick else { break };
             let within = left.min(Duration::from_millis(u64::from(u16::MAX)));
@@ -50,6 +78,7 @@ pub fn choose(
             let (peer, segment) = (neighbours[n].peer, pieces.id());
             pieces.flights.push(Flight { piece, peer, asked: now });
             neighbours[n].flights += 1;
+            flying += 1;
             let within_ms = within.as_millis() as u16;
             out.push(Output::Say { peer, message: Message::Request { segment, piece, within_ms } });
         }
@@ -57,8 +86,8 @@ pub fn choose(
     wake
 }
 
-/// Segments worth asking for, the most urgent first, each with the time left for it.
-fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<(usize, Duration)> {
+/// Segments worth asking for, the most urgent first.
+fn wanted(session: &Session, neighbours: &[Neighbour], policy: &Policy, now: Time) -> Vec<Want> {
     let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
     let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
         return Vec::new();
@@ -69,34 +98,56 @@ fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<(usize, Duration
         if pieces.complete() || !pieces.shareable {
             continue;
         }
-        if !pieces.asks.is_empty() {
-            wanted.push((index, buffered));
+        let left = if !pieces.asks.is_empty() {
+            buffered
         } else if sequence > front && sequence <= horizon {
-            wanted.push((index, ahead));
+            ahead
+        } else {
+            continue;
+        };
+        let open = pieces.open();
+        if open == 0 && (left >= ENDGAME || pieces.flights.is_empty()) {
+            continue;
         }
+        let (mut copies, mut holders) = ([0; 4], 0);
+        for neighbour in neighbours {
+            let bits = neighbour.bits(pieces.id());
+            holders += usize::from(bits != 0);
+            add(&mut copies, bits);
+        }
+        wanted.push(Want { index, left, open, copies, holders });
     }
     wanted
 }
 
+/// Counts one more copy of each piece in `bits`; more than 15 count as 15.
+fn add(copies: &mut [u64; 4], bits: u64) {
+    let full = copies.iter().fold(u64::MAX, |all, plane| all & plane);
+    let mut carry = bits & !full;
+    for plane in copies {
+        (*plane, carry) = (*plane ^ carry, *plane & carry);
+    }
+}
+
 /// The piece of this segment to ask neighbour `n` for.
 fn pick(
-    pieces: &Pieces,
+    session: &Session,
+    want: &Want,
     n: usize,
     neighbours: &[Neighbour],
-    left: Duration,
     chance: &mut Chance,
 ) -> Option<u8> {
-    let has = neighbours[n].has(pieces.id())?;
-    let holders = neighbours.iter().filter(|o| o.has(pieces.id()).is_some_and(|h| h.bits != 0)).count();
-    let depth = if holders < FEW_HOLDERS { IN_FLIGHT_FEW } else { IN_FLIGHT_EACH };
-    if neighbours[n].flights >= depth {
+    let pieces = &session.active[want.index];
+    let bits = neighbours[n].bits(pieces.id());
+    let depth = if want.holders < FEW_HOLDERS { IN_FLIGHT_FEW } else { IN_FLIGHT_EACH };
+    if bits == 0 || neighbours[n].flights >= depth {
         return None;
     }
-    let mut open = pieces.open() & has.bits;
-    if open == 0 && left < ENDGAME {
-        open = doubled(pieces, n, neighbours) & has.bits;
+    let mut open = want.open & bits;
+    if open == 0 && want.left < ENDGAME {
+        open = doubled(pieces, n, neighbours) & bits;
     }
-    rarest(open, pieces, neighbours, chance)
+    rarest(open, &want.copies, chance)
 }
 
 /// In the endgame: pieces in flight from exactly one other neighbour.
@@ -112,21 +163,37 @@ fn doubled(pieces: &Pieces, n: usize, neighbours: &[Neighbour]) -> u64 {
     once & !more & !coming & !pieces.held()
 }
 
-fn rarest(open: u64, pieces: &Pieces, neighbours: &[Neighbour], chance: &mut Chance) -> Option<u8> {
-    let mut best: Option<(u32, u64)> = None;
-    for piece in ones(open) {
-        let copies = neighbours
-            .iter()
-            .filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits & 1 << piece != 0))
-            .count();
-        let copies = copies as u32;
-        best = Some(match best {
-            Some((least, _)) if copies < least => (copies, 1 << piece),
-            Some((least, bits)) if copies == least => (least, bits | 1 << piece),
-            Some(other) => other,
-            None => (copies, 1 << piece),
-        });
+/// One of the pieces in `open` of which there are fewest copies, drawn by chance.
+fn rarest(mut open: u64, copies: &[u64; 4], chance: &mut Chance) -> Option<u8> {
+    if open == 0 {
+        return None;
     }
-    let (_, bits) = best?;
-    ones(bits).nth(chance.below(bits.count_ones() as usize))
+    for plane in copies.iter().rev() {
+        let without = open & !plane;
+        if without != 0 {
+            open = without;
+        }
+    }
+    ones(open).nth(chance.below(open.count_ones() as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rarest_is_found_whatever_the_numbers() {
+        let mut chance = Chance::new(3);
+        for round in 0..200u64 {
+            let holders: Vec<u64> = (0..chance.below(20)).map(|_| chance.bits() & 0xFFFF).collect();
+            let mut copies = [0; 4];
+            holders.iter().for_each(|&bits| add(&mut copies, bits));
+            let count = |piece: u8| holders.iter().filter(|&&b| b & 1 << piece != 0).count().min(15);
+            let open = chance.bits() & 0xFFFF;
+            let least = ones(open).map(count).min();
+            let drawn = rarest(open, &copies, &mut chance);
+            assert_eq!(drawn.map(count), least, "round {round}");
+            assert!(drawn.is_none_or(|piece| open & 1 << piece != 0));
+        }
+    }
 }

@@ -34,22 +34,16 @@ pub fn victims(
             }
             used += bytes;
             if pieces.idle() && bytes > 0 {
-                let copies =
-                    neighbours.iter().filter(|n| n.has(pieces.id()).is_some_and(|h| h.bits != 0)).count();
-                spare.push((
-                    !behind,
-                    std::cmp::Reverse(copies),
-                    pieces.segment.sequence,
-                    index,
-                    pieces.id(),
-                    bytes,
-                ));
+                spare.push((!behind, pieces.segment.sequence, index, pieces.id(), bytes));
             }
         }
     }
     if used > limit {
-        spare.sort_unstable();
-        for (_, _, _, index, id, bytes) in spare {
+        let copies = |id: SegmentId| neighbours.iter().filter(|n| n.bits(id) != 0).count();
+        spare.sort_by_cached_key(|&(needed, sequence, _, id, _)| {
+            (needed, std::cmp::Reverse(copies(id)), sequence)
+        });
+        for (_, _, index, id, bytes) in spare {
             if used <= limit {
                 break;
             }

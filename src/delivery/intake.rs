@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::account::Reason;
 use super::neighbours::Neighbour;
+use super::node::Stirs;
 use super::pieces::{Came, ones};
-use super::policy::FETCH_TRIES;
+use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::upload::Queued;
-use super::{Failure, Fault, FetchId, Node, Output, Report, peering};
+use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -26,8 +27,8 @@ impl Node {
         length: Option<u64>,
         shareable: bool,
         out: &mut Vec<Output>,
-    ) -> bool {
-        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+    ) -> Stirs {
+        let Some((s, p)) = self.fetch_of(fetch) else { return Stirs::Nothing };
         if length.is_some_and(|length| !self.keeps(length)) {
             let session = &mut self.sessions[s];
             session.oversized |= length > Some(0);
@@ -53,11 +54,11 @@ impl Node {
         let segment = session.active[p].id();
         self.announce_now();
         self.feed(s, segment, out);
-        false
+        Stirs::Everything
     }
 
     /// A segment that can't be kept: whoever waits for it is sent to the origin.
-    fn pass_through(&mut self, s: usize, p: usize, out: &mut Vec<Output>) -> bool {
+    fn pass_through(&mut self, s: usize, p: usize, out: &mut Vec<Output>) -> Stirs {
         let pieces = &mut self.sessions[s].active[p];
         for fetch in std::mem::take(&mut pieces.fetches) {
             out.push(Output::CancelFetch { fetch: fetch.id });
@@ -66,7 +67,7 @@ impl Node {
         for ask in std::mem::take(&mut pieces.asks) {
             out.push(Output::Fail { ask: ask.id, why: Failure::PassThrough });
         }
-        false
+        Stirs::Everything
     }
 
     pub(super) fn arrived(&mut self, fetch: FetchId, up_to: u32, out: &mut Vec<Output>) {
@@ -88,10 +89,10 @@ impl Node {
         piece: u8,
         hash: PieceHash,
         out: &mut Vec<Output>,
-    ) -> bool {
-        let Some(s) = self.session_of(segment) else { return true };
+    ) -> Stirs {
+        let Some(s) = self.session_of(segment) else { return Stirs::Nothing };
         let session = &mut self.sessions[s];
-        let Some(pieces) = session.pieces(segment) else { return true };
+        let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
         let twice = pieces.held() & 1 << piece != 0;
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
         let verdict = pieces.own_piece(piece, hash);
@@ -113,7 +114,7 @@ impl Node {
         }
         self.announce_soon();
         self.made_room_for(length, out);
-        false
+        Stirs::Everything
     }
 
     /// Looks at memory after enough new content.
@@ -125,11 +126,11 @@ impl Node {
         }
     }
 
-    pub(super) fn fetched(&mut self, fetch: FetchId, out: &mut Vec<Output>) -> bool {
-        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+    pub(super) fn fetched(&mut self, fetch: FetchId, out: &mut Vec<Output>) -> Stirs {
+        let Some((s, p)) = self.fetch_of(fetch) else { return Stirs::Nothing };
         let now = self.now;
         let session = &mut self.sessions[s];
-        let Some(ended) = session.active[p].end_fetch(fetch) else { return true };
+        let Some(ended) = session.active[p].end_fetch(fetch) else { return Stirs::Nothing };
         if let Some(head) = ended.head {
             session.learn(head - ended.started, now - head, u64::from(ended.got - ended.from));
         }
@@ -153,11 +154,11 @@ impl Node {
                 out.push(Output::Ready { ask: ask.id, up_to: ask.ready, length: Some(grid.length()) });
             }
         }
-        false
+        Stirs::Everything
     }
 
-    pub(super) fn failed(&mut self, fetch: FetchId, fault: Fault, out: &mut Vec<Output>) -> bool {
-        let Some((s, p)) = self.fetch_of(fetch) else { return true };
+    pub(super) fn failed(&mut self, fetch: FetchId, fault: Fault, out: &mut Vec<Output>) -> Stirs {
+        let Some((s, p)) = self.fetch_of(fetch) else { return Stirs::Nothing };
         let now = self.now;
         let session = &mut self.sessions[s];
         if fault == Fault::Denied {
@@ -178,7 +179,7 @@ impl Node {
             }
         }
         self.no_longer_loading(s, p, out);
-        false
+        Stirs::Everything
     }
 
     /// Neighbours that counted on our fetch are told that it is over.
@@ -197,15 +198,15 @@ impl Node {
         }
     }
 
-    pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> bool {
+    pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> Stirs {
         self.forget(peer, out);
         self.neighbours.push(Neighbour::new(peer, self.now));
         self.membership.greet(self.now);
         peering::greet(peer, &self.sessions, &self.policy, out);
-        false
+        Stirs::Everything
     }
 
-    pub(super) fn left(&mut self, peer: PeerId, misbehaved: bool, out: &mut Vec<Output>) -> bool {
+    pub(super) fn left(&mut self, peer: PeerId, misbehaved: bool, out: &mut Vec<Output>) -> Stirs {
         self.faults.misbehaved += u64::from(misbehaved);
         if misbehaved {
             out.push(Output::Report(Report::Shunned { peer, why: "it broke the protocol" }));
@@ -215,7 +216,7 @@ impl Node {
             session.fruitless = 0;
             self.membership.reconsider(session, &self.neighbours, &self.policy);
         }
-        false
+        Stirs::Everything
     }
 
     /// Removes every trace of a neighbour; what was asked of it is open again.
@@ -239,9 +240,9 @@ impl Node {
         self.sessions.iter().position(|s| s.active.iter().any(|p| p.id() == segment))
     }
 
-    pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> bool {
+    pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> Stirs {
         let now = self.now;
-        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return true };
+        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return Stirs::Nothing };
         let neighbour = &mut self.neighbours[n];
         match message {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
@@ -258,22 +259,29 @@ impl Node {
             }
             Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
-            Message::Have { slot, .. } => {
+            Message::Have { slot, segment, .. } => {
                 let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
                 let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm))
                 else {
-                    return true;
+                    return Stirs::Nothing;
                 };
+                let (before, confirmed) = (neighbour.bits(segment), neighbour.confirmed);
                 self.have(peer, s, message, out);
+                return self.news(peer, s, segment, before, confirmed);
             }
             Message::Lost { segment } => neighbour.loses(segment),
             Message::Request { segment, piece, within_ms } => {
                 self.requested(peer, segment, piece, Duration::from_millis(u64::from(within_ms)), out);
+                return Stirs::Little;
             }
             Message::Busy { segment, piece, retry_ms } => self.busy(n, segment, piece, retry_ms),
-            Message::Cancel { segment, piece } => self.uploads.cancel(peer, segment, piece),
+            Message::Cancel { segment, piece } => {
+                self.uploads.cancel(peer, segment, piece);
+                return Stirs::Little;
+            }
             Message::Ping { nonce, reply: false } => {
                 out.push(Output::Say { peer, message: Message::Ping { nonce, reply: true } });
+                return Stirs::Nothing;
             }
             Message::Ping { nonce, reply: true } => {
                 if let Some((sent, at)) = neighbour.ping
@@ -281,10 +289,33 @@ impl Node {
                 {
                     (neighbour.round_trip, neighbour.ping) = (Some(now - at), None);
                 }
+                return Stirs::Nothing;
             }
-            Message::Part { .. } => {}
+            Message::Part { .. } => return Stirs::Nothing,
         }
-        false
+        Stirs::Everything
+    }
+
+    /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
+    /// be asked for them.
+    fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
+        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else { return Stirs::Everything };
+        if !confirmed && neighbour.confirmed {
+            return Stirs::Everything;
+        }
+        let fresh = neighbour.bits(segment) & !before;
+        let Some(pieces) = self.sessions[s].pieces(segment) else { return Stirs::Little };
+        if pieces.disputed {
+            return Stirs::Everything;
+        }
+        if fresh == 0 || fresh & pieces.open() == 0 || neighbour.flights >= IN_FLIGHT_FEW {
+            return Stirs::Little;
+        }
+        if neighbour.busy_until > self.now {
+            self.wake_for((neighbour.busy_until, Wake::Busy));
+            return Stirs::Little;
+        }
+        Stirs::Everything
     }
 
     fn window(
@@ -352,6 +383,10 @@ impl Node {
             out.push(refuse(Duration::ZERO));
             return;
         };
+        let times = self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
+        if times >= REPEATS {
+            return;
+        }
         match self.uploads.request(peer, segment, piece, bytes, within, self.now) {
             Queued::Accepted => {}
             Queued::Busy(retry) => {
@@ -389,16 +424,16 @@ impl Node {
         segment: SegmentId,
         (piece, length, hash): (u8, u32, PieceHash),
         out: &mut Vec<Output>,
-    ) -> bool {
-        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return true };
+    ) -> Stirs {
+        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return Stirs::Nothing };
         let asked = self.land(segment, piece, n);
         let (now, length) = (self.now, u64::from(length));
         let Some(s) = self.session_of(segment) else {
             self.past.wasted += length;
-            return false;
+            return Stirs::Everything;
         };
         let session = &mut self.sessions[s];
-        let Some(pieces) = session.pieces(segment) else { return false };
+        let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
         let sequence = pieces.segment.sequence;
         match pieces.peer_piece(piece, hash) {
             Came::Accepted => {
@@ -428,7 +463,7 @@ impl Node {
                 self.shun(peer, "it sent bytes that are not what was vouched for", out);
             }
         }
-        false
+        Stirs::Everything
     }
 
     /// Gives up requests that took too long; the neighbours that owe them are asked last from now on.

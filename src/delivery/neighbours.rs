@@ -29,6 +29,24 @@ pub struct Has {
     pub loading: Option<Time>,
 }
 
+/// What is known between a neighbour and us about one segment.
+#[derive(Clone, Copy, Debug)]
+struct Between {
+    segment: SegmentId,
+    /// Pieces it announced.
+    has: u64,
+    /// It announced the segment at all.
+    announced: bool,
+    /// More will come from it; since when.
+    loading: Option<Time>,
+    /// Pieces that we told it of.
+    told: u64,
+    /// We mentioned the segment to it.
+    mentioned: bool,
+    /// Pieces that we sent it: a count of two bits, one from each.
+    sent: (u64, u64),
+}
+
 /// A peer with an open data channel.
 #[derive(Clone, Debug)]
 pub struct Neighbour {
@@ -60,8 +78,7 @@ pub struct Neighbour {
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
-    has: Vec<Has>,
-    told: Vec<(SegmentId, u64)>,
+    between: Vec<Between>,
     piece_time: Option<Duration>,
 }
 
@@ -84,8 +101,7 @@ impl Neighbour {
             uploaded: 0,
             useful_at: now,
             pending: Vec::new(),
-            has: Vec::new(),
-            told: Vec::new(),
+            between: Vec::new(),
             piece_time: None,
         }
     }
@@ -96,63 +112,103 @@ impl Neighbour {
         self.watches.iter().any(|w| w.swarm == swarm)
     }
 
+    /// Newest segments are asked about most, and stand last.
+    fn find(&self, segment: SegmentId) -> Option<&Between> {
+        self.between.iter().rev().find(|b| b.segment == segment)
+    }
+
+    fn find_mut(&mut self, segment: SegmentId) -> Option<&mut Between> {
+        self.between.iter_mut().rev().find(|b| b.segment == segment)
+    }
+
+    fn entry(&mut self, segment: SegmentId) -> &mut Between {
+        let at = self.between.iter().rposition(|b| b.segment == segment).unwrap_or_else(|| {
+            if self.between.len() == ANNOUNCED {
+                self.between.remove(0);
+            }
+            self.between.push(Between {
+                segment,
+                has: 0,
+                announced: false,
+                loading: None,
+                told: 0,
+                mentioned: false,
+                sent: (0, 0),
+            });
+            self.between.len() - 1
+        });
+        &mut self.between[at]
+    }
+
     /// What it announced of a segment.
     #[must_use]
     pub fn has(&self, segment: SegmentId) -> Option<Has> {
-        self.has.iter().find(|h| h.segment == segment).copied()
+        let between = self.find(segment).filter(|b| b.announced)?;
+        Some(Has { segment, bits: between.has, loading: between.loading })
+    }
+
+    /// The pieces it announced of a segment, a bit for each.
+    #[must_use]
+    pub fn bits(&self, segment: SegmentId) -> u64 {
+        self.find(segment).map_or(0, |b| b.has)
     }
 
     /// Notes an announcement; the oldest is forgotten past [`ANNOUNCED`].
     pub fn announces(&mut self, segment: SegmentId, bits: u64, loading: bool, now: Time) {
-        let index = self.has.iter().position(|h| h.segment == segment).unwrap_or_else(|| {
-            if self.has.len() == ANNOUNCED {
-                self.has.remove(0);
-            }
-            self.has.push(Has { segment, bits: 0, loading: None });
-            self.has.len() - 1
-        });
-        let has = &mut self.has[index];
-        has.bits |= bits;
-        has.loading = loading.then(|| has.loading.unwrap_or(now));
+        let between = self.entry(segment);
+        between.announced = true;
+        between.has |= bits;
+        between.loading = loading.then(|| between.loading.unwrap_or(now));
     }
 
     /// It no longer has the segment.
     pub fn loses(&mut self, segment: SegmentId) {
-        self.has.retain(|h| h.segment != segment);
-        self.told.retain(|(s, _)| *s != segment);
+        self.between.retain(|b| b.segment != segment);
     }
 
     /// It said that one piece is not to be had from it.
     pub fn lacks(&mut self, segment: SegmentId, piece: u8) {
-        if let Some(has) = self.has.iter_mut().find(|h| h.segment == segment) {
-            has.bits &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
+        if let Some(between) = self.find_mut(segment) {
+            between.has &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
         }
     }
 
     /// What it was told that we hold of a segment; `None` when the segment was never mentioned to it.
     #[must_use]
     pub fn told(&self, segment: SegmentId) -> Option<u64> {
-        self.told.iter().find(|(s, _)| *s == segment).map(|(_, bits)| *bits)
+        self.find(segment).filter(|b| b.mentioned).map(|b| b.told)
     }
 
     /// Notes what it is being told.
     pub fn tell(&mut self, segment: SegmentId, bits: u64) {
-        match self.told.iter_mut().find(|(s, _)| *s == segment) {
-            Some((_, told)) => *told |= bits,
-            None => {
-                if self.told.len() == ANNOUNCED {
-                    self.told.remove(0);
-                }
-                self.told.push((segment, bits));
-            }
-        }
+        let between = self.entry(segment);
+        between.mentioned = true;
+        between.told |= bits;
     }
 
-    /// We no longer have a segment; true when it has to be told so.
+    /// We no longer have a segment, nor any use for what it has of it; true when it has to be told so.
     pub fn untell(&mut self, segment: SegmentId) -> bool {
-        let before = self.told.len();
-        self.told.retain(|(s, _)| *s != segment);
-        self.told.len() != before
+        let told = self.told(segment).is_some();
+        self.between.retain(|b| b.segment != segment);
+        told
+    }
+
+    /// How often a piece was sent to it, up to three times.
+    #[must_use]
+    pub fn times_sent(&self, segment: SegmentId, piece: u8) -> u8 {
+        let bit = |bits: u64| u8::from(bits & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0);
+        self.find(segment).map_or(0, |b| bit(b.sent.0) + 2 * bit(b.sent.1))
+    }
+
+    /// A piece is being sent to it.
+    pub fn sends(&mut self, segment: SegmentId, piece: u8) {
+        let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
+        let (once, twice) = &mut self.entry(segment).sent;
+        match (*once & bit != 0, *twice & bit != 0) {
+            (true, true) => {}
+            (true, false) => (*once, *twice) = (*once & !bit, *twice | bit),
+            (false, _) => *once |= bit,
+        }
     }
 
     /// The slot and window it declared for a rendition.
@@ -224,6 +280,17 @@ mod tests {
         assert_eq!(neighbour.has(SegmentId(10)).map(|h| h.bits), Some(0b101));
         neighbour.loses(SegmentId(10));
         assert_eq!(neighbour.has(SegmentId(10)), None);
+    }
+
+    #[test]
+    fn how_often_a_piece_was_sent_is_counted_to_three() {
+        let mut neighbour = neighbour();
+        for times in 0..5 {
+            assert_eq!(neighbour.times_sent(SegmentId(1), 5), times.min(3));
+            neighbour.sends(SegmentId(1), 5);
+        }
+        assert_eq!(neighbour.times_sent(SegmentId(1), 4), 0);
+        assert_eq!(neighbour.has(SegmentId(1)), None, "what we sent it did not announce");
     }
 
     #[test]

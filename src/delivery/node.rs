@@ -41,7 +41,20 @@ pub struct Node {
     next_slot: u8,
     announce_at: Option<Time>,
     house_at: Option<Time>,
+    /// When something about fetching, asking or meeting is due.
+    content_at: Option<(Time, Wake)>,
     wake: Option<(Time, Wake)>,
+}
+
+/// How much of what a Node has decided an input may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stirs {
+    /// Nothing at all.
+    Nothing,
+    /// What is to be announced or uploaded.
+    Little,
+    /// Anything.
+    Everything,
 }
 
 impl Node {
@@ -64,6 +77,7 @@ impl Node {
             next_slot: 0,
             announce_at: None,
             house_at: None,
+            content_at: None,
             wake: None,
         }
     }
@@ -74,10 +88,10 @@ impl Node {
     /// before the latest one seen counts as that one. The order of `out` is the order to act in.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         self.now = self.now.max(now);
-        let quick = match input {
+        let stirs = match input {
             Input::Arrived { fetch, up_to } => return self.arrived(fetch, up_to, out),
             Input::Took { ask, up_to } => return self.took(ask, up_to, out),
-            Input::Tick => false,
+            Input::Tick => self.due(),
             Input::Listed { timeline, viewer } => self.listed(timeline, viewer, out),
             Input::Asked { ask, viewer, swarm, segment, from, to } => {
                 self.asked(ask, viewer, swarm, segment, (from, to), out)
@@ -98,13 +112,11 @@ impl Node {
             Input::Tracker { tracker, up, interval_s } => {
                 let now = self.now;
                 self.membership.tracker(tracker, up, interval_s, &mut self.sessions, now, &mut self.chance);
-                false
+                Stirs::Everything
             }
             Input::Policy(policy) => self.change(policy, out),
         };
-        if !quick {
-            self.advance(out);
-        }
+        self.advance(stirs, out);
     }
 
     /// When time alone will change something, and what; `None` until the next input.
@@ -115,10 +127,45 @@ impl Node {
         self.wake
     }
 
-    /// Does everything that is due, in all sessions.
-    fn advance(&mut self, out: &mut Vec<Output>) {
+    /// What time alone has made due.
+    fn due(&self) -> Stirs {
         let now = self.now;
-        let mut wake = None;
+        let house = self.house_at.is_some_and(|at| at <= now);
+        if house || self.content_at.is_some_and(|(at, _)| at <= now) {
+            Stirs::Everything
+        } else {
+            Stirs::Little
+        }
+    }
+
+    /// Does everything that is due, as far as what happened can have changed it: most of what neighbours say changes
+    /// nothing about what is to be asked for, and a Node hears hundreds of things for each segment.
+    fn advance(&mut self, stirs: Stirs, out: &mut Vec<Output>) {
+        let now = self.now;
+        match stirs {
+            Stirs::Nothing => return,
+            Stirs::Little => {}
+            Stirs::Everything => self.bring(out),
+        }
+        if self.announce_at.is_some_and(|at| at <= now) {
+            self.announce_at = None;
+            for session in &mut self.sessions {
+                peering::announce(session, &mut self.neighbours, &self.policy, out);
+            }
+        }
+        self.send_pieces(out);
+        let timers = [
+            self.announce_at.map(|at| (at, Wake::Announce)),
+            self.house_at.map(|at| (at, Wake::Gone)),
+            self.uploads.ready_at().map(|at| (at, Wake::Pace)),
+            self.content_at,
+        ];
+        self.wake = timers.into_iter().flatten().min();
+    }
+
+    /// Decides anew what is fetched and asked for, and whom to meet.
+    fn bring(&mut self, out: &mut Vec<Output>) {
+        let (now, mut wake) = (self.now, None);
         if self.house_at.is_some_and(|at| at <= now) {
             self.keep_house(out);
         }
@@ -135,30 +182,27 @@ impl Node {
             let due = choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
             wake = due.map_or(wake, |due| earlier(wake, due));
         }
-        if self.announce_at.is_some_and(|at| at <= now) {
-            self.announce_at = None;
-            for session in &mut self.sessions {
-                peering::announce(session, &mut self.neighbours, &self.policy, out);
-            }
-        }
-        while let Some((peer, segment, piece)) = self.uploads.next(now) {
-            out.push(Output::SendPiece { peer, segment, piece });
-        }
         let due = self.membership.drive(&mut self.sessions, &mut self.neighbours, &self.policy, now, out);
         wake = due.map_or(wake, |due| earlier(wake, due));
-        let timers = [
-            (self.announce_at, Wake::Announce),
-            (self.house_at, Wake::Gone),
-            (self.uploads.ready_at(), Wake::Pace),
-            (self.next_late(), Wake::Patience),
-        ];
-        for (at, why) in timers {
-            wake = at.map_or(wake, |at| earlier(wake, (at, why)));
-        }
-        self.wake = wake;
+        self.content_at = self.next_late().map_or(wake, |at| earlier(wake, (at, Wake::Patience)));
     }
 
-    fn listed(&mut self, timeline: Timeline, viewer: u64, out: &mut Vec<Output>) -> bool {
+    /// Something about asking is due no later than this.
+    pub(super) fn wake_for(&mut self, wake: (Time, Wake)) {
+        self.content_at = earlier(self.content_at, wake);
+    }
+
+    /// Hands the driver as many pieces as it may have.
+    fn send_pieces(&mut self, out: &mut Vec<Output>) {
+        while let Some((peer, segment, piece)) = self.uploads.next(self.now) {
+            if let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) {
+                neighbour.sends(segment, piece);
+            }
+            out.push(Output::SendPiece { peer, segment, piece });
+        }
+    }
+
+    fn listed(&mut self, timeline: Timeline, viewer: u64, out: &mut Vec<Output>) -> Stirs {
         let now = self.now;
         let slot = Slot(self.next_slot);
         let index = self.sessions.iter().position(|s| s.swarm == timeline.swarm).unwrap_or_else(|| {
@@ -174,7 +218,7 @@ impl Node {
         session.open_window(self.policy.prefetch, now);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.evict(out);
-        false
+        Stirs::Everything
     }
 
     fn asked(
@@ -185,19 +229,19 @@ impl Node {
         segment: SegmentId,
         (from, to): (u32, Option<u32>),
         out: &mut Vec<Output>,
-    ) -> bool {
+    ) -> Stirs {
         let now = self.now;
         let fail = Output::Fail { ask, why: Failure::PassThrough };
         let Some(index) = self.sessions.iter().position(|s| s.swarm == swarm) else {
             out.push(fail);
-            return true;
+            return Stirs::Nothing;
         };
         let session = &mut self.sessions[index];
         let known = session.listed(segment).cloned();
         let known = known.or_else(|| session.pieces(segment).filter(|p| p.listed).map(|p| p.segment.clone()));
         let (Some(listed), false) = (known, session.oversized) else {
             out.push(fail);
-            return true;
+            return Stirs::Nothing;
         };
         session.began.get_or_insert(now);
         let was_watched = session.watched();
@@ -219,7 +263,7 @@ impl Node {
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.watching(index, was_watched, moved, out);
         self.feed(index, segment, out);
-        false
+        Stirs::Everything
     }
 
     /// A player moved: joins the swarm once somebody really watches, and tells neighbours of a new window.
@@ -318,7 +362,7 @@ impl Node {
         }
     }
 
-    fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> bool {
+    fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> Stirs {
         for session in &mut self.sessions {
             let Some(pieces) = session.active.iter_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
                 continue;
@@ -332,9 +376,9 @@ impl Node {
                     out.push(Output::CancelFetch { fetch: id });
                 }
             }
-            return false;
+            return Stirs::Everything;
         }
-        true
+        Stirs::Nothing
     }
 
     /// The session and segment that a fetch is for.
@@ -363,27 +407,27 @@ impl Node {
         self.announce_at = Some(self.now);
     }
 
-    fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8) -> bool {
+    fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8) -> Stirs {
         let bytes = u64::from(self.uploads.sent(peer, segment, piece, self.now));
         if let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) {
             neighbour.uploaded += bytes;
         }
-        match self.sessions.iter_mut().find(|s| s.active.iter().any(|p| p.id() == segment)) {
-            Some(session) => session.bytes.uploaded += bytes,
+        match self.session_of(segment) {
+            Some(s) => self.sessions[s].bytes.uploaded += bytes,
             None => self.past.uploaded += bytes,
         }
-        false
+        Stirs::Little
     }
 
-    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> bool {
-        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else { return true };
+    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
+        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else { return Stirs::Nothing };
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);
-        false
+        Stirs::Everything
     }
 
-    fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> bool {
+    fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> Stirs {
         let (before, now) = (self.policy, self.now);
         self.policy = policy;
         self.uploads.set_limit(policy.upload_limit, now);
@@ -410,7 +454,7 @@ impl Node {
                 self.watching(index, true, Moved::On, out);
             }
         }
-        false
+        Stirs::Everything
     }
 
     /// Viewers that have gone, segments that are old, neighbours that are of no use.

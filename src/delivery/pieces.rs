@@ -94,13 +94,6 @@ pub enum Came {
     Unwanted,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    hash: PieceHash,
-    /// `None`: our own bytes.
-    by: Option<PeerId>,
-}
-
 /// One segment that is held, on its way, or wanted.
 #[derive(Clone, Debug)]
 pub struct Pieces {
@@ -132,7 +125,12 @@ pub struct Pieces {
     pub fed_by_peers: Option<Time>,
     held: u64,
     own: u64,
-    known: Vec<Option<Known>>,
+    /// Pieces whose hash is known, and the hashes; our own bytes', or on the word of a neighbour.
+    known: u64,
+    hashes: Vec<PieceHash>,
+    /// Neighbours whose word was taken, and for each piece whose; forgotten once the segment is complete.
+    vouchers: Vec<PeerId>,
+    whose: Vec<u8>,
     loose: Vec<Range<u32>>,
 }
 
@@ -156,7 +154,10 @@ impl Pieces {
             fed_by_peers: None,
             held: 0,
             own: 0,
-            known: Vec::new(),
+            known: 0,
+            hashes: Vec::new(),
+            vouchers: Vec::new(),
+            whose: Vec::new(),
             loose: Vec::new(),
         }
     }
@@ -205,42 +206,67 @@ impl Pieces {
     /// Sets the length, once; false when it contradicts what was known (then neighbours' words are forgotten).
     pub fn set_length(&mut self, grid: PieceGrid, from_origin: bool) -> bool {
         match self.grid {
-            Some(known) if known == grid => true,
-            Some(_) if from_origin => {
+            Some(known) if known == grid => return true,
+            Some(_) if !from_origin => return false,
+            Some(_) => {
                 self.dispute();
-                self.held = 0;
-                self.own = 0;
+                (self.held, self.own) = (0, 0);
                 self.loose.clear();
-                self.grid = Some(grid);
-                self.known = vec![None; usize::from(grid.pieces())];
-                false
+                self.cut(grid);
+                return false;
             }
-            Some(_) => false,
-            None => {
-                self.grid = Some(grid);
-                self.known = vec![None; usize::from(grid.pieces())];
-                true
-            }
+            None => self.cut(grid),
         }
+        true
+    }
+
+    fn cut(&mut self, grid: PieceGrid) {
+        self.grid = Some(grid);
+        self.known = 0;
+        self.hashes = vec![PieceHash([0; 16]); usize::from(grid.pieces())];
+        (self.vouchers, self.whose) = (Vec::new(), Vec::new());
     }
 
     /// The hash of a piece, where known.
     #[must_use]
     pub fn hash(&self, piece: u8) -> Option<PieceHash> {
-        self.known.get(usize::from(piece)).copied().flatten().map(|known| known.hash)
+        let known = self.known & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0;
+        known.then(|| self.hashes[usize::from(piece)])
+    }
+
+    /// Whose word the hash of a piece rests on; `None`: our own bytes, or nobody's any more.
+    fn voucher(&self, piece: u8) -> Option<PeerId> {
+        if self.own & 1 << piece != 0 {
+            return None;
+        }
+        self.vouchers.get(usize::from(*self.whose.get(usize::from(piece))?)).copied()
+    }
+
+    fn vouch(&mut self, piece: u8, hash: PieceHash, by: PeerId) {
+        let at = self.vouchers.iter().position(|v| *v == by).unwrap_or_else(|| {
+            self.vouchers.push(by);
+            self.vouchers.len() - 1
+        });
+        self.whose.resize(self.hashes.len(), 0);
+        self.whose[usize::from(piece)] = at.min(255) as u8;
+        self.hashes[usize::from(piece)] = hash;
+        self.known |= 1 << piece;
     }
 
     /// Takes a neighbour's word for a piece. `binding`: whether it counts enough to be gone by when it is the first.
     pub fn claim(&mut self, piece: u8, hash: PieceHash, by: PeerId, binding: bool) -> Claim {
-        let Some(known) = self.known.get_mut(usize::from(piece)) else { return Claim::Disputed };
-        match known {
-            None if binding => {
-                *known = Some(Known { hash, by: Some(by) });
+        if usize::from(piece) >= self.hashes.len() {
+            return Claim::Disputed;
+        }
+        match self.hash(piece) {
+            None => {
+                if binding {
+                    self.vouch(piece, hash, by);
+                }
                 Claim::New
             }
-            None => Claim::New,
-            Some(known) if known.hash == hash => Claim::Agrees,
-            Some(known) if known.by.is_none() => Claim::Wrong,
+            Some(known) if known == hash => Claim::Agrees,
+            Some(_) if self.own & 1 << piece != 0 => Claim::Wrong,
             Some(_) => {
                 self.dispute();
                 Claim::Disputed
@@ -251,13 +277,24 @@ impl Pieces {
     /// A piece came from the origin and its hash is this; returns the neighbour whose word for it is now proven true
     /// (`Ok`) or false (`Err`).
     pub fn own_piece(&mut self, piece: u8, hash: PieceHash) -> Option<Result<PeerId, PeerId>> {
-        let known = self.known.get_mut(usize::from(piece))?;
-        let verdict = known.and_then(|k| k.by.map(|by| if k.hash == hash { Ok(by) } else { Err(by) }));
-        *known = Some(Known { hash, by: None });
+        let before = self.hash(piece);
+        let voucher = self.voucher(piece);
+        let place = self.hashes.get_mut(usize::from(piece))?;
+        *place = hash;
+        self.known |= 1 << piece;
         self.held |= 1 << piece;
         self.own |= 1 << piece;
         self.dirty = true;
-        verdict
+        self.settle();
+        let (before, voucher) = (before?, voucher?);
+        Some(if before == hash { Ok(voucher) } else { Err(voucher) })
+    }
+
+    /// Whose word it was no longer matters once everything is here and checked.
+    fn settle(&mut self) {
+        if self.complete() {
+            (self.vouchers, self.whose) = (Vec::new(), Vec::new());
+        }
     }
 
     /// A piece came from a neighbour.
@@ -272,6 +309,7 @@ impl Pieces {
             Some(_) => {
                 self.held |= 1 << piece;
                 self.dirty = true;
+                self.settle();
                 Came::Accepted
             }
         }
@@ -283,11 +321,7 @@ impl Pieces {
         self.disputed = true;
         self.shareable = false;
         self.held &= self.own;
-        for known in &mut self.known {
-            if known.is_some_and(|k| k.by.is_some()) {
-                *known = None;
-            }
-        }
+        self.known &= self.own;
     }
 
     /// Pieces held on a neighbour's word.
@@ -392,7 +426,7 @@ impl Pieces {
         for flight in &self.flights {
             open &= !(1 << flight.piece);
         }
-        open & !self.coming(grid) & self.vouched()
+        open & !self.coming(grid) & self.known
     }
 
     /// Pieces that origin fetches under way will complete.
@@ -409,10 +443,6 @@ impl Pieces {
             }
         }
         bits
-    }
-
-    fn vouched(&self) -> u64 {
-        self.known.iter().enumerate().fold(0, |bits, (i, known)| bits | u64::from(known.is_some()) << i)
     }
 }
 

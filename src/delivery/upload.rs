@@ -6,15 +6,13 @@
 use std::time::Duration;
 
 use super::pace::Bucket;
-use super::policy::{REPEATS, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
+use super::policy::{UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
 
 /// Pieces handed to the driver at the same time; the rest waits here, where it can still be reordered.
 const UNDER_WAY: usize = 8;
-/// Remembered repeats; the oldest are forgotten.
-const REMEMBERED: usize = 512;
 /// Neighbours' uplinks are measured over stretches at least this long.
 const MEASURE: Duration = Duration::from_millis(200);
 
@@ -34,7 +32,7 @@ pub enum Queued {
     Accepted,
     /// Too much is queued already; ask again after this.
     Busy(Duration),
-    /// Served too often to this neighbour, or being served to it.
+    /// It is being served already.
     Refused,
 }
 
@@ -43,7 +41,6 @@ pub enum Queued {
 pub struct Uploads {
     waiting: Vec<Waiting>,
     under_way: Vec<(PeerId, SegmentId, u8, u32)>,
-    repeats: Vec<(PeerId, SegmentId, u8, u8)>,
     bucket: Bucket,
     rate: Option<BitsPerSecond>,
     busy_since: Option<Time>,
@@ -57,7 +54,6 @@ impl Uploads {
         Self {
             waiting: Vec::new(),
             under_way: Vec::new(),
-            repeats: Vec::new(),
             bucket: Bucket::new(limit, now),
             rate: None,
             busy_since: None,
@@ -83,10 +79,6 @@ impl Uploads {
         let same = |p: PeerId, s: SegmentId, i: u8| p == peer && s == segment && i == piece;
         let waiting = self.waiting.iter().any(|w| same(w.peer, w.segment, w.piece));
         if waiting || self.under_way.iter().any(|&(p, s, i, _)| same(p, s, i)) {
-            return Queued::Refused;
-        }
-        let times = self.repeats.iter().find(|&&(p, s, i, _)| same(p, s, i)).map_or(0, |r| r.3);
-        if times >= REPEATS {
             return Queued::Refused;
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
@@ -128,20 +120,7 @@ impl Uploads {
             (self.busy_since, self.sent) = (Some(now), 0);
         }
         self.under_way.push((peer, segment, piece, bytes));
-        self.count_repeat(peer, segment, piece);
         Some((peer, segment, piece))
-    }
-
-    fn count_repeat(&mut self, peer: PeerId, segment: SegmentId, piece: u8) {
-        match self.repeats.iter_mut().find(|(p, s, i, _)| *p == peer && *s == segment && *i == piece) {
-            Some(repeat) => repeat.3 += 1,
-            None => {
-                if self.repeats.len() == REMEMBERED {
-                    self.repeats.remove(0);
-                }
-                self.repeats.push((peer, segment, piece, 1));
-            }
-        }
     }
 
     /// The driver is done with a piece; its length in bytes, 0 when it was not under way.
@@ -169,7 +148,6 @@ impl Uploads {
     pub fn forget(&mut self, peer: PeerId) {
         self.waiting.retain(|w| w.peer != peer);
         self.under_way.retain(|u| u.0 != peer);
-        self.repeats.retain(|r| r.0 != peer);
     }
 
     /// A segment is no longer here.
@@ -217,17 +195,6 @@ mod tests {
         assert_eq!(uploads.next(Time::ZERO), Some((peer(2), SegmentId(1), 1)));
         uploads.cancel(peer(1), SegmentId(1), 0);
         assert_eq!(uploads.next(Time::ZERO), None);
-    }
-
-    #[test]
-    fn the_same_piece_is_not_served_for_ever() {
-        let mut uploads = Uploads::new(None, Time::ZERO);
-        for round in 0..REPEATS + 1 {
-            let answer = uploads.request(peer(1), SegmentId(1), 0, 1, SOON, Time::ZERO);
-            assert_eq!(answer == Queued::Accepted, round < REPEATS, "round {round}");
-            uploads.next(Time::ZERO);
-            uploads.sent(peer(1), SegmentId(1), 0, Time::ZERO);
-        }
     }
 
     #[test]

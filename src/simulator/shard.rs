@@ -126,7 +126,7 @@ impl Shard {
 
     fn leave(&mut self, slot: usize, at: Time, abrupt: bool) {
         self.catch_up(slot, at);
-        let Some(mut host) = self.hosts[slot].take() else { return };
+        let Some(host) = self.hosts[slot].take() else { return };
         self.present -= 1;
         let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
         host.ends(abrupt, &mut scene);
