@@ -476,7 +476,7 @@ impl Node {
                 if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer)
                     && now - flight.asked >= neighbour.patience()
                 {
-                    neighbour.missed();
+                    neighbour.missed(now);
                     late |= 1 << flight.piece;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::policy::{ANNOUNCED, BUSY_PAUSE, PATIENCE, PATIENCE_FLOOR, UNKNOWN_PIECE_TIME};
+use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
@@ -233,9 +233,11 @@ impl Neighbour {
         self.busy_until = now + pause;
     }
 
-    /// A piece it owed is late: it is asked last from now on.
-    pub fn missed(&mut self) {
+    /// A piece it owed is late: it is left alone for a while, the longer the more often that happened in a row, and
+    /// asked last afterwards.
+    pub fn missed(&mut self, now: Time) {
         self.misses = self.misses.saturating_add(1);
+        self.busy_until = now + MISSED_PAUSE * 2u32.pow(u32::from(self.misses.min(7)) - 1);
         let usual = self.usual_time();
         self.piece_time = Some((usual * 2).min(Duration::from_secs(4)));
     }
@@ -249,7 +251,7 @@ impl Neighbour {
     /// After this a request to it is late.
     #[must_use]
     pub fn patience(&self) -> Duration {
-        (self.usual_time() * PATIENCE).max(PATIENCE_FLOOR)
+        (self.usual_time() * PATIENCE).clamp(PATIENCE_FLOOR, PATIENCE_MOST)
     }
 
     /// Who is asked first: those that kept their word, the faster the earlier.
@@ -309,8 +311,8 @@ mod tests {
         slow.brought(Duration::from_millis(10), 1);
         fast.brought(Duration::from_millis(200), 1);
         assert!(slow.preference() < fast.preference());
-        slow.missed();
-        slow.missed();
+        slow.missed(Time::ZERO);
+        slow.missed(Time::ZERO);
         assert!(slow.preference() > fast.preference());
     }
 }

@@ -138,12 +138,16 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(100);
 pub const PATIENCE: u32 = 4;
 /// … but not before this.
 pub const PATIENCE_FLOOR: Duration = Duration::from_millis(800);
+/// … and at the latest after this: the piece can be had elsewhere.
+pub const PATIENCE_MOST: Duration = Duration::from_millis(2_500);
+/// After a piece that did not come a neighbour is left alone this long, doubling with each one more in a row.
+pub const MISSED_PAUSE: Duration = Duration::from_millis(500);
 /// The usual time of a neighbour that has not delivered yet.
 pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
 /// When this little time is left, a piece in flight is asked from a second neighbour.
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// Announcements of new pieces wait this long for more to go in the same message.
-pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(15);
+pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.
 pub const UNLISTED_AHEAD: u64 = 2;
 /// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.

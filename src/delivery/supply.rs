@@ -19,7 +19,7 @@ use crate::model::timeline::Kind;
 use crate::wire::message::Message;
 
 /// Origin fetches of one segment at the same time.
-const FETCHES_EACH: usize = 2;
+const FETCHES_EACH: usize = 4;
 
 /// What the decision needs to know besides the session.
 pub struct View<'a> {
@@ -248,7 +248,7 @@ fn fetch(
     let (swarm, watched) = (session.swarm, session.watched());
     let pieces = &mut session.active[index];
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
-    for &(from, to) in gaps.iter().take(FETCHES_EACH - pieces.fetches.len()) {
+    for (from, to) in merged(gaps, FETCHES_EACH.saturating_sub(pieces.fetches.len())) {
         let id = FetchId(*next_fetch);
         *next_fetch += 1;
         let allowed = (!watched).then(|| from.saturating_add(PROBE_AHEAD));
@@ -261,6 +261,19 @@ fn fetch(
     }
     pieces.dirty = true;
     session.ledger.of(segment, sequence).reason = reason;
+}
+
+/// The same stretches in at most `most` requests: those with the least between them are taken together, and what lies
+/// between is fetched twice rather than waited for one after the other.
+fn merged(gaps: &[(u32, Option<u32>)], most: usize) -> Gaps {
+    let mut merged = gaps.to_vec();
+    while merged.len() > most.max(1) {
+        let between = |i: &usize| merged[*i].1.map_or(0, |end| merged[i + 1].0.saturating_sub(end));
+        let Some(at) = (0..merged.len() - 1).min_by_key(between) else { break };
+        merged[at].1 = merged[at + 1].1;
+        merged.remove(at + 1);
+    }
+    merged
 }
 
 /// Withdraws requests to neighbours for pieces that `which` names.
