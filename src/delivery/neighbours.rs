@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Base;
 use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -68,6 +69,8 @@ pub struct Neighbour {
     pub misses: u8,
     /// Its newest measured round trip.
     pub round_trip: Option<Duration>,
+    /// The shortest round trips of the last minutes.
+    pub base: Base,
     /// The ping under way: number and time.
     pub ping: Option<(u32, Time)>,
     /// Bytes of accepted pieces from it, all in all.
@@ -96,6 +99,7 @@ impl Neighbour {
             busy_until: Time::ZERO,
             misses: 0,
             round_trip: None,
+            base: Base::new(),
             ping: None,
             delivered: 0,
             uploaded: 0,

@@ -67,7 +67,7 @@ impl Node {
             now: Time::ZERO,
             sessions: Vec::new(),
             neighbours: Vec::new(),
-            uploads: Uploads::new(policy.upload_limit, Time::ZERO),
+            uploads: Uploads::new(&policy, Time::ZERO),
             membership: Membership::new(trackers),
             chance: Chance::new(seed),
             faults: Faults::default(),
@@ -153,11 +153,16 @@ impl Node {
                 peering::announce(session, &mut self.neighbours, &self.policy, out);
             }
         }
+        if let Some(at) = self.uploads.rest(now) {
+            self.membership.ping_all(at);
+            self.wake_for((at, Wake::Ping));
+        }
         self.send_pieces(out);
         let timers = [
+            self.membership.probe(&mut self.neighbours, &self.uploads, now, out),
             self.announce_at.map(|at| (at, Wake::Announce)),
             self.house_at.map(|at| (at, Wake::Gone)),
-            self.uploads.ready_at().map(|at| (at, Wake::Pace)),
+            self.uploads.ready_at(now).map(|at| (at, Wake::Pace)),
             self.content_at,
         ];
         self.wake = timers.into_iter().flatten().min();
@@ -430,7 +435,7 @@ impl Node {
     fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> Stirs {
         let (before, now) = (self.policy, self.now);
         self.policy = policy;
-        self.uploads.set_limit(policy.upload_limit, now);
+        self.uploads.change(&policy, now);
         if before.p2p && !policy.p2p {
             for session in self.sessions.iter_mut().filter(|s| s.joined) {
                 session.joined = false;
