@@ -66,7 +66,7 @@ impl Uploads {
 
     /// A ping came back from a neighbour with this base; true when pieces that wait may go now.
     pub fn heard(&mut self, base: Duration, round_trip: Duration, now: Time) -> bool {
-        self.pace.hear(base, round_trip, self.rate, now)
+        self.pace.hear(base, round_trip, now)
     }
 
     /// How far apart neighbours are to be pinged so that uploads can give way; `None` while nothing is sent.
@@ -158,14 +158,8 @@ impl Uploads {
             self.rate = Some(self.rate.map_or(rate, |old| BitsPerSecond((old.0 + rate.0) / 2)));
             (self.busy_since, self.sent) = (Some(now), 0);
         }
-        self.note_empty(now);
+        self.pace.left(bytes, self.bytes_under_way(), now);
         bytes
-    }
-
-    fn note_empty(&mut self, now: Time) {
-        if self.under_way.is_empty() {
-            self.pace.emptied(now);
-        }
     }
 
     /// A neighbour no longer wants a piece.

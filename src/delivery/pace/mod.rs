@@ -7,14 +7,14 @@ use std::time::Duration;
 
 pub mod base;
 pub mod bucket;
+pub mod ledbat;
 #[cfg(test)]
 mod tests;
-pub mod window;
 
 pub use base::Base;
 
 use self::bucket::Bucket;
-use self::window::Window;
+use self::ledbat::Ledbat;
 use super::policy::{PROBE, PROBE_PRESSED, Policy, REST_EVERY};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
@@ -34,7 +34,7 @@ pub struct Pace {
     cap: Bucket,
     limit: Option<BitsPerSecond>,
     background: bool,
-    window: Window,
+    ledbat: Ledbat,
     spread: Bucket,
     /// Until when nothing is sent, so that bases can be seen.
     rests: Option<Time>,
@@ -53,7 +53,7 @@ impl Pace {
             cap: Bucket::new(policy.upload_limit, CAP_BURST, now),
             limit: policy.upload_limit,
             background: policy.background,
-            window: Window::new(),
+            ledbat: Ledbat::new(),
             spread: Bucket::new(None, BURST, now),
             rests: None,
             rested: now,
@@ -71,7 +71,7 @@ impl Pace {
 
     /// A piece of this length was accepted.
     pub fn wanted(&mut self, bytes: u32, now: Time) {
-        self.window.wanted(bytes, now);
+        self.ledbat.wanted(bytes, now);
         self.respread(now);
     }
 
@@ -79,26 +79,35 @@ impl Pace {
     pub fn take(&mut self, bytes: u32, under_way: u64, now: Time) -> bool {
         // Both are looked at each time: a bucket that is not filled would name a moment in the past.
         let (cap, spread) = (self.cap.open(now), self.spread.open(now));
-        if self.rests.is_some_and(|until| now < until) || !self.window.open(under_way) || !cap {
+        if self.rests.is_some_and(|until| now < until) || !cap {
+            return false;
+        }
+        if self.background && !self.ledbat.open(under_way, bytes) {
             return false;
         }
         if !spread {
-            self.window.holds();
+            self.ledbat.holds();
             return false;
         }
         self.cap.spend(bytes);
         self.spread.spend(bytes);
         self.rests = None;
-        if self.empty.take().is_some_and(|since| now - since >= EMPTY) {
-            self.rested = now;
+        if let Some(since) = self.empty.take() {
+            self.ledbat.begins(now);
+            if now - since >= EMPTY {
+                self.rested = now;
+            }
         }
         self.last = Some(now);
         true
     }
 
-    /// Nothing is under way any more.
-    pub fn emptied(&mut self, now: Time) {
-        self.empty = Some(now);
+    /// A piece has left, with `under_way` bytes after it.
+    pub fn left(&mut self, bytes: u32, under_way: u64, now: Time) {
+        self.ledbat.left(bytes, now);
+        if under_way == 0 {
+            self.empty = Some(now);
+        }
     }
 
     /// When time lets the next piece go; `None` when it does, or when one that is under way has to be gone first.
@@ -108,15 +117,9 @@ impl Pace {
         waits.into_iter().flatten().max().filter(|&at| at > now)
     }
 
-    /// A ping came back; true when pieces that wait may go now. `used` is what the uplink was measured to carry.
-    pub fn hear(
-        &mut self,
-        base: Duration,
-        round_trip: Duration,
-        used: Option<BitsPerSecond>,
-        now: Time,
-    ) -> bool {
-        let changed = self.window.hear(base, round_trip, used, self.background, now);
+    /// A ping came back; true when pieces that wait may go now.
+    pub fn hear(&mut self, base: Duration, round_trip: Duration, now: Time) -> bool {
+        let changed = self.background && self.ledbat.hear(base, round_trip, now);
         if changed {
             self.respread(now);
         }
@@ -124,14 +127,14 @@ impl Pace {
     }
 
     fn respread(&mut self, now: Time) {
-        self.spread.set_limit(self.background.then(|| self.window.spread()), now);
+        self.spread.set_limit(if self.background { self.ledbat.allowance() } else { None }, now);
     }
 
     /// How fast what waits can be expected to leave: the least of what was measured, what is allowed and the cap. `None`
     /// when nothing is known.
     #[must_use]
     pub fn rate(&self, used: Option<BitsPerSecond>) -> Option<BitsPerSecond> {
-        let allowed = if self.background { self.window.allowance() } else { None };
+        let allowed = if self.background { self.ledbat.allowance() } else { None };
         [used, allowed, self.limit].into_iter().flatten().min()
     }
 
@@ -139,7 +142,7 @@ impl Pace {
     #[must_use]
     pub fn probing(&self, now: Time) -> Option<Duration> {
         let active = self.background && self.last.is_some_and(|last| now - last < ACTIVE);
-        active.then(|| if self.window.pressed() { PROBE_PRESSED } else { PROBE })
+        active.then(|| if self.ledbat.pressed() { PROBE_PRESSED } else { PROBE })
     }
 
     /// Uploads that never pause hide the base that they are measured by: from now and then nothing goes for a moment.
@@ -150,7 +153,7 @@ impl Pace {
             return None;
         }
         self.rested = now;
-        let drained = now + self.window.drained_after();
+        let drained = now + self.ledbat.drained_after();
         self.rests = Some(drained + BURST);
         Some(drained)
     }

@@ -101,7 +101,7 @@ impl World {
             means: Means::Acknowledged,
             piece,
             rate,
-            queue: ms(250),
+            queue: ms(350),
             free_at: Time::ZERO,
             carried: 0,
             call_until: Time::ZERO,
@@ -323,3 +323,4 @@ fn a_call_on_the_same_uplink_does_not_notice() {
       }
     }
 }
+
