@@ -173,8 +173,8 @@ impl Membership {
     }
 
     /// While pieces leave, one neighbour is pinged after the other, so that uploads can give way; answers when the next
-    /// one is. First those to whom nothing is on its way: to the others a ping waits behind our own pieces, which is
-    /// no sign of a queue.
+    /// one is. First those whose own line is not full, and to whom nothing is on its way: a ping that waits behind our own
+    /// pieces is no sign of a queue before the uplink.
     pub fn probe(
         &mut self,
         neighbours: &mut [Neighbour],
@@ -194,7 +194,8 @@ impl Membership {
         let turns = (1..=count).map(|k| (self.turn + k) % count).filter(|&i| may_ping(&neighbours[i], now));
         let next = turns.min_by_key(|&i| {
             let neighbour = &neighbours[i];
-            (neighbour.base.least().is_some_and(|base| base < NEAR), uploads.sending_to(neighbour.peer))
+            let near = neighbour.base.least().is_some_and(|base| base < NEAR);
+            (near, neighbour.loaded(), uploads.sending_to(neighbour.peer))
         });
         if let Some(next) = next {
             self.turn = next;

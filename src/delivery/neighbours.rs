@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::pace::Base;
-use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME};
+use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME, UPLINK_TARGET};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
@@ -256,6 +256,12 @@ impl Neighbour {
     #[must_use]
     pub fn patience(&self) -> Duration {
         (self.usual_time() * PATIENCE).clamp(PATIENCE_FLOOR, PATIENCE_MOST)
+    }
+
+    /// Its newest round trip was much longer than its base.
+    #[must_use]
+    pub fn loaded(&self) -> bool {
+        self.round_trip.zip(self.base.least()).is_some_and(|(newest, base)| newest > base + UPLINK_TARGET)
     }
 
     /// Who is asked first: those that kept their word, the faster the earlier.

@@ -200,7 +200,7 @@ pub const UPLINK_TARGET: Duration = Duration::from_millis(60);
 /// With no queue in sight uploads grow by this in each round trip.
 pub const UPLINK_GROWTH: f32 = 1.05;
 /// What is under way may exceed what base round trip and aim ask for by this much: neighbours are not all as far away.
-pub const UPLINK_SLACK: Duration = Duration::from_millis(30);
+pub const UPLINK_SLACK: Duration = Duration::from_millis(40);
 /// The shortest round trip of so many minutes is a neighbour's base (RFC 6817, 4.2: BASE_HISTORY).
 pub const BASE_MINUTES: usize = 10;
 /// A neighbour that has not answered this many pings says nothing about our uplink yet: its base may be of a bad moment.
@@ -216,8 +216,8 @@ pub const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Pieces handed to the driver at the same time while nothing speaks against it; the rest waits where it can still be
 /// reordered.
 pub const UNDER_WAY: f32 = 3.0;
-/// However full the uplink is, this many pieces leave per second: neighbours would take us for gone.
-pub const SLOWEST_UPLOAD: f32 = 2.0;
+/// However full the uplink is, this much is let go: a small piece in a second, about a tenth of a call.
+pub const SLOWEST_UPLOAD: BitsPerSecond = BitsPerSecond(128_000);
 /// Uploads that never stop by themselves stop so often for one round trip: a base can only be seen without our own queue.
 pub const REST_EVERY: Duration = Duration::from_secs(60);
 /// What was learned of the uplink is forgotten after this long without an upload.

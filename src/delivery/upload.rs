@@ -23,6 +23,16 @@ struct Waiting {
     deadline: Time,
 }
 
+/// A piece that the driver has.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    peer: PeerId,
+    segment: SegmentId,
+    piece: u8,
+    bytes: u32,
+    since: Time,
+}
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
@@ -38,7 +48,7 @@ pub enum Queued {
 #[derive(Clone, Debug)]
 pub struct Uploads {
     waiting: Vec<Waiting>,
-    under_way: Vec<(PeerId, SegmentId, u8, u32)>,
+    under_way: Vec<UnderWay>,
     pace: Pace,
     rate: Option<BitsPerSecond>,
     busy_since: Option<Time>,
@@ -83,7 +93,7 @@ impl Uploads {
     /// Whether a piece is on its way to this neighbour: a ping would wait behind it.
     #[must_use]
     pub fn sending_to(&self, peer: PeerId) -> bool {
-        self.under_way.iter().any(|u| u.0 == peer)
+        self.under_way.iter().any(|u| u.peer == peer)
     }
 
     /// A neighbour asks for a piece that we hold and that it needs within `within`.
@@ -98,11 +108,11 @@ impl Uploads {
     ) -> Queued {
         let same = |p: PeerId, s: SegmentId, i: u8| p == peer && s == segment && i == piece;
         let waiting = self.waiting.iter().any(|w| same(w.peer, w.segment, w.piece));
-        if waiting || self.under_way.iter().any(|&(p, s, i, _)| same(p, s, i)) {
+        if waiting || self.under_way.iter().any(|u| same(u.peer, u.segment, u.piece)) {
             return Queued::Refused;
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
-            + self.under_way.iter().filter(|u| u.0 == peer).count();
+            + self.under_way.iter().filter(|u| u.peer == peer).count();
         let queue = self.queue_time();
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
@@ -125,31 +135,33 @@ impl Uploads {
     }
 
     fn bytes_under_way(&self) -> u64 {
-        self.under_way.iter().map(|u| u64::from(u.3)).sum()
+        self.under_way.iter().map(|u| u64::from(u.bytes)).sum()
     }
 
     /// The next piece to hand to the driver; `None` when the queue is empty, enough is under way, or it is not time yet.
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
         let index = (0..self.waiting.len()).min_by_key(|&i| {
             let w = &self.waiting[i];
-            (w.deadline, self.under_way.iter().filter(|u| u.0 == w.peer).count())
+            (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
         })?;
-        if !self.pace.take(self.waiting[index].bytes, self.bytes_under_way(), now) {
+        let reach = self.pace.reach();
+        let before = self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u64::from(u.bytes)).sum();
+        if !self.pace.take(self.waiting[index].bytes, before, now) {
             return None;
         }
         let Waiting { peer, segment, piece, bytes, .. } = self.waiting.swap_remove(index);
         if self.under_way.is_empty() {
             (self.busy_since, self.sent) = (Some(now), 0);
         }
-        self.under_way.push((peer, segment, piece, bytes));
+        self.under_way.push(UnderWay { peer, segment, piece, bytes, since: now });
         Some((peer, segment, piece))
     }
 
     /// The driver is done with a piece; its length in bytes, 0 when it was not under way.
     pub fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, now: Time) -> u32 {
-        let found = self.under_way.iter().position(|u| (u.0, u.1, u.2) == (peer, segment, piece));
+        let found = self.under_way.iter().position(|u| (u.peer, u.segment, u.piece) == (peer, segment, piece));
         let Some(index) = found else { return 0 };
-        let bytes = self.under_way.swap_remove(index).3;
+        let bytes = self.under_way.swap_remove(index).bytes;
         self.sent += u64::from(bytes);
         if let Some(since) = self.busy_since
             && now - since >= MEASURE
@@ -170,7 +182,7 @@ impl Uploads {
     /// A neighbour is gone.
     pub fn forget(&mut self, peer: PeerId) {
         self.waiting.retain(|w| w.peer != peer);
-        self.under_way.retain(|u| u.0 != peer);
+        self.under_way.retain(|u| u.peer != peer);
     }
 
     /// A segment is no longer here.

@@ -22,7 +22,7 @@ const FILTER: usize = 2;
 /// … where a piece alone takes longer than [`LONG`] to leave, and most pings stand behind one.
 const FILTER_LONG: usize = 4;
 /// See [`FILTER_LONG`]; in seconds.
-const LONG: f32 = 0.12;
+const LONG: f32 = 0.1;
 /// Delays older than this are not compared with new ones.
 const FRESH: Duration = Duration::from_secs(2);
 /// Base round trips are averaged over about this many.
@@ -35,6 +35,8 @@ const PIECES: f32 = 6.0;
 const BELIEVED: f32 = 1.25;
 /// As long as no queue was ever seen it may be this many times as much.
 const BELIEVED_OPENING: f32 = 2.5;
+/// See [`SLOWEST_UPLOAD`]; in bytes per second.
+const SLOWEST: f32 = SLOWEST_UPLOAD.0 as f32 / 8.0;
 /// The allowance is off the rate by no more than this.
 const LEAST: f32 = 0.5;
 
@@ -118,6 +120,12 @@ impl Ledbat {
         open
     }
 
+    /// What has been under way for longer than this does not stand in our queue, or pings would tell: the neighbour is slow.
+    #[must_use]
+    pub fn reach(&self) -> Duration {
+        Duration::from_secs_f32(self.base_s()) + UPLINK_TARGET * 3
+    }
+
     /// A piece has to wait for its turn.
     pub fn holds(&mut self) {
         (self.held, self.stretch.held) = (true, true);
@@ -140,7 +148,7 @@ impl Ledbat {
         // Without a queue the uplink could carry more; without demand it was not asked to.
         let full = delay > self.queue_begins() && self.stretch.held;
         if full || delay > UPLINK_TARGET.as_secs_f32() {
-            self.rate = self.rate.midpoint(carried).max(self.slowest());
+            self.rate = self.rate.midpoint(carried).max(SLOWEST);
         }
         self.carried = Some(carried);
         self.begins(now);
@@ -184,15 +192,10 @@ impl Ledbat {
         let rising = self.delays[0] >= self.delays[1];
         let halving = delay > 2.0 * UPLINK_TARGET.as_secs_f32() && rising;
         if halving && (now - self.halved).as_secs_f32() > 2.0 * self.round_trip() {
-            self.rate = (self.rate / 2.0).max(self.slowest());
+            self.rate = (self.rate / 2.0).max(SLOWEST);
             self.halved = now;
         }
         self.held = false;
-    }
-
-    /// The least that goes however full the uplink is, in bytes per second.
-    fn slowest(&self) -> f32 {
-        SLOWEST_UPLOAD * self.piece
     }
 
     /// So many pieces in each round trip, in bytes per second.
@@ -202,14 +205,23 @@ impl Ledbat {
 
     /// The uplink's queue, in seconds.
     fn delay(&self) -> f32 {
-        let long = self.piece > self.rate * LONG;
-        let filter = if long { FILTER_LONG } else { FILTER };
+        let filter = if self.piece_time() > LONG { FILTER_LONG } else { FILTER };
         self.delays[..filter].iter().copied().fold(f32::INFINITY, f32::min)
+    }
+
+    /// How long a piece takes to leave, in seconds.
+    fn piece_time(&self) -> f32 {
+        self.piece / self.rate.max(1.0)
+    }
+
+    /// The delay to have, in seconds; more where even pings between two long pieces seldom see the queue empty.
+    fn aim(&self) -> f32 {
+        UPLINK_AIM.as_secs_f32() + 0.5 * (self.piece_time() - LONG).max(0.0)
     }
 
     /// Less than this may be the jitter of the line, in seconds.
     fn queue_begins(&self) -> f32 {
-        UPLINK_AIM.as_secs_f32() / 2.0
+        self.aim() / 2.0
     }
 
     fn base_s(&self) -> f32 {
@@ -228,9 +240,9 @@ impl Ledbat {
             return None;
         }
         // A queue of one piece is no queue: the longer a piece takes, the gentler.
-        let settling = UPLINK_SETTLING.as_secs_f32() + self.piece / self.rate / 2.0;
-        let factor = 1.0 + (UPLINK_AIM.as_secs_f32() - self.delay()) / settling;
-        let allowed = (self.rate * factor.max(LEAST)).max(self.slowest());
+        let settling = UPLINK_SETTLING.as_secs_f32() + self.piece_time() / 2.0;
+        let factor = 1.0 + (self.aim() - self.delay()) / settling;
+        let allowed = (self.rate * factor.max(LEAST)).max(SLOWEST);
         Some(BitsPerSecond((allowed * 8.0) as u64))
     }
 

@@ -87,6 +87,8 @@ impl Pace {
         }
         if !spread {
             self.ledbat.holds();
+            // If nothing is under way it is by our own will.
+            self.empty = None;
             return false;
         }
         self.cap.spend(bytes);
@@ -108,6 +110,12 @@ impl Pace {
         if under_way == 0 {
             self.empty = Some(now);
         }
+    }
+
+    /// What has been under way for longer than this waits elsewhere than before our uplink.
+    #[must_use]
+    pub fn reach(&self) -> Duration {
+        self.ledbat.reach()
     }
 
     /// When time lets the next piece go; `None` when it does, or when one that is under way has to be gone first.
