@@ -223,7 +223,7 @@ impl Node {
     pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
         self.neighbours.retain(|n| n.peer != peer);
         self.uploads.forget(peer);
-        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
             pieces.flights.retain(|f| f.peer != peer);
         }
     }
@@ -237,7 +237,7 @@ impl Node {
     }
 
     pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
-        self.sessions.iter().position(|s| s.active.iter().any(|p| p.id() == segment))
+        self.sessions.iter().position(|s| s.active.position(segment).is_some())
     }
 
     pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> Stirs {
@@ -299,12 +299,14 @@ impl Node {
     /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
     /// be asked for them.
     fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
-        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else { return Stirs::Everything };
+        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else {
+            return Stirs::Everything;
+        };
         if !confirmed && neighbour.confirmed {
             return Stirs::Everything;
         }
         let fresh = neighbour.bits(segment) & !before;
-        let Some(pieces) = self.sessions[s].pieces(segment) else { return Stirs::Little };
+        let Some(pieces) = self.sessions[s].active.get(segment) else { return Stirs::Little };
         if pieces.disputed {
             return Stirs::Everything;
         }
@@ -373,9 +375,8 @@ impl Node {
             Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
         };
         let may = self.policy.p2p && self.policy.upload;
-        let session = self.sessions.iter_mut().find(|s| s.active.iter().any(|p| p.id() == segment));
-        let servable = session.filter(|s| s.entitled && s.joined).and_then(|session| {
-            let pieces = session.pieces(segment)?;
+        let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined);
+        let servable = sessions.filter_map(|s| s.active.get(segment)).next().and_then(|pieces| {
             let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
             (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
         });
@@ -383,7 +384,8 @@ impl Node {
             out.push(refuse(Duration::ZERO));
             return;
         };
-        let times = self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
+        let times =
+            self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
         if times >= REPEATS {
             return;
         }
@@ -469,7 +471,7 @@ impl Node {
     /// Gives up requests that took too long; the neighbours that owe them are asked last from now on.
     pub(super) fn give_up_late(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
-        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
             let neighbours = &mut self.neighbours;
             let mut late = 0u64;
             for flight in &pieces.flights {
@@ -490,7 +492,7 @@ impl Node {
 
     /// When the next request to a neighbour will be late.
     pub(super) fn next_late(&self) -> Option<Time> {
-        let flights = self.sessions.iter().flat_map(|s| &s.active).flat_map(|p| &p.flights);
+        let flights = self.sessions.iter().flat_map(|s| s.active.awake()).flat_map(|(_, p)| &p.flights);
         flights
             .filter_map(|flight| {
                 let neighbour = self.neighbours.iter().find(|n| n.peer == flight.peer)?;

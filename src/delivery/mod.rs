@@ -26,6 +26,7 @@ pub mod pieces;
 pub mod policy;
 mod retry;
 pub mod session;
+pub mod shelf;
 mod supply;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME};
+use super::policy::{
+    ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
+};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};

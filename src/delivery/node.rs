@@ -274,7 +274,7 @@ impl Node {
             return;
         }
         if !was_watched {
-            for fetch in session.active.iter_mut().flat_map(|p| &mut p.fetches) {
+            for fetch in session.active.awake_mut().flat_map(|p| &mut p.fetches) {
                 fetch.allowed = None;
                 out.push(Output::Allow { fetch: fetch.id, up_to: None });
             }
@@ -302,7 +302,7 @@ impl Node {
     pub(super) fn feed(&mut self, index: usize, segment: SegmentId, out: &mut Vec<Output>) {
         let now = self.now;
         let session = &mut self.sessions[index];
-        let Some(at) = session.active.iter().position(|p| p.id() == segment) else { return };
+        let Some(at) = session.active.position(segment) else { return };
         let length = session.active[at].grid.map(PieceGrid::length);
         if let Some(length) = length {
             // Bytes past the end: the origin says so itself (416).
@@ -338,7 +338,7 @@ impl Node {
     fn took(&mut self, ask: AskId, up_to: u32, out: &mut Vec<Output>) {
         let now = self.now;
         for session in &mut self.sessions {
-            let found = session.active.iter_mut().find_map(|p| {
+            let found = session.active.awake_mut().find_map(|p| {
                 let at = p.asks.iter().position(|a| a.id == ask)?;
                 Some((p, at))
             });
@@ -364,7 +364,7 @@ impl Node {
 
     fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> Stirs {
         for session in &mut self.sessions {
-            let Some(pieces) = session.active.iter_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
+            let Some(pieces) = session.active.awake_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
                 continue;
             };
             pieces.asks.retain(|a| a.id != ask);
@@ -384,7 +384,8 @@ impl Node {
     /// The session and segment that a fetch is for.
     pub(super) fn fetch_of(&self, fetch: FetchId) -> Option<(usize, usize)> {
         self.sessions.iter().enumerate().find_map(|(s, session)| {
-            let p = session.active.iter().position(|p| p.fetches.iter().any(|f| f.id == fetch))?;
+            let mut awake = session.active.awake();
+            let (p, _) = awake.find(|(_, p)| p.fetches.iter().any(|f| f.id == fetch))?;
             Some((s, p))
         })
     }
@@ -420,7 +421,9 @@ impl Node {
     }
 
     fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
-        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else { return Stirs::Nothing };
+        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else {
+            return Stirs::Nothing;
+        };
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);
@@ -464,7 +467,7 @@ impl Node {
             let session = &mut self.sessions[index];
             let patience = session.patience();
             let asking: Vec<u64> =
-                session.active.iter().flat_map(|p| p.asks.iter().map(|a| a.viewer)).collect();
+                session.active.awake().flat_map(|(_, p)| p.asks.iter().map(|a| a.viewer)).collect();
             session.demands.retain(|d| asking.contains(&d.viewer) || now - d.active <= patience * 2);
             if self.sessions[index].gone_at().is_some_and(|at| at <= now) {
                 self.close(index, out);
@@ -487,7 +490,7 @@ impl Node {
 
     fn close(&mut self, index: usize, out: &mut Vec<Output>) {
         let mut session = self.sessions.remove(index);
-        for pieces in &mut session.active {
+        for pieces in session.active.iter_mut() {
             for fetch in &pieces.fetches {
                 out.push(Output::CancelFetch { fetch: fetch.id });
             }
@@ -516,7 +519,7 @@ impl Node {
             eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now)
         {
             let session = &mut self.sessions[index];
-            session.active.retain(|p| p.id() != segment);
+            session.active.remove(segment);
             self.uploads.forget_segment(segment);
             out.push(Output::Drop { segment });
             peering::retract(segment, &mut self.neighbours, out);

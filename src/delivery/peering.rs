@@ -172,7 +172,7 @@ fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) ->
     {
         return false;
     }
-    if session.active.iter().filter(|p| !p.listed).count() >= UNLISTED {
+    if session.active.awake().filter(|(_, p)| !p.listed).count() >= UNLISTED {
         return false;
     }
     let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);
@@ -220,7 +220,7 @@ pub fn confirm(session: &mut Session, neighbour: &mut Neighbour, now: Time) -> V
 pub fn announce(session: &mut Session, neighbours: &mut [Neighbour], policy: &Policy, out: &mut Vec<Output>) {
     let may = policy.p2p && policy.upload && session.entitled && session.joined;
     let Session { slot, swarm, active, .. } = session;
-    for pieces in active.iter_mut().filter(|p| p.dirty) {
+    for pieces in active.awake_mut().filter(|p| p.dirty) {
         pieces.dirty = false;
         if !may || !pieces.shareable {
             continue;

@@ -47,7 +47,10 @@ pub fn supply(
     out: &mut Vec<Output>,
 ) -> Option<(Time, Wake)> {
     let mut wake: Option<(Time, Wake)> = None;
-    for index in 0..session.active.len() {
+    let mut next = session.active.next_awake(0);
+    while let Some(index) = next {
+        session.active.settle(index);
+        next = session.active.next_awake(index + 1);
         let verdict = due(session, index, neighbours, view);
         match verdict {
             Some((Verdict::Origin(reason), gaps)) => {
