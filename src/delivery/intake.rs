@@ -10,7 +10,7 @@ use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::upload::Queued;
-use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, peering};
+use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -93,7 +93,7 @@ impl Node {
         let Some(s) = self.session_of(segment) else { return Stirs::Nothing };
         let session = &mut self.sessions[s];
         let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
-        let twice = pieces.held() & 1 << piece != 0;
+        let (twice, before) = (pieces.held() & 1 << piece != 0, pieces.hash(piece));
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
         let verdict = pieces.own_piece(piece, hash);
         pieces.tidy();
@@ -101,7 +101,10 @@ impl Node {
         if twice {
             session.bytes.wasted += length;
         }
-        if let Some(Err(liar)) = verdict {
+        let liar = verdict.and_then(Result::err);
+        let disproved = before.is_some_and(|before| before != hash);
+        self.settle(s, segment, piece, (disproved, liar), out);
+        if let Some(liar) = liar {
             self.faults.contradicted_origin += 1;
             self.shun(liar, "its word contradicts the origin", out);
         }
@@ -228,14 +231,6 @@ impl Node {
         }
     }
 
-    pub(super) fn shun(&mut self, peer: PeerId, why: &'static str, out: &mut Vec<Output>) {
-        if self.neighbours.iter().any(|n| n.peer == peer) {
-            out.push(Output::Disconnect { peer, shun: true });
-            out.push(Output::Report(Report::Shunned { peer, why }));
-            self.forget(peer, out);
-        }
-    }
-
     pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
         self.sessions.iter().position(|s| s.active.position(segment).is_some())
     }
@@ -307,7 +302,7 @@ impl Node {
         }
         let fresh = neighbour.bits(segment) & !before;
         let Some(pieces) = self.sessions[s].active.get(segment) else { return Stirs::Little };
-        if pieces.disputed {
+        if pieces.contest.is_some() {
             return Stirs::Everything;
         }
         if fresh == 0 || fresh & pieces.open() == 0 || neighbour.flights >= IN_FLIGHT_FEW {
@@ -336,16 +331,24 @@ impl Node {
         }
     }
 
-    fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
+    pub(super) fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
         let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return };
         let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
         let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
         let have = peering::Have { segment, sequence, length, loading, pieces };
         let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
-        let verdict = peering::have(session, neighbour, &have, &self.policy, &mut self.faults, now, out);
-        match verdict {
+        match peering::have(session, neighbour, &have, &self.policy, now) {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
-            peering::Verdict::Liar => self.shun(peer, "its word contradicts the origin", out),
+            peering::Verdict::Liar => {
+                self.faults.contradicted_origin += 1;
+                self.shun(peer, "its word contradicts the origin", out);
+            }
+            peering::Verdict::Contested(piece) => {
+                if let Some(pieces) = session.pieces(segment) {
+                    contest::note(pieces, piece, peer, message);
+                    withdraw(pieces, &mut self.neighbours, |_| true, out);
+                }
+            }
             peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
             peering::Verdict::Fine => {}
         }

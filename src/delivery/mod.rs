@@ -13,6 +13,7 @@ use crate::wire::message::Message;
 pub mod account;
 pub mod chance;
 mod choose;
+pub mod contest;
 pub mod demand;
 mod eviction;
 mod intake;

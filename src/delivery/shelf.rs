@@ -83,7 +83,7 @@ impl Shelf {
     /// Lets a segment fall asleep if nothing is going on with it.
     pub fn settle(&mut self, at: usize) {
         let pieces = &self.pieces[at];
-        self.awake[at] = !(pieces.complete() && pieces.idle()) || pieces.dirty;
+        self.awake[at] = !(pieces.complete() && pieces.idle()) || pieces.dirty || pieces.contest.is_some();
     }
 }
 
