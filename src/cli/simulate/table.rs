@@ -24,7 +24,7 @@ pub fn text(scenario: &Scenario, report: &Report) -> String {
         rate(report.bitrate),
         report.seed
     );
-    for (name, value) in rows(report) {
+    for (name, value) in outcome(report).into_iter().chain(effort(report)) {
         // Writing to a string can't fail.
         let _ = writeln!(text, "  {name:<20}{value}");
     }
@@ -37,70 +37,57 @@ pub fn text(scenario: &Scenario, report: &Report) -> String {
     text
 }
 
-fn rows(report: &Report) -> Vec<(&'static str, String)> {
-    let mut rows = vec![
-        (
-            "share from peers",
-            format!(
-                "{} once settled; {} with the start of each viewer",
-                percent(report.peer_efficiency_steady),
-                percent(report.peer_efficiency)
-            ),
-        ),
+/// What the viewers got.
+fn outcome(report: &Report) -> Vec<(&'static str, String)> {
+    let share = format!(
+        "{} once settled; {} with the start of each viewer",
+        percent(report.peer_efficiency_steady),
+        percent(report.peer_efficiency)
+    );
+    let startup = format!("p50 {}, p99 {}", duration(report.startup_ms_p50), duration(report.startup_ms_p99));
+    vec![
+        ("share from peers", share),
         ("at best", format!("{} ({})", percent(report.bound), limit(report.bound_by))),
         ("late segments", format!("{} of {}", HumanCount(report.late_segments), HumanCount(report.segments))),
         ("stalls", format!("{}, {} together", HumanCount(report.stalls), duration(report.stall_ms as f64))),
-        (
-            "start-up",
-            format!("p50 {}, p99 {}", duration(report.startup_ms_p50), duration(report.startup_ms_p99)),
-        ),
-        (
-            "from the origin",
-            format!("{} in {} requests", bytes(report.origin_bytes), HumanCount(report.origin_requests)),
-        ),
+        ("start-up", startup),
+        ("wrong pieces", HumanCount(report.wrong_pieces).to_string()),
+    ]
+}
+
+/// What it took.
+fn effort(report: &Report) -> Vec<(&'static str, String)> {
+    let peak = format!(
+        "{}, {} once settled; all viewers play {}",
+        rate(report.origin_peak_bps),
+        rate(report.origin_peak_steady_bps),
+        rate(report.demand_bps)
+    );
+    let uplinks = format!(
+        "{:.2} x the bit rate on average, {} of that used",
+        report.uplink_ratio,
+        percent(report.uplink_used)
+    );
+    let messages = format!(
+        "{} between peers, {} on top of their pieces",
+        HumanCount(report.messages),
+        percent(report.overhead)
+    );
+    let origin = format!("{} in {} requests", bytes(report.origin_bytes), HumanCount(report.origin_requests));
+    let mut rows = vec![
+        ("from the origin", origin),
         ("from peers", bytes(report.p2p_bytes)),
         ("wasted", format!("{} ({})", bytes(report.wasted_bytes), percent(report.waste))),
-        (
-            "origin's peak",
-            format!(
-                "{}, {} once settled; all viewers play {}",
-                rate(report.origin_peak_bps),
-                rate(report.origin_peak_steady_bps),
-                rate(report.demand_bps)
-            ),
-        ),
+        ("origin's peak", peak),
+        ("uplinks", uplinks),
+        ("neighbours", format!("{:.1} per viewer", report.neighbours)),
+        ("messages", messages),
     ];
     if !report.spread.is_empty() {
-        rows.push((
-            "a segment's spread",
-            format!(
-                "p50 {}, p99 {}, last {}",
-                duration(report.spread_ms_p50),
-                duration(report.spread_ms_p99),
-                duration(report.spread_ms_max)
-            ),
-        ));
+        let [p50, p99, last] =
+            [report.spread_ms_p50, report.spread_ms_p99, report.spread_ms_max].map(duration);
+        rows.push(("a segment's spread", format!("p50 {p50}, p99 {p99}, last {last}")));
     }
-    rows.extend([
-        (
-            "uplinks",
-            format!(
-                "{:.2} x the bit rate on average, {} of that used",
-                report.uplink_ratio,
-                percent(report.uplink_used)
-            ),
-        ),
-        ("neighbours", format!("{:.1} per viewer", report.neighbours)),
-        (
-            "messages",
-            format!(
-                "{} between peers, {} on top of their pieces",
-                HumanCount(report.messages),
-                percent(report.overhead)
-            ),
-        ),
-        ("wrong pieces", HumanCount(report.wrong_pieces).to_string()),
-    ]);
     rows
 }
 
