@@ -24,12 +24,15 @@ pub fn text(scenario: &Scenario, report: &Report) -> String {
         rate(report.bitrate),
         report.seed
     );
-    for (name, value) in outcome(report).into_iter().chain(effort(report)) {
-        // Writing to a string can't fail.
-        let _ = writeln!(text, "  {name:<20}{value}");
+    for rows in [outcome(report), effort(report)] {
+        for (name, value) in rows {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "  {name:<20}{value}");
+        }
+        text.push('\n');
     }
     if !report.reasons.is_empty() {
-        text += "\n  segments by reason\n";
+        text += "  segments by reason\n";
     }
     for (reason, segments) in &report.reasons {
         let _ = writeln!(text, "    {reason:<16}{:>14}", HumanCount(*segments).to_string());
