@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use paceline::config::Config;
+use paceline::simulator::scenario::scenarios;
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -91,6 +92,28 @@ fn links_lead_somewhere_and_versions_agree() {
                 "{file}: {link} does not exist"
             );
         }
+    }
+}
+
+#[test]
+fn every_scenario_has_its_picture() {
+    let mut pictures: Vec<String> = std::fs::read_dir("docs/scenarios")
+        .unwrap_or_else(|error| panic!("docs/scenarios: {error}; draw them: cargo bench --bench pictures"))
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    pictures.sort();
+    let mut expected: Vec<String> = scenarios().iter().map(|s| format!("{}.svg", s.name)).collect();
+    expected.sort();
+    assert_eq!(pictures, expected, "draw them: cargo bench --bench pictures");
+    for scenario in scenarios() {
+        let picture = read(&format!("docs/scenarios/{}.svg", scenario.name));
+        let claim = scenario.claim.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let title = format!("<title>{}: {claim}</title>", scenario.name);
+        assert!(
+            picture.contains(&title),
+            "{}: its picture claims something else; draw it again",
+            scenario.name
+        );
     }
 }
 
