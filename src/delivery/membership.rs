@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::neighbours::Neighbour;
-use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, PING, Policy};
+use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, PING, Policy, SWAP};
 use super::retry::Tracker;
 use super::session::Session;
 use super::supply::earlier;
 use super::{Output, Wake};
+use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::wire::message::Message;
 
@@ -22,6 +23,7 @@ pub struct Membership {
     pub trackers: Vec<Tracker>,
     interval: Duration,
     ping_at: Option<Time>,
+    swap_at: Option<Time>,
     nonce: u32,
 }
 
@@ -33,6 +35,7 @@ impl Membership {
             trackers: vec![Tracker::due(Time::ZERO); trackers],
             interval: Duration::from_secs(120),
             ping_at: None,
+            swap_at: None,
             nonce: 0,
         }
     }
@@ -95,10 +98,44 @@ impl Membership {
                 }
             }
         }
+        if let Some(at) = self.swap_at {
+            wake = earlier(wake, (at, Wake::Swap));
+        }
         match self.ping(neighbours, now, out) {
             Some(ping) => earlier(wake, ping),
             None => wake,
         }
+    }
+
+    /// Once a minute somebody new is tried: with a full house the neighbour that was of least use in that minute makes
+    /// place. Who is near would otherwise stay with who is near, and the swarm fall apart into islands.
+    pub fn swap(
+        &mut self,
+        sessions: &mut [Session],
+        neighbours: &mut [Neighbour],
+        policy: &Policy,
+        now: Time,
+    ) -> Option<PeerId> {
+        let at = *self.swap_at.get_or_insert(now + SWAP);
+        if now < at {
+            return None;
+        }
+        self.swap_at = Some(now + SWAP);
+        let most = usize::from(policy.max_neighbours);
+        let mut leaves = None;
+        for session in sessions.iter_mut().filter(|s| s.joined && s.viewers as usize > most + 1) {
+            let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
+            if there >= most {
+                let ripe =
+                    |n: &&Neighbour| n.in_swarm(session.swarm) && now - n.since >= SWAP && n.flights == 0;
+                leaves = neighbours.iter().filter(ripe).min_by_key(|n| (n.worth, n.peer)).map(|n| n.peer);
+            }
+            if (there < most || leaves.is_some()) && session.announced_at.is_some() {
+                session.announce_at = Some(now);
+            }
+        }
+        neighbours.iter_mut().for_each(|n| n.worth = 0);
+        leaves
     }
 
     fn announce(
@@ -111,7 +148,14 @@ impl Membership {
     ) {
         let started = session.announced_at.is_none();
         let missing = missing(session, neighbours, policy);
-        let offers = if started && session.viewers == 0 { missing.min(FIRST_OFFERS) } else { missing };
+        let most = usize::from(policy.max_neighbours);
+        let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
+        let offers = match missing {
+            // Nobody is missing, but there is a place for somebody by chance.
+            0 if there < most && session.viewers as usize > there + 1 => 1,
+            missing if started && session.viewers == 0 => missing.min(FIRST_OFFERS),
+            missing => missing,
+        };
         session.fruitless = if offers == 0 { 0 } else { session.fruitless.saturating_add(1) };
         session.announced_at = Some(now);
         session.announce_at = Some(now + self.interval);
@@ -160,12 +204,14 @@ impl Membership {
     }
 }
 
-/// How many neighbours a session could still use.
+/// How many neighbours a session still looks for: everybody in a small swarm; in a large one about two thirds of a full
+/// house, so that whoever comes later finds places free.
 fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usize {
     let most = usize::from(policy.max_neighbours);
-    let there = match session.viewers {
+    let there = match session.viewers as usize {
         0 => most,
-        viewers => most.min(viewers as usize - 1),
+        viewers if viewers <= most + 1 => viewers - 1,
+        _ => (most * 2).div_ceil(3),
     };
     there.saturating_sub(neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count())
 }

@@ -366,6 +366,8 @@ pub enum Wake {
     Pace,
     /// A tracker wants to hear from us, or is tried again.
     Tracker,
+    /// Somebody new is tried.
+    Swap,
     /// Round trips are measured.
     Ping,
     /// A viewer may have gone, or what it left may be dropped.

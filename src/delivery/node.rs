@@ -182,6 +182,11 @@ impl Node {
             let due = choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
             wake = due.map_or(wake, |due| earlier(wake, due));
         }
+        if let Some(peer) = self.membership.swap(&mut self.sessions, &mut self.neighbours, &self.policy, now)
+        {
+            out.push(Output::Disconnect { peer, shun: false });
+            self.forget(peer, out);
+        }
         let due = self.membership.drive(&mut self.sessions, &mut self.neighbours, &self.policy, now, out);
         wake = due.map_or(wake, |due| earlier(wake, due));
         self.content_at = self.next_late().map_or(wake, |at| earlier(wake, (at, Wake::Patience)));
@@ -289,6 +294,7 @@ impl Node {
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &self.policy, out);
             }
+            out.push(self.room());
         } else if session.joined && (moved == Moved::Seek || !session.timeline.kind.grows()) {
             let (first, last) = session.window(self.policy.prefetch);
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
@@ -381,6 +387,12 @@ impl Node {
         Stirs::Nothing
     }
 
+    /// How many neighbours there may be: so many for each rendition, if none is shared.
+    fn room(&self) -> Output {
+        let joined = self.sessions.iter().filter(|s| s.joined).count();
+        Output::Room { connections: usize::from(self.policy.max_neighbours) * joined }
+    }
+
     /// The session and segment that a fetch is for.
     pub(super) fn fetch_of(&self, fetch: FetchId) -> Option<(usize, usize)> {
         self.sessions.iter().enumerate().find_map(|(s, session)| {
@@ -412,6 +424,7 @@ impl Node {
         let bytes = u64::from(self.uploads.sent(peer, segment, piece, self.now));
         if let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) {
             neighbour.uploaded += bytes;
+            neighbour.worth += bytes / 2;
         }
         match self.session_of(segment) {
             Some(s) => self.sessions[s].bytes.uploaded += bytes,
@@ -450,6 +463,9 @@ impl Node {
                 out.push(Output::Disconnect { peer, shun: false });
                 self.forget(peer, out);
             }
+        }
+        if before.max_neighbours != policy.max_neighbours {
+            out.push(self.room());
         }
         if policy.p2p && !before.p2p {
             self.membership = Membership::new(self.membership.trackers.len());
@@ -507,6 +523,7 @@ impl Node {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
             }
             out.push(Output::Leave { swarm: session.swarm });
+            out.push(self.room());
         }
         let (swarm, bytes, viewers) = (session.swarm, session.bytes, session.most_viewers);
         let watched = session.reported;

@@ -36,37 +36,14 @@ use host::Around;
 use origin::Origin;
 use place::{NEAREST, Place};
 use report::{Line, Report};
-use scenario::Scenario;
+use scenario::{Knobs, Scenario};
 use tally::Tally;
-
-/// What a run may change of its scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Knobs {
-    /// Viewers at the same time.
-    pub viewers: Option<u32>,
-    /// How long.
-    pub seconds: Option<u64>,
-    /// Decides every chance.
-    pub seed: u64,
-    /// False: HTTP alone, to compare with.
-    pub p2p: bool,
-    /// Whose story is told.
-    pub trace: Option<u32>,
-    /// How many parts may work at the same time; changes nothing in the result.
-    pub shards: usize,
-}
-
-impl Default for Knobs {
-    fn default() -> Self {
-        Self { viewers: None, seconds: None, seed: 1, p2p: true, trace: None, shards: 1 }
-    }
-}
 
 /// A run that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is no such viewer to follow.
-    #[error("there is no viewer {asked}; they are numbered 0 to {last}")]
+    #[error("there is no viewer {asked}; they are numbered 1 to {last}, in the order in which they join")]
     NoSuchViewer {
         /// Who was asked for.
         asked: u32,
@@ -115,13 +92,13 @@ impl World {
         let (seed, length) = (knobs.seed, Duration::from_secs(seconds));
         let lines = setting.lines;
         let plan = setting.plan(seed, viewers, length, |host| Place::of(seed, host, &lines));
-        if let Some(asked) = knobs.trace.filter(|&t| t >= plan.hosts) {
-            return Err(Refused::NoSuchViewer { asked, last: plan.hosts - 1 });
+        if let Some(asked) = knobs.trace.filter(|&t| t == 0 || t > plan.hosts) {
+            return Err(Refused::NoSuchViewer { asked, last: plan.hosts });
         }
         let places = (0..plan.hosts).map(|host| Place::of(seed, host, &lines)).collect();
         let content = Content::new(setting.programme, length);
         let outage = setting.outage.map(|(from, to)| (Time::ZERO + from, Time::ZERO + to));
-        let (service, traced) = (setting.service, knobs.trace);
+        let (service, traced) = (setting.service, knobs.trace.map(|viewer| viewer - 1));
         let around = Arc::new(Around { setting, content, places, seed, traced });
         let count = knobs.shards.clamp(1, 64) as u32;
         let mut world = Self {
