@@ -627,7 +627,11 @@ impl Owner {
                 event: started.then_some(tracker::Event::Started),
                 numwant: offers.len() as u32,
                 offers,
-                extra: Some(tracker::Extra { uploads: self.options.uploads, ..tracker::Extra::default() }),
+                extra: Some(tracker::Extra {
+                    uploads: self.options.uploads,
+                    known: self.peers.keys().take(tracker::MAX_KNOWN).copied().collect(),
+                    ..tracker::Extra::default()
+                }),
             };
             // A tracker that does not keep up hears it next time.
             let _ = outgoing.try_send(announce);
