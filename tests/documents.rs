@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use paceline::config::Config;
+use paceline::simulator::scenario::scenarios;
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -42,7 +43,7 @@ fn every_command_of_the_readme_is_understood() {
 
 #[test]
 fn every_command_has_a_page_of_help() {
-    for command in ["serve", "tracker", "demo", "watch", "stats", "p2p"] {
+    for command in ["serve", "tracker", "demo", "watch", "simulate", "stats", "p2p"] {
         let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args([command, "--help"]).output().unwrap();
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && help.contains("Usage: paceline"), "{command}: {help}");
@@ -91,6 +92,28 @@ fn links_lead_somewhere_and_versions_agree() {
                 "{file}: {link} does not exist"
             );
         }
+    }
+}
+
+#[test]
+fn every_scenario_has_its_picture() {
+    let mut pictures: Vec<String> = std::fs::read_dir("docs/scenarios")
+        .unwrap_or_else(|error| panic!("docs/scenarios: {error}; draw them: cargo bench --bench pictures"))
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    pictures.sort();
+    let mut expected: Vec<String> = scenarios().iter().map(|s| format!("{}.svg", s.name)).collect();
+    expected.sort();
+    assert_eq!(pictures, expected, "draw them: cargo bench --bench pictures");
+    for scenario in scenarios() {
+        let picture = read(&format!("docs/scenarios/{}.svg", scenario.name));
+        let claim = scenario.claim.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let title = format!("<title>{}: {claim}</title>", scenario.name);
+        assert!(
+            picture.contains(&title),
+            "{}: its picture claims something else; draw it again",
+            scenario.name
+        );
     }
 }
 

@@ -10,6 +10,7 @@ pub mod exit;
 mod interrupt;
 pub mod logging;
 pub mod serve;
+mod simulate;
 mod tracker;
 mod watch;
 
@@ -49,6 +50,9 @@ GET /health says whether it runs, GET /stats what it does. It answers STUN on th
     #[command(after_help = "Through a daemon, or directly to compare:
   paceline watch --via 127.0.0.1:7223 --seconds 60 https://origin.example/live/master.m3u8")]
     Watch(watch::Args),
+    /// See what the delivery does with thousands of viewers, in a virtual network
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::Args),
     /// Show what a running daemon does
     Stats(control::StatsArgs),
     /// Turn peers on or off in a running daemon
@@ -71,6 +75,7 @@ pub fn run() -> ExitCode {
             Command::Tracker(args) => tracker::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Watch(args) => watch::run(args).await,
+            Command::Simulate(args) => simulate::run(&args),
             Command::Stats(args) => control::stats(args).await,
             Command::P2p(args) => control::p2p(args).await,
         }

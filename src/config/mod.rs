@@ -15,7 +15,7 @@ use crate::manifest::identity;
 use crate::proxy::{self, Channel};
 use crate::tracker;
 
-pub use reject::Error;
+pub use reject::{Error, nearest};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

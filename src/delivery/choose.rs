@@ -93,7 +93,7 @@ fn wanted(session: &Session, neighbours: &[Neighbour], policy: &Policy, now: Tim
         return Vec::new();
     };
     let mut wanted = Vec::new();
-    for (index, pieces) in session.active.iter().enumerate() {
+    for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;
         if pieces.complete() || !pieces.shareable {
             continue;

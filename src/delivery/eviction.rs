@@ -23,7 +23,7 @@ pub fn victims(
     let mut spare = Vec::new();
     for (index, session) in sessions.iter().enumerate() {
         let rear = session.rear();
-        for pieces in &session.active {
+        for pieces in session.active.iter() {
             let bytes = pieces.footprint();
             let behind = rear.is_none_or(|rear| pieces.segment.sequence < rear);
             // A name that no manifest has listed in all that time was a lie, or a stream that went another way.

@@ -10,7 +10,7 @@ use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::upload::Queued;
-use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, peering};
+use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -93,7 +93,7 @@ impl Node {
         let Some(s) = self.session_of(segment) else { return Stirs::Nothing };
         let session = &mut self.sessions[s];
         let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
-        let twice = pieces.held() & 1 << piece != 0;
+        let (twice, before) = (pieces.held() & 1 << piece != 0, pieces.hash(piece));
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
         let verdict = pieces.own_piece(piece, hash);
         pieces.tidy();
@@ -101,7 +101,10 @@ impl Node {
         if twice {
             session.bytes.wasted += length;
         }
-        if let Some(Err(liar)) = verdict {
+        let liar = verdict.and_then(Result::err);
+        let disproved = before.is_some_and(|before| before != hash);
+        self.settle(s, segment, piece, (disproved, liar), out);
+        if let Some(liar) = liar {
             self.faults.contradicted_origin += 1;
             self.shun(liar, "its word contradicts the origin", out);
         }
@@ -223,21 +226,13 @@ impl Node {
     pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
         self.neighbours.retain(|n| n.peer != peer);
         self.uploads.forget(peer);
-        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
             pieces.flights.retain(|f| f.peer != peer);
         }
     }
 
-    pub(super) fn shun(&mut self, peer: PeerId, why: &'static str, out: &mut Vec<Output>) {
-        if self.neighbours.iter().any(|n| n.peer == peer) {
-            out.push(Output::Disconnect { peer, shun: true });
-            out.push(Output::Report(Report::Shunned { peer, why }));
-            self.forget(peer, out);
-        }
-    }
-
     pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
-        self.sessions.iter().position(|s| s.active.iter().any(|p| p.id() == segment))
+        self.sessions.iter().position(|s| s.active.position(segment).is_some())
     }
 
     pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> Stirs {
@@ -303,13 +298,15 @@ impl Node {
     /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
     /// be asked for them.
     fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
-        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else { return Stirs::Everything };
+        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else {
+            return Stirs::Everything;
+        };
         if !confirmed && neighbour.confirmed {
             return Stirs::Everything;
         }
         let fresh = neighbour.bits(segment) & !before;
-        let Some(pieces) = self.sessions[s].pieces(segment) else { return Stirs::Little };
-        if pieces.disputed {
+        let Some(pieces) = self.sessions[s].active.get(segment) else { return Stirs::Little };
+        if pieces.contest.is_some() {
             return Stirs::Everything;
         }
         if fresh == 0 || fresh & pieces.open() == 0 || neighbour.flights >= IN_FLIGHT_FEW {
@@ -338,16 +335,24 @@ impl Node {
         }
     }
 
-    fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
+    pub(super) fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
         let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return };
         let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
         let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
         let have = peering::Have { segment, sequence, length, loading, pieces };
         let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
-        let verdict = peering::have(session, neighbour, &have, &self.policy, &mut self.faults, now, out);
-        match verdict {
+        match peering::have(session, neighbour, &have, &self.policy, now) {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
-            peering::Verdict::Liar => self.shun(peer, "its word contradicts the origin", out),
+            peering::Verdict::Liar => {
+                self.faults.contradicted_origin += 1;
+                self.shun(peer, "its word contradicts the origin", out);
+            }
+            peering::Verdict::Contested(piece) => {
+                if let Some(pieces) = session.pieces(segment) {
+                    contest::note(pieces, piece, peer, message);
+                    withdraw(pieces, &mut self.neighbours, |_| true, out);
+                }
+            }
             peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
             peering::Verdict::Fine => {}
         }
@@ -377,9 +382,8 @@ impl Node {
             Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
         };
         let may = self.policy.p2p && self.policy.upload;
-        let session = self.sessions.iter_mut().find(|s| s.active.iter().any(|p| p.id() == segment));
-        let servable = session.filter(|s| s.entitled && s.joined).and_then(|session| {
-            let pieces = session.pieces(segment)?;
+        let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined);
+        let servable = sessions.filter_map(|s| s.active.get(segment)).next().and_then(|pieces| {
             let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
             (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
         });
@@ -387,7 +391,8 @@ impl Node {
             out.push(refuse(Duration::ZERO));
             return;
         };
-        let times = self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
+        let times =
+            self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
         if times >= REPEATS {
             return;
         }
@@ -473,7 +478,7 @@ impl Node {
     /// Gives up requests that took too long; the neighbours that owe them are asked last from now on.
     pub(super) fn give_up_late(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
-        for pieces in self.sessions.iter_mut().flat_map(|s| &mut s.active) {
+        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
             let neighbours = &mut self.neighbours;
             let mut late = 0u64;
             for flight in &pieces.flights {
@@ -494,7 +499,7 @@ impl Node {
 
     /// When the next request to a neighbour will be late.
     pub(super) fn next_late(&self) -> Option<Time> {
-        let flights = self.sessions.iter().flat_map(|s| &s.active).flat_map(|p| &p.flights);
+        let flights = self.sessions.iter().flat_map(|s| s.active.awake()).flat_map(|(_, p)| &p.flights);
         flights
             .filter_map(|flight| {
                 let neighbour = self.neighbours.iter().find(|n| n.peer == flight.peer)?;

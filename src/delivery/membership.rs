@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::neighbours::Neighbour;
-use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy};
+use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy, SWAP};
 use super::retry::Tracker;
 use super::session::Session;
 use super::supply::earlier;
 use super::upload::Uploads;
 use super::{Output, Wake};
+use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::wire::message::Message;
 
@@ -25,6 +26,7 @@ pub struct Membership {
     ping_at: Option<Time>,
     probed: Time,
     turn: usize,
+    swap_at: Option<Time>,
     nonce: u32,
 }
 
@@ -38,6 +40,7 @@ impl Membership {
             ping_at: None,
             probed: Time::ZERO,
             turn: 0,
+            swap_at: None,
             nonce: 0,
         }
     }
@@ -100,10 +103,44 @@ impl Membership {
                 }
             }
         }
+        if let Some(at) = self.swap_at {
+            wake = earlier(wake, (at, Wake::Swap));
+        }
         match self.ping(neighbours, now, out) {
             Some(ping) => earlier(wake, ping),
             None => wake,
         }
+    }
+
+    /// Once a minute somebody new is tried: with a full house the neighbour that was of least use in that minute makes
+    /// place. Who is near would otherwise stay with who is near, and the swarm fall apart into islands.
+    pub fn swap(
+        &mut self,
+        sessions: &mut [Session],
+        neighbours: &mut [Neighbour],
+        policy: &Policy,
+        now: Time,
+    ) -> Option<PeerId> {
+        let at = *self.swap_at.get_or_insert(now + SWAP);
+        if now < at {
+            return None;
+        }
+        self.swap_at = Some(now + SWAP);
+        let most = usize::from(policy.max_neighbours);
+        let mut leaves = None;
+        for session in sessions.iter_mut().filter(|s| s.joined && s.viewers as usize > most + 1) {
+            let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
+            if there >= most {
+                let ripe =
+                    |n: &&Neighbour| n.in_swarm(session.swarm) && now - n.since >= SWAP && n.flights == 0;
+                leaves = neighbours.iter().filter(ripe).min_by_key(|n| (n.worth, n.peer)).map(|n| n.peer);
+            }
+            if (there < most || leaves.is_some()) && session.announced_at.is_some() {
+                session.announce_at = Some(now);
+            }
+        }
+        neighbours.iter_mut().for_each(|n| n.worth = 0);
+        leaves
     }
 
     fn announce(
@@ -116,7 +153,14 @@ impl Membership {
     ) {
         let started = session.announced_at.is_none();
         let missing = missing(session, neighbours, policy);
-        let offers = if started && session.viewers == 0 { missing.min(FIRST_OFFERS) } else { missing };
+        let most = usize::from(policy.max_neighbours);
+        let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
+        let offers = match missing {
+            // Nobody is missing, but there is a place for somebody by chance.
+            0 if there < most && session.viewers as usize > there + 1 => 1,
+            missing if started && session.viewers == 0 => missing.min(FIRST_OFFERS),
+            missing => missing,
+        };
         session.fruitless = if offers == 0 { 0 } else { session.fruitless.saturating_add(1) };
         session.announced_at = Some(now);
         session.announce_at = Some(now + self.interval);
@@ -217,12 +261,14 @@ fn may_ping(neighbour: &Neighbour, now: Time) -> bool {
     neighbour.ping.is_none_or(|(_, at)| now - at >= PING)
 }
 
-/// How many neighbours a session could still use.
+/// How many neighbours a session still looks for: everybody in a small swarm; in a large one about two thirds of a full
+/// house, so that whoever comes later finds places free.
 fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usize {
     let most = usize::from(policy.max_neighbours);
-    let there = match session.viewers {
+    let there = match session.viewers as usize {
         0 => most,
-        viewers => most.min(viewers as usize - 1),
+        viewers if viewers <= most + 1 => viewers - 1,
+        _ => (most * 2).div_ceil(3),
     };
     there.saturating_sub(neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count())
 }

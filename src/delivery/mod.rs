@@ -13,6 +13,7 @@ use crate::wire::message::Message;
 pub mod account;
 pub mod chance;
 mod choose;
+pub mod contest;
 pub mod demand;
 mod eviction;
 mod intake;
@@ -26,6 +27,7 @@ pub mod pieces;
 pub mod policy;
 mod retry;
 pub mod session;
+pub mod shelf;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -364,6 +366,8 @@ pub enum Wake {
     Pace,
     /// A tracker wants to hear from us, or is tried again.
     Tracker,
+    /// Somebody new is tried.
+    Swap,
     /// Round trips are measured.
     Ping,
     /// A viewer may have gone, or what it left may be dropped.

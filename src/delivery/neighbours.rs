@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::pace::Base;
-use super::policy::{ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME, UPLINK_TARGET};
+use super::policy::{
+    ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
+    UPLINK_TARGET,
+};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
@@ -77,6 +80,10 @@ pub struct Neighbour {
     pub delivered: u64,
     /// Bytes we sent it, all in all.
     pub uploaded: u64,
+    /// What it was good for since neighbours were last compared: bytes from it, and half of those to it.
+    pub worth: u64,
+    /// When it came.
+    pub since: Time,
     /// When it last watched something that we watch.
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
@@ -103,6 +110,8 @@ impl Neighbour {
             ping: None,
             delivered: 0,
             uploaded: 0,
+            worth: 0,
+            since: now,
             useful_at: now,
             pending: Vec::new(),
             between: Vec::new(),
@@ -229,6 +238,7 @@ impl Neighbour {
         });
         self.misses = 0;
         self.delivered += bytes;
+        self.worth += bytes;
     }
 
     /// It is busy: left alone for one to three times [`BUSY_PAUSE`]; `draw` in [0, 1) decides.

@@ -187,6 +187,11 @@ impl Node {
             let due = choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
             wake = due.map_or(wake, |due| earlier(wake, due));
         }
+        if let Some(peer) = self.membership.swap(&mut self.sessions, &mut self.neighbours, &self.policy, now)
+        {
+            out.push(Output::Disconnect { peer, shun: false });
+            self.forget(peer, out);
+        }
         let due = self.membership.drive(&mut self.sessions, &mut self.neighbours, &self.policy, now, out);
         wake = due.map_or(wake, |due| earlier(wake, due));
         self.content_at = self.next_late().map_or(wake, |at| earlier(wake, (at, Wake::Patience)));
@@ -279,7 +284,7 @@ impl Node {
             return;
         }
         if !was_watched {
-            for fetch in session.active.iter_mut().flat_map(|p| &mut p.fetches) {
+            for fetch in session.active.awake_mut().flat_map(|p| &mut p.fetches) {
                 fetch.allowed = None;
                 out.push(Output::Allow { fetch: fetch.id, up_to: None });
             }
@@ -294,6 +299,7 @@ impl Node {
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &self.policy, out);
             }
+            out.push(self.room());
         } else if session.joined && (moved == Moved::Seek || !session.timeline.kind.grows()) {
             let (first, last) = session.window(self.policy.prefetch);
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
@@ -307,7 +313,7 @@ impl Node {
     pub(super) fn feed(&mut self, index: usize, segment: SegmentId, out: &mut Vec<Output>) {
         let now = self.now;
         let session = &mut self.sessions[index];
-        let Some(at) = session.active.iter().position(|p| p.id() == segment) else { return };
+        let Some(at) = session.active.position(segment) else { return };
         let length = session.active[at].grid.map(PieceGrid::length);
         if let Some(length) = length {
             // Bytes past the end: the origin says so itself (416).
@@ -343,7 +349,7 @@ impl Node {
     fn took(&mut self, ask: AskId, up_to: u32, out: &mut Vec<Output>) {
         let now = self.now;
         for session in &mut self.sessions {
-            let found = session.active.iter_mut().find_map(|p| {
+            let found = session.active.awake_mut().find_map(|p| {
                 let at = p.asks.iter().position(|a| a.id == ask)?;
                 Some((p, at))
             });
@@ -369,7 +375,7 @@ impl Node {
 
     fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> Stirs {
         for session in &mut self.sessions {
-            let Some(pieces) = session.active.iter_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
+            let Some(pieces) = session.active.awake_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
                 continue;
             };
             pieces.asks.retain(|a| a.id != ask);
@@ -386,10 +392,17 @@ impl Node {
         Stirs::Nothing
     }
 
+    /// How many neighbours there may be: so many for each rendition, if none is shared.
+    fn room(&self) -> Output {
+        let joined = self.sessions.iter().filter(|s| s.joined).count();
+        Output::Room { connections: usize::from(self.policy.max_neighbours) * joined }
+    }
+
     /// The session and segment that a fetch is for.
     pub(super) fn fetch_of(&self, fetch: FetchId) -> Option<(usize, usize)> {
         self.sessions.iter().enumerate().find_map(|(s, session)| {
-            let p = session.active.iter().position(|p| p.fetches.iter().any(|f| f.id == fetch))?;
+            let mut awake = session.active.awake();
+            let (p, _) = awake.find(|(_, p)| p.fetches.iter().any(|f| f.id == fetch))?;
             Some((s, p))
         })
     }
@@ -416,6 +429,7 @@ impl Node {
         let bytes = u64::from(self.uploads.sent(peer, segment, piece, self.now));
         if let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) {
             neighbour.uploaded += bytes;
+            neighbour.worth += bytes / 2;
         }
         match self.session_of(segment) {
             Some(s) => self.sessions[s].bytes.uploaded += bytes,
@@ -425,7 +439,9 @@ impl Node {
     }
 
     fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
-        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else { return Stirs::Nothing };
+        let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else {
+            return Stirs::Nothing;
+        };
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);
@@ -453,6 +469,9 @@ impl Node {
                 self.forget(peer, out);
             }
         }
+        if before.max_neighbours != policy.max_neighbours {
+            out.push(self.room());
+        }
         if policy.p2p && !before.p2p {
             self.membership = Membership::new(self.membership.trackers.len());
             for index in 0..self.sessions.len() {
@@ -469,7 +488,7 @@ impl Node {
             let session = &mut self.sessions[index];
             let patience = session.patience();
             let asking: Vec<u64> =
-                session.active.iter().flat_map(|p| p.asks.iter().map(|a| a.viewer)).collect();
+                session.active.awake().flat_map(|(_, p)| p.asks.iter().map(|a| a.viewer)).collect();
             session.demands.retain(|d| asking.contains(&d.viewer) || now - d.active <= patience * 2);
             if self.sessions[index].gone_at().is_some_and(|at| at <= now) {
                 self.close(index, out);
@@ -492,7 +511,7 @@ impl Node {
 
     fn close(&mut self, index: usize, out: &mut Vec<Output>) {
         let mut session = self.sessions.remove(index);
-        for pieces in &mut session.active {
+        for pieces in session.active.iter_mut() {
             for fetch in &pieces.fetches {
                 out.push(Output::CancelFetch { fetch: fetch.id });
             }
@@ -509,6 +528,7 @@ impl Node {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
             }
             out.push(Output::Leave { swarm: session.swarm });
+            out.push(self.room());
         }
         let (swarm, bytes, viewers) = (session.swarm, session.bytes, session.most_viewers);
         let watched = session.reported;
@@ -521,7 +541,7 @@ impl Node {
             eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now)
         {
             let session = &mut self.sessions[index];
-            session.active.retain(|p| p.id() != segment);
+            session.active.remove(segment);
             self.uploads.forget_segment(segment);
             out.push(Output::Drop { segment });
             peering::retract(segment, &mut self.neighbours, out);

@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
-use super::account::Faults;
+use super::Output;
 use super::neighbours::{Neighbour, Watches};
 use super::pieces::{Claim, Pieces, ones};
 use super::policy::Policy;
 use super::session::Session;
-use super::{Output, Report};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{PieceGrid, Segment};
@@ -50,6 +49,8 @@ pub enum Verdict {
     Confirmed,
     /// Its word contradicts the origin.
     Liar,
+    /// Its word contradicts another neighbour's about this piece.
+    Contested(u8),
 }
 
 /// A neighbour joined a rendition, in which it will call it `slot`.
@@ -83,32 +84,41 @@ pub fn have(
     neighbour: &mut Neighbour,
     have: &Have<'_>,
     policy: &Policy,
-    faults: &mut Faults,
     now: Time,
-    out: &mut Vec<Output>,
 ) -> Verdict {
     let grid = PieceGrid::for_length(u64::from(have.length));
-    if session.pieces(have.segment).is_none() && !expect(session, have, policy, now) {
+    if session.active.get(have.segment).is_none() && !expect(session, have, policy, now) {
         return Verdict::Fine;
     }
     let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
     if pieces.disputed || !pieces.shareable {
         return Verdict::Fine;
     }
+    let own = pieces.held() & !pieces.doubtful();
     if let Some(grid) = grid
         && pieces.grid.is_some_and(|known| known != grid)
     {
-        return contradicted(pieces, neighbour, faults, out);
+        return match own {
+            0 if neighbour.confirmed => Verdict::Contested(0),
+            0 => Verdict::Fine,
+            _ => Verdict::Liar,
+        };
+    }
+    let known = |piece: u8, hash: PieceHash| pieces.hash(piece).map(|known| known == hash);
+    if have.pieces.iter().any(|&(p, hash)| own & 1 << p != 0 && known(p, hash) == Some(false)) {
+        return Verdict::Liar;
     }
     let agrees =
-        have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) == Some(hash));
+        have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && known(p, hash) == Some(true));
     if !neighbour.confirmed && !agrees {
-        let wrong =
-            have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && pieces.hash(p) != Some(hash));
-        if wrong {
-            return contradicted(pieces, neighbour, faults, out);
-        }
         return Verdict::Fine;
+    }
+    let contradicted = have.pieces.iter().find(|&&(p, hash)| known(p, hash) == Some(false));
+    if let Some(&(piece, _)) = contradicted {
+        return Verdict::Contested(piece);
+    }
+    if let Some(contest) = &pieces.contest {
+        return Verdict::Contested(contest.piece);
     }
     if let Some(grid) = grid {
         pieces.set_length(grid, false);
@@ -117,40 +127,11 @@ pub fn have(
     for &(piece, hash) in have.pieces {
         match pieces.claim(piece, hash, neighbour.peer, true) {
             Claim::New | Claim::Agrees => bits |= 1 << piece,
-            Claim::Wrong => return contradicted(pieces, neighbour, faults, out),
-            Claim::Disputed => {
-                let doubtful = pieces.doubtful();
-                faults.disputed += 1;
-                pieces.dispute();
-                out.push(Output::Discard { segment: have.segment, pieces: doubtful });
-                return Verdict::Fine;
-            }
+            Claim::Wrong | Claim::Disputed => {}
         }
     }
     neighbour.announces(have.segment, bits, have.loading, now);
     if agrees && !neighbour.confirmed { Verdict::Confirmed } else { Verdict::Fine }
-}
-
-/// What a neighbour says differs from what we hold. Bytes from the origin settle it; else only the origin is asked.
-fn contradicted(
-    pieces: &mut Pieces,
-    neighbour: &Neighbour,
-    faults: &mut Faults,
-    out: &mut Vec<Output>,
-) -> Verdict {
-    let doubtful = pieces.doubtful();
-    if pieces.held() & !doubtful != 0 {
-        faults.contradicted_origin += 1;
-        return Verdict::Liar;
-    }
-    faults.disputed += 1;
-    pieces.dispute();
-    out.push(Output::Discard { segment: pieces.id(), pieces: doubtful });
-    out.push(Output::Report(Report::Shunned {
-        peer: neighbour.peer,
-        why: "neighbours contradict each other",
-    }));
-    Verdict::Fine
 }
 
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
@@ -172,7 +153,7 @@ fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) ->
     {
         return false;
     }
-    if session.active.iter().filter(|p| !p.listed).count() >= UNLISTED {
+    if session.active.awake().filter(|(_, p)| !p.listed).count() >= UNLISTED {
         return false;
     }
     let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);
@@ -220,7 +201,7 @@ pub fn confirm(session: &mut Session, neighbour: &mut Neighbour, now: Time) -> V
 pub fn announce(session: &mut Session, neighbours: &mut [Neighbour], policy: &Policy, out: &mut Vec<Output>) {
     let may = policy.p2p && policy.upload && session.entitled && session.joined;
     let Session { slot, swarm, active, .. } = session;
-    for pieces in active.iter_mut().filter(|p| p.dirty) {
+    for pieces in active.awake_mut().filter(|p| p.dirty) {
         pieces.dirty = false;
         if !may || !pieces.shareable {
             continue;

@@ -9,6 +9,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::contest::Contest;
 use super::{AskId, FetchId};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
@@ -77,7 +78,7 @@ pub enum Claim {
     Agrees,
     /// It differs from bytes that we took from the origin ourselves.
     Wrong,
-    /// It differs from what another neighbour said; nobody is believed, only the origin.
+    /// It differs from what another neighbour said; the origin has to settle it.
     Disputed,
 }
 
@@ -107,8 +108,10 @@ pub struct Pieces {
     pub grid: Option<PieceGrid>,
     /// False when the origin forbids sharing it, or neighbours contradict each other: then only the origin is asked.
     pub shareable: bool,
-    /// Neighbours' words for it contradict each other or the origin.
+    /// The origin's own answers contradict each other, or it can't be settled who is right: only the origin is asked.
     pub disputed: bool,
+    /// Neighbours contradict each other; being settled.
+    pub contest: Option<Box<Contest>>,
     /// New pieces that neighbours were not told of yet.
     pub dirty: bool,
     /// Asked from neighbours.
@@ -145,6 +148,7 @@ impl Pieces {
             grid: None,
             shareable: true,
             disputed: false,
+            contest: None,
             dirty: false,
             flights: Vec::new(),
             fetches: Vec::new(),
@@ -267,11 +271,26 @@ impl Pieces {
             }
             Some(known) if known == hash => Claim::Agrees,
             Some(_) if self.own & 1 << piece != 0 => Claim::Wrong,
-            Some(_) => {
-                self.dispute();
-                Claim::Disputed
-            }
+            Some(_) => Claim::Disputed,
         }
+    }
+
+    /// Gives up everything that was taken on anybody's word; a bit for each piece that is no longer held.
+    pub fn forget_words(&mut self) -> u64 {
+        let lost = self.doubtful();
+        self.held &= self.own;
+        self.known &= self.own;
+        lost
+    }
+
+    /// Gives up what was taken on this neighbour's word alone; a bit for each piece that is no longer held.
+    pub fn forget_word(&mut self, of: PeerId) -> u64 {
+        let by = |piece: &u8| self.voucher(*piece) == Some(of);
+        let bits = ones(self.known).filter(by).fold(0, |bits, piece| bits | 1 << piece);
+        let lost = self.held & bits;
+        self.known &= !bits;
+        self.held &= !bits;
+        lost
     }
 
     /// A piece came from the origin and its hash is this; returns the neighbour whose word for it is now proven true
@@ -292,7 +311,7 @@ impl Pieces {
 
     /// Whose word it was no longer matters once everything is here and checked.
     fn settle(&mut self) {
-        if self.complete() {
+        if self.complete() && self.contest.is_none() {
             (self.vouchers, self.whose) = (Vec::new(), Vec::new());
         }
     }
@@ -421,7 +440,7 @@ impl Pieces {
     /// Pieces that `asks` from peers make sense for: not held, not in flight, not coming from the origin, and vouched for.
     #[must_use]
     pub fn open(&self) -> u64 {
-        let Some(grid) = self.grid else { return 0 };
+        let Some(grid) = self.grid.filter(|_| self.contest.is_none()) else { return 0 };
         let mut open = grid.all() & !self.held;
         for flight in &self.flights {
             open &= !(1 << flight.piece);

@@ -178,6 +178,8 @@ pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
 pub const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 /// … up to this; both are jittered.
 pub const RECONNECT_MOST: Duration = Duration::from_secs(60);
+/// Somebody new is tried this often.
+pub const SWAP: Duration = Duration::from_secs(60);
 /// Neighbours are pinged this often: their round trip is what ranks are spaced by.
 pub const PING: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,7 @@ use super::account::{Bytes, Ledger};
 use super::demand::Demand;
 use super::pieces::{Pieces, plays};
 use super::policy::{FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PROBES, UNLISTED_AHEAD, VOD_GONE};
+use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, Segment, Timeline};
@@ -26,7 +27,7 @@ pub struct Session {
     /// Players, one each.
     pub demands: Vec<Demand>,
     /// Segments that are held, on their way or wanted; sequence numbers ascending.
-    pub active: Vec<Pieces>,
+    pub active: Shelf,
     /// The origin has served us a segment of it: only then is anything shared.
     pub entitled: bool,
     /// Somebody has really watched it.
@@ -68,7 +69,7 @@ impl Session {
             timeline,
             listed_at: now,
             demands: Vec::new(),
-            active: Vec::new(),
+            active: Shelf::default(),
             entitled: false,
             reported: false,
             joined: false,
@@ -92,7 +93,7 @@ impl Session {
     pub fn list(&mut self, timeline: Timeline, now: Time) {
         self.timeline = timeline;
         self.listed_at = now;
-        for pieces in &mut self.active {
+        for pieces in self.active.iter_mut() {
             if !pieces.listed && self.timeline.segments.iter().any(|s| s.id == pieces.id()) {
                 pieces.listed = true;
             }
@@ -119,18 +120,14 @@ impl Session {
 
     /// The segment with this name, if anything is known of it.
     pub fn pieces(&mut self, segment: SegmentId) -> Option<&mut Pieces> {
-        self.active.iter_mut().find(|p| p.id() == segment)
+        self.active.get_mut(segment)
     }
 
     /// The segment's state, made when there is none.
     pub fn open(&mut self, segment: Segment, listed: bool, now: Time) -> &mut Pieces {
         // By name first: a neighbour may have put a wrong name to the same sequence number.
-        let known = self.active.iter().position(|p| p.id() == segment.id);
-        let at = known.unwrap_or_else(|| {
-            let at = self.active.partition_point(|p| p.segment.sequence < segment.sequence);
-            self.active.insert(at, Pieces::new(segment, listed, now));
-            at
-        });
+        let known = self.active.position(segment.id);
+        let at = known.unwrap_or_else(|| self.active.insert(Pieces::new(segment, listed, now)));
         let pieces = &mut self.active[at];
         pieces.listed |= listed;
         pieces
@@ -142,12 +139,14 @@ impl Session {
         let mut media = Duration::ZERO;
         let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
         for index in first..self.timeline.segments.len() {
-            let segment = self.timeline.segments[index].clone();
+            let segment = self.timeline.segments[index];
             media += segment.duration;
             if media > prefetch {
                 break;
             }
-            self.open(segment, true, now);
+            if self.active.get(segment.id).is_none_or(|known| !known.listed) {
+                self.open(segment, true, now);
+            }
         }
     }
 
@@ -163,7 +162,8 @@ impl Session {
         let front = self.front()?;
         let mut media = Duration::ZERO;
         let mut last = front;
-        for segment in self.timeline.segments.iter().filter(|s| s.sequence > front) {
+        let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
+        for segment in &self.timeline.segments[first..] {
             media += segment.duration;
             if media > prefetch {
                 return Some(last);
@@ -179,7 +179,7 @@ impl Session {
     pub fn needed_at(&self, viewer: u64, sequence: u64, now: Time) -> Option<Time> {
         let demand = self.demands.iter().find(|d| d.viewer == viewer)?;
         let mut at = demand.dry_at(now)?;
-        for earlier in self.active.iter().filter(|p| p.segment.sequence < sequence) {
+        for (_, earlier) in self.active.awake().filter(|(_, p)| p.segment.sequence < sequence) {
             if earlier.asks.iter().any(|ask| ask.viewer == viewer) {
                 at += earlier.segment.duration.saturating_sub(demand.taken(earlier.segment.sequence));
             }
@@ -216,7 +216,7 @@ impl Session {
 
     /// A player has taken `bytes` from the beginning of a segment.
     pub fn credit(&mut self, viewer: u64, segment: SegmentId, bytes: u32, now: Time) {
-        let Some(pieces) = self.active.iter().find(|p| p.id() == segment) else { return };
+        let Some(pieces) = self.active.get(segment) else { return };
         let Segment { sequence, duration, .. } = pieces.segment;
         let length = pieces.grid.map_or_else(|| self.usual_length.unwrap_or(0) as u32, |grid| grid.length());
         let media = plays(duration, bytes, length);
@@ -231,7 +231,7 @@ impl Session {
     /// When, without another request, its viewers count as gone; `None` while a request is open.
     #[must_use]
     pub fn gone_at(&self) -> Option<Time> {
-        if self.active.iter().any(|p| !p.asks.is_empty()) {
+        if self.active.awake().any(|(_, p)| !p.asks.is_empty()) {
             return None;
         }
         let last = self.demands.iter().map(|d| d.active).max().unwrap_or(self.listed_at).max(self.listed_at);

@@ -12,7 +12,7 @@ use super::neighbours::Neighbour;
 use super::pieces::{Ask, Fetch, Pieces, ones};
 use super::policy::{HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy};
 use super::session::Session;
-use super::{FetchId, Output, Wake};
+use super::{FetchId, Output, Wake, contest};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
@@ -47,7 +47,10 @@ pub fn supply(
     out: &mut Vec<Output>,
 ) -> Option<(Time, Wake)> {
     let mut wake: Option<(Time, Wake)> = None;
-    for index in 0..session.active.len() {
+    let mut next = session.active.next_awake(0);
+    while let Some(index) = next {
+        session.active.settle(index);
+        next = session.active.next_awake(index + 1);
         let verdict = due(session, index, neighbours, view);
         match verdict {
             Some((Verdict::Origin(reason), gaps)) => {
@@ -74,10 +77,19 @@ fn due(
     view: &View<'_>,
 ) -> Option<(Verdict, Gaps)> {
     let pieces = &session.active[index];
-    if pieces.complete() || pieces.fetches.len() >= FETCHES_EACH {
+    if (pieces.complete() && pieces.contest.is_none()) || pieces.fetches.len() >= FETCHES_EACH {
         return None;
     }
     let mut waiting: Option<(Verdict, Gaps)> = None;
+    if let Some(settles) = contest::wants(pieces)
+        && view.policy.p2p
+        && session.entitled
+    {
+        if view.now >= pieces.retry_at {
+            return Some((Verdict::Origin(Reason::HashMismatch), vec![settles]));
+        }
+        waiting = Some((Verdict::Wait(pieces.retry_at, Wake::OriginRetry), Vec::new()));
+    }
     for ask in &pieces.asks {
         let gaps = pieces.missing(ask.from.max(ask.ready), ask.to);
         if gaps.is_empty() {

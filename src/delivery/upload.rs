@@ -145,7 +145,8 @@ impl Uploads {
             (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
         })?;
         let reach = self.pace.reach();
-        let before = self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u64::from(u.bytes)).sum();
+        let before =
+            self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u64::from(u.bytes)).sum();
         if !self.pace.take(self.waiting[index].bytes, before, now) {
             return None;
         }
@@ -159,7 +160,8 @@ impl Uploads {
 
     /// The driver is done with a piece; its length in bytes, 0 when it was not under way.
     pub fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, now: Time) -> u32 {
-        let found = self.under_way.iter().position(|u| (u.peer, u.segment, u.piece) == (peer, segment, piece));
+        let found =
+            self.under_way.iter().position(|u| (u.peer, u.segment, u.piece) == (peer, segment, piece));
         let Some(index) = found else { return 0 };
         let bytes = self.under_way.swap_remove(index).bytes;
         self.sent += u64::from(bytes);

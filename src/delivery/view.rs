@@ -64,7 +64,7 @@ impl Node {
     }
 
     fn find(&self, segment: SegmentId) -> Option<&Pieces> {
-        self.sessions.iter().flat_map(|s| &s.active).find(|p| p.id() == segment)
+        self.sessions.iter().find_map(|s| s.active.get(segment))
     }
 
     /// What came and went, over all renditions since the start.

@@ -62,6 +62,12 @@ impl Brain {
                 self.command(Command::Announce { swarm, offers, started });
             }
             Output::Leave { swarm } => self.command(Command::Leave { swarm }),
+            Output::Room { connections } => {
+                if connections > 0 {
+                    self.wake_peers();
+                }
+                self.command(Command::Room { connections });
+            }
             Output::Connect { tracker } => {
                 self.wake_peers();
                 self.command(Command::Connect { tracker });

@@ -17,6 +17,11 @@ pub const EVENTS: usize = 1024;
 /// What the brain asks of the P2P threads.
 #[derive(Debug)]
 pub enum Command {
+    /// Take offers only while there are fewer peers than this.
+    Room {
+        /// How many.
+        connections: usize,
+    },
     /// Tell every tracker that we watch `swarm`, with this many fresh offers.
     Announce {
         /// The rendition.

@@ -243,6 +243,8 @@ struct Owner {
     tls: Option<Arc<rustls::ClientConfig>>,
     next: ConnectionId,
     turn: usize,
+    /// Peers that may be met at the same time, as the Node says.
+    room: usize,
     tasks: JoinSet<()>,
 }
 
@@ -263,6 +265,7 @@ async fn run(options: Options, mut commands: mpsc::Receiver<Command>, events: mp
         tls: super::origin::tls_config().ok().map(Arc::new),
         next: 0,
         turn: 0,
+        room: 0,
         tasks: JoinSet::new(),
     };
     let mut joined: Vec<SwarmId> = Vec::new();
@@ -319,6 +322,7 @@ impl Owner {
                 }
                 self.drop_peer(peer, Ended::Gone).await;
             }
+            Command::Room { connections } => self.room = connections,
             Command::Announce { .. } | Command::Leave { .. } | Command::Stop => {}
         }
     }
@@ -450,7 +454,7 @@ impl Owner {
         if peer == self.options.me || self.shunned.contains(&peer) || self.connections.len() >= CONNECTIONS {
             return;
         }
-        if self.peers.contains_key(&peer) {
+        if self.peers.contains_key(&peer) || self.peers.len() >= self.room {
             return;
         }
         let offer = match sdp::incoming(offer, &self.neighbourhood()) {
@@ -497,7 +501,8 @@ impl Owner {
             self.connections.get(&rival).is_some_and(|c| c.open || c.ours || peer < self.options.me)
         });
         let answer = sdp::incoming(answer, &self.neighbourhood());
-        let (false, false, Ok(answer)) = (refused, glare_lost, answer) else {
+        let full = rival.is_none() && self.peers.len() >= self.room;
+        let (false, false, Ok(answer)) = (refused || full, glare_lost, answer) else {
             self.close(id);
             return;
         };
@@ -622,7 +627,11 @@ impl Owner {
                 event: started.then_some(tracker::Event::Started),
                 numwant: offers.len() as u32,
                 offers,
-                extra: Some(tracker::Extra { uploads: self.options.uploads, ..tracker::Extra::default() }),
+                extra: Some(tracker::Extra {
+                    uploads: self.options.uploads,
+                    known: self.peers.keys().take(tracker::MAX_KNOWN).copied().collect(),
+                    ..tracker::Extra::default()
+                }),
             };
             // A tracker that does not keep up hears it next time.
             let _ = outgoing.try_send(announce);

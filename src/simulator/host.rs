@@ -123,6 +123,8 @@ pub struct Host {
     pub(super) room: usize,
     pub(super) joined: Time,
     pub(super) settled: Option<Bytes>,
+    /// The newest segment known when its steady state began.
+    pub(super) settled_after: Option<u64>,
     pub(super) next_ask: u64,
     pub(super) wrong: Vec<(SegmentId, u8)>,
     last: Time,
@@ -179,6 +181,7 @@ impl Host {
             room: usize::from(policy.max_neighbours),
             joined: now,
             settled: None,
+            settled_after: None,
             next_ask: 0,
             wrong: Vec::new(),
             last: now,
@@ -207,6 +210,7 @@ impl Host {
         self.last = self.last.max(now);
         if self.settled.is_none() && now >= self.joined + SETTLED {
             self.settled = Some(self.node.totals());
+            self.settled_after = self.node.sessions().iter().filter_map(|s| s.horizon(Duration::MAX)).max();
         }
         while let Some(leaving) = self.uplink.left(now) {
             self.piece_left(leaving, scene);
@@ -277,7 +281,8 @@ impl Host {
         }
         tally.faults.add(self.node.faults());
         for record in self.node.sessions().iter().flat_map(|s| s.ledger.records()) {
-            if record.http + record.p2p > 0 {
+            if record.http + record.p2p > 0 && self.settled_after.is_some_and(|after| record.sequence > after)
+            {
                 tally.reasons[record.reason as usize] += 1;
             }
         }

@@ -34,39 +34,16 @@ use content::Content;
 use event::{Incoming, SCENARIO, What};
 use host::Around;
 use origin::Origin;
-use place::{NEAREST, Place};
+use place::Place;
 use report::{Line, Report};
-use scenario::Scenario;
+use scenario::{Knobs, Scenario};
 use tally::Tally;
-
-/// What a run may change of its scenario.
-#[derive(Clone, Copy, Debug)]
-pub struct Knobs {
-    /// Viewers at the same time.
-    pub viewers: Option<u32>,
-    /// How long.
-    pub seconds: Option<u64>,
-    /// Decides every chance.
-    pub seed: u64,
-    /// False: HTTP alone, to compare with.
-    pub p2p: bool,
-    /// Whose story is told.
-    pub trace: Option<u32>,
-    /// How many parts may work at the same time; changes nothing in the result.
-    pub shards: usize,
-}
-
-impl Default for Knobs {
-    fn default() -> Self {
-        Self { viewers: None, seconds: None, seed: 1, p2p: true, trace: None, shards: 1 }
-    }
-}
 
 /// A run that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is no such viewer to follow.
-    #[error("there is no viewer {asked}; they are numbered 0 to {last}")]
+    #[error("there is no viewer {asked}; they are numbered 1 to {last}, in the order in which they join")]
     NoSuchViewer {
         /// Who was asked for.
         asked: u32,
@@ -89,15 +66,15 @@ pub struct World {
     viewers: u32,
     window: u64,
     windows: u64,
+    /// Microseconds of a window: nobody sees within it what another does.
+    width: u64,
     seconds: u64,
     spare: Vec<Incoming>,
     closed: Option<Tally>,
 }
 
-/// Microseconds of a window: nobody sees within it what another does.
-const WIDTH: u64 = NEAREST.as_micros() as u64;
-/// Windows of a step.
-const STEP: u64 = 100_000 / WIDTH;
+/// Microseconds of a step.
+const STEP: u64 = 100_000;
 
 impl World {
     /// A world before its first moment.
@@ -115,24 +92,25 @@ impl World {
         let (seed, length) = (knobs.seed, Duration::from_secs(seconds));
         let lines = setting.lines;
         let plan = setting.plan(seed, viewers, length, |host| Place::of(seed, host, &lines));
-        if let Some(asked) = knobs.trace.filter(|&t| t >= plan.hosts) {
-            return Err(Refused::NoSuchViewer { asked, last: plan.hosts - 1 });
+        if let Some(asked) = knobs.trace.filter(|&t| t == 0 || t > plan.hosts) {
+            return Err(Refused::NoSuchViewer { asked, last: plan.hosts });
         }
         let places = (0..plan.hosts).map(|host| Place::of(seed, host, &lines)).collect();
         let content = Content::new(setting.programme, length);
         let outage = setting.outage.map(|(from, to)| (Time::ZERO + from, Time::ZERO + to));
-        let (service, traced) = (setting.service, knobs.trace);
+        let (service, traced) = (setting.service, knobs.trace.map(|viewer| viewer - 1));
         let around = Arc::new(Around { setting, content, places, seed, traced });
-        let count = knobs.shards.clamp(1, 64) as u32;
+        let (count, width) = (knobs.shards.clamp(1, 64) as u32, lines.nearest().as_micros() as u64);
         let mut world = Self {
             scenario: scenario.name,
-            shards: (0..count).map(|n| Shard::new(Arc::clone(&around), n, count, WIDTH)).collect(),
+            shards: (0..count).map(|n| Shard::new(Arc::clone(&around), n, count, width)).collect(),
             around,
             origin: Origin::new(service, seed ^ 0x0419),
             broker: Broker::new(outage, seed ^ 0x7AC),
             viewers,
             window: 0,
-            windows: seconds * 1_000_000 / WIDTH,
+            windows: seconds * 1_000_000 / width,
+            width,
             seconds,
             spare: Vec::new(),
             closed: None,
@@ -165,7 +143,7 @@ impl World {
     ///
     /// `each` lets every shard [`work`](Shard::work) once, one after the other or at the same time.
     pub fn step(&mut self, each: &mut dyn FnMut(&mut [Shard])) -> bool {
-        for _ in 0..STEP {
+        for _ in 0..STEP / self.width {
             if self.window == self.windows {
                 self.close();
                 return false;
@@ -201,13 +179,13 @@ impl World {
     /// The world's clock.
     #[must_use]
     pub fn now(&self) -> Time {
-        Time::from_micros(self.window * WIDTH)
+        Time::from_micros(self.window * self.width)
     }
 
     /// When it ends.
     #[must_use]
     pub fn end(&self) -> Time {
-        Time::from_micros(self.windows * WIDTH)
+        Time::from_micros(self.windows * self.width)
     }
 
     /// Viewers that are there.

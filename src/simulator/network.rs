@@ -89,7 +89,11 @@ impl Host {
             event: started.then_some(Event::Started),
             numwant: offers.len() as u32,
             offers,
-            extra: Some(Extra { uploads: self.node.policy().upload, ..Extra::default() }),
+            extra: Some(Extra {
+                uploads: self.node.policy().upload,
+                known: self.links.iter().map(|l| l.id).collect(),
+                ..Extra::default()
+            }),
         };
         self.to_tracker(Some(announce), scene);
     }

@@ -11,6 +11,8 @@ use crate::model::units::BitsPerSecond;
 
 /// The shortest delay between two parties, one way: what one does is seen by another no sooner.
 pub const NEAREST: Duration = Duration::from_millis(20);
+/// The same between processes of one machine.
+pub const SAME_MACHINE: Duration = Duration::from_millis(1);
 /// The longest.
 pub const FARTHEST: Duration = Duration::from_millis(120);
 /// A data channel has at most so much in flight (the daemon's send buffer).
@@ -57,6 +59,14 @@ pub struct Lines {
     pub local: bool,
 }
 
+impl Lines {
+    /// The shortest delay between any two parties.
+    #[must_use]
+    pub fn nearest(&self) -> Duration {
+        if self.local { SAME_MACHINE } else { NEAREST }
+    }
+}
+
 impl Place {
     /// The line of host `index` of the world with this seed.
     #[must_use]
@@ -93,13 +103,21 @@ impl Place {
         let around = apart.min(REGIONS - apart);
         let far = 20 * around;
         let sum = u64::from(self.access) + u64::from(other.access) + far;
-        Duration::from_millis(sum).clamp(NEAREST, FARTHEST)
+        Duration::from_millis(sum).clamp(self.nearest(), FARTHEST)
+    }
+
+    fn nearest(&self) -> Duration {
+        if self.access == 0 { SAME_MACHINE } else { NEAREST }
     }
 
     /// One-way delay to the nearest edge of the origin, or to the tracker.
     #[must_use]
     pub fn delay_to_service(&self) -> Duration {
-        Duration::from_millis(u64::from(self.access) + 5).max(NEAREST)
+        if self.access == 0 {
+            SAME_MACHINE
+        } else {
+            Duration::from_millis(u64::from(self.access) + 5).max(NEAREST)
+        }
     }
 
     /// What one data channel to `other` carries at most, in bytes per microsecond.

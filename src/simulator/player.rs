@@ -257,6 +257,10 @@ impl Player {
             let late = now > open.plain + GRACE && open.needed.is_some_and(|needed| now > needed);
             taken.push(Taken { segment: open.segment, late });
             self.playout.complete(now, open.segment.duration);
+            let last = self.listing.as_ref().filter(|l| !l.kind.grows()).and_then(|l| l.segments.last());
+            if last.is_some_and(|last| last.sequence == open.segment.sequence) {
+                self.playout.finish(now + self.playout.buffered(now));
+            }
         }
         taken
     }

@@ -47,7 +47,7 @@ pub struct Report {
     pub startup_ms_p99: f64,
     /// Segments that players took.
     pub segments: u64,
-    /// Answers by the origin's reason codes (see the contract), segments each, in the order of the code.
+    /// Segments of each viewer's steady state by the reason code of how they came (see the contract); a film's last 50.
     pub reasons: Vec<(&'static str, u64)>,
     /// Origin requests for segments.
     pub origin_requests: u64,

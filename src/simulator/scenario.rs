@@ -13,6 +13,29 @@ use crate::model::time::Time;
 use crate::model::timeline;
 use crate::model::units::BitsPerSecond;
 
+/// What a run may change of its scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Knobs {
+    /// Viewers at the same time.
+    pub viewers: Option<u32>,
+    /// How long.
+    pub seconds: Option<u64>,
+    /// Decides every chance.
+    pub seed: u64,
+    /// False: HTTP alone, to compare with.
+    pub p2p: bool,
+    /// Whose story is told; viewers are numbered from 1, in the order in which they join.
+    pub trace: Option<u32>,
+    /// How many parts may work at the same time; changes nothing in the result.
+    pub shards: usize,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self { viewers: None, seconds: None, seed: 1, p2p: true, trace: None, shards: 1 }
+    }
+}
+
 /// How a viewer behaves towards its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

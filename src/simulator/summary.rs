@@ -8,9 +8,6 @@ use crate::model::timeline::Kind;
 
 /// Points of the picture of one segment's spread.
 const POINTS: usize = 200;
-/// First copies that a live segment takes at least, in a large swarm (the lottery's c).
-const COPIES: f64 = 2.0;
-
 /// What `tally` says of `world`.
 pub(super) fn report(world: &World, tally: &Tally) -> Report {
     let setting = &world.around.setting;
@@ -22,9 +19,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
         / world.around.places.len() as f64
         / rate as f64;
     let most = ceiling(viewers);
-    let copies = if viewers <= 16 { 1.0 } else { COPIES };
-    let by_viewers = (f64::from(viewers) - copies).max(0.0) / f64::from(viewers);
-    let (bound, bound_by) = if uplink < by_viewers { (uplink, "uplink") } else { (by_viewers, "viewers") };
+    let (bound, bound_by) = if uplink < most { (uplink, "uplink") } else { (most, "viewers") };
     let peak = |from: usize| world.origin.sent.iter().skip(from).max().copied().unwrap_or(0) * 8;
     let mut startups = tally.startups.clone();
     startups.sort_by(f32::total_cmp);

@@ -1,6 +1,6 @@
 //! Worlds that are small enough to be lived through in a test.
 
-use super::scenario::scenarios;
+use super::scenario::{Knobs, scenarios};
 use super::*;
 
 fn scenario(name: &str) -> &'static Scenario {

@@ -142,14 +142,15 @@ impl Swarms {
             Input::Said(from, ToTracker::Answer { info_hash, peer_id, to_peer_id, offer_id, sdp }) => {
                 self.answer(now, from, (info_hash, peer_id, to_peer_id, offer_id), sdp, out);
             }
-            Input::Said(from, ToTracker::Announce { info_hash, peer_id, event, numwant, offers, .. }) => {
+            Input::Said(from, ToTracker::Announce { info_hash, peer_id, event, numwant, offers, extra }) => {
                 if !self.may_announce(from, now) {
                     self.stats.refused += 1;
                     out.push((from, FromTracker::Failure("too many announcements; wait a little".into())));
                 } else if event == Some(Event::Stopped) {
                     self.leave(info_hash, from);
                 } else {
-                    self.announce(now, from, (info_hash, peer_id), numwant, offers, out);
+                    let known = extra.map(|extra| extra.known).unwrap_or_default();
+                    self.announce(now, from, (info_hash, peer_id), numwant, (offers, &known), out);
                 }
             }
         }
@@ -196,7 +197,7 @@ impl Swarms {
         from: ConnectionId,
         (swarm, peer): (SwarmId, PeerId),
         numwant: u32,
-        offers: Vec<Offer>,
+        (offers, known): (Vec<Offer>, &[PeerId]),
         out: &mut Vec<Output>,
     ) {
         if !self.enter(now, from, swarm, peer) {
@@ -209,7 +210,7 @@ impl Swarms {
         // Spread over a tenth, so that those who came together do not come back together.
         let interval = self.limits.interval.as_secs() as u32;
         let spread = self.draw(interval as usize / 10 + 1) as u32;
-        let extra = Some(Extra { viewers, uploads: false });
+        let extra = Some(Extra { viewers, ..Extra::default() });
         let interval_s = interval - spread;
         out.push((
             from,
@@ -218,7 +219,7 @@ impl Swarms {
         let most = (numwant as usize).min(MAX_OFFERS);
         let mut taken: Vec<ConnectionId> = vec![from];
         for Offer { offer_id, sdp } in offers.into_iter().take(most) {
-            let Some(receiver) = self.receiver(swarm, peer, &taken) else { break };
+            let Some(receiver) = self.receiver(swarm, peer, &taken, known) else { break };
             taken.push(receiver);
             let Some(connection) = self.connections.get_mut(&receiver) else { continue };
             if connection.pending.len() == PENDING {
@@ -267,7 +268,13 @@ impl Swarms {
     }
 
     /// Another member to give an offer to: of a few drawn by chance, the one that got the fewest.
-    fn receiver(&mut self, swarm: SwarmId, offerer: PeerId, taken: &[ConnectionId]) -> Option<ConnectionId> {
+    fn receiver(
+        &mut self,
+        swarm: SwarmId,
+        offerer: PeerId,
+        taken: &[ConnectionId],
+        known: &[PeerId],
+    ) -> Option<ConnectionId> {
         let count = self.swarms.get(&swarm)?.members.len();
         let mut best: Option<usize> = None;
         let mut start = self.draw(count);
@@ -276,7 +283,9 @@ impl Swarms {
         for _ in 0..looks {
             let members = &self.swarms.get(&swarm)?.members;
             let member = &members[start];
-            let free = !taken.contains(&member.connection) && member.peer != offerer;
+            let free = !taken.contains(&member.connection)
+                && member.peer != offerer
+                && !known.contains(&member.peer);
             if free && best.is_none_or(|best| member.given < members[best].given) {
                 best = Some(start);
             }

@@ -13,6 +13,8 @@ use crate::model::ids::{PeerId, SwarmId};
 pub const MAX_SDP: usize = 16 * 1024;
 /// Offers in one announcement.
 pub const MAX_OFFERS: usize = 10;
+/// Peers that a client may say it has met.
+pub const MAX_KNOWN: usize = 32;
 /// The longest offer id, in code points; WebTorrent's have 20 or 40.
 const MAX_OFFER_ID: usize = 64;
 /// Swarms in one scrape.
@@ -59,6 +61,25 @@ pub struct Extra {
     pub uploads: bool,
     /// From a tracker: viewers in the swarm, the receiver included.
     pub viewers: u32,
+    /// From a client: whom it has met already; its offers are for others. At most [`MAX_KNOWN`] count.
+    #[serde(with = "known", skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<PeerId>,
+}
+
+/// Ids as the protocol writes them.
+mod known {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{MAX_KNOWN, PeerId, bytes, text};
+
+    pub fn serialize<S: Serializer>(known: &[PeerId], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(known.iter().map(|peer| text(&peer.0)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PeerId>, D::Error> {
+        let known = Vec::<String>::deserialize(deserializer)?;
+        Ok(known.iter().take(MAX_KNOWN).filter_map(|id| bytes(id)).map(PeerId).collect())
+    }
 }
 
 /// What a client tells a tracker.
@@ -405,7 +426,12 @@ mod tests {
 
     fn any_extra() -> impl Strategy<Value = Option<Extra>> {
         proptest::option::of(
-            (any::<bool>(), any::<u32>()).prop_map(|(uploads, viewers)| Extra { uploads, viewers }),
+            (any::<bool>(), any::<u32>(), proptest::collection::vec(any::<[u8; 20]>(), 0..MAX_KNOWN))
+                .prop_map(|(uploads, viewers, known)| Extra {
+                    uploads,
+                    viewers,
+                    known: known.into_iter().map(PeerId).collect(),
+                }),
         )
     }
 

@@ -68,7 +68,11 @@ mod tests {
     #[test]
     fn the_base_is_the_least_of_the_last_ten_minutes() {
         let mut base = Base::new();
-        assert_eq!((base.learn(ms(80), at(0)), base.learn(ms(50), at(0))), (None, None), "too little is known");
+        assert_eq!(
+            (base.learn(ms(80), at(0)), base.learn(ms(50), at(0))),
+            (None, None),
+            "too little is known"
+        );
         assert_eq!(base.learn(ms(90), at(1)), Some(ms(50)));
         assert_eq!(base.learn(ms(90), at(9)), Some(ms(50)));
         assert_eq!(base.learn(ms(95), at(10)), Some(ms(90)), "the minute of the 50 ms is forgotten");

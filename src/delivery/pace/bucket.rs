@@ -25,11 +25,12 @@ impl Bucket {
         bucket
     }
 
-    /// Changes the limit; what was saved up beyond the new burst is lost.
+    /// Changes the limit; what was saved up beyond the new burst is lost, and a first limit begins with a full one.
     pub fn set_limit(&mut self, limit: Option<BitsPerSecond>, now: Time) {
         self.fill(now);
+        let first = self.limit.is_none();
         self.limit = limit;
-        self.level = self.level.min(self.most());
+        self.level = if first { self.most() } else { self.level.min(self.most()) };
     }
 
     /// Whether anything may be sent now.

@@ -322,13 +322,17 @@ fn a_call_on_the_same_uplink_does_not_notice() {
         world.means = means;
         world.run(at(20));
         world.call(at(50));
-        world.run(at(22));
+        world.run(at(if means == Means::Acknowledged { 22 } else { 24 }));
         let (onset, name) = (world.called().1, format!("{means:?}, {neighbours} neighbours"));
-        assert!(onset < ms(300), "{name}: {onset:?} as the call begins");
+        // Where "sent" means no more than "in the buffer", only pings tell, and the queue may fill once.
+        let bound = if means == Means::Acknowledged { ms(250) } else { world.queue };
+        assert!(onset <= bound, "{name}: {onset:?} as the call begins");
+        let lost = world.call_lost;
         let share = world.share(at(50));
         let (most, worst) = world.called();
         assert!(most < ms(100) && worst < ms(125), "{name}: {most:?} and {worst:?}");
-        assert_eq!(world.call_lost, 0, "{name}");
+        assert_eq!(world.call_lost, lost, "{name}");
+        assert!(lost == 0 || means == Means::Buffered, "{name}: {lost} packets as the call begins");
         // Half of the uplink is the call's.
         assert!(share > 0.44, "{name}: {share:.2} of the uplink beside the call");
         world.run(at(54));
