@@ -170,7 +170,7 @@ impl Node {
             self.keep_house(out);
         }
         self.give_up_late(out);
-        let view = View { me: self.me, policy: &self.policy, now };
+        let view = View { me: self.me, policy: &self.policy, now, uplink: self.uploads.rate() };
         for session in &mut self.sessions {
             let before = out.len();
             let due = supply(session, &mut self.neighbours, &view, &mut self.next_fetch, out);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Output;
 use super::neighbours::{Neighbour, Watches};
 use super::pieces::{Claim, Pieces, ones};
-use super::policy::Policy;
+use super::policy::{Policy, RANKED_SWARM};
 use super::session::Session;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -90,6 +90,7 @@ pub fn have(
     if session.active.get(have.segment).is_none() && !expect(session, have, policy, now) {
         return Verdict::Fine;
     }
+    let viewers = session.viewers;
     let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
     if pieces.disputed || !pieces.shareable {
         return Verdict::Fine;
@@ -122,6 +123,10 @@ pub fn have(
     }
     if let Some(grid) = grid {
         pieces.set_length(grid, false);
+    }
+    if !pieces.heard && pieces.held() == 0 && !pieces.loading() && viewers > RANKED_SWARM {
+        // The word goes round faster than the pieces: whoever hears it does not draw in the lottery.
+        (pieces.heard, pieces.dirty) = (true, true);
     }
     let mut bits = 0;
     for &(piece, hash) in have.pieces {
@@ -238,7 +243,7 @@ fn tell(
     let told = neighbour.told(segment);
     let theirs = if all { 0 } else { neighbour.has(segment).map_or(0, |has| has.bits) };
     let news = pieces.held() & !told.unwrap_or(0) & !theirs;
-    let loading = !pieces.complete() && pieces.loading();
+    let loading = !pieces.complete() && (pieces.loading() || pieces.heard);
     if news == 0 && (told.is_some() || !loading) {
         return;
     }

@@ -114,6 +114,8 @@ pub struct Pieces {
     pub contest: Option<Box<Contest>>,
     /// New pieces that neighbours were not told of yet.
     pub dirty: bool,
+    /// Neighbours are loading it, and the others are told so.
+    pub heard: bool,
     /// Asked from neighbours.
     pub flights: Vec<Flight>,
     /// Asked from the origin.
@@ -150,6 +152,7 @@ impl Pieces {
             disputed: false,
             contest: None,
             dirty: false,
+            heard: false,
             flights: Vec::new(),
             fetches: Vec::new(),
             asks: Vec::new(),

@@ -112,6 +112,8 @@ pub const LIVE_KEEP: Duration = Duration::from_secs(45);
 
 /// Expected origin fetches of a new segment in a large swarm (the lottery's c).
 pub const LOTTERY_WINNERS: f64 = 2.0;
+/// Who can upload at so many times the bit rate takes part in full; slower ones with the square of what they lack.
+pub const LOTTERY_UPLINK: f64 = 4.0;
 /// How fast the lottery's chances double, in seconds (its tau).
 pub const LOTTERY_DOUBLING: f64 = 0.5;
 /// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
@@ -168,6 +170,9 @@ pub const FIRST_OFFERS: usize = 6;
 pub const MOST_OFFERS: usize = 10;
 /// Announcements of one swarm are at least this far apart.
 pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
+/// The second announcement follows the first after this, each further one after twice as long, up to the tracker's own
+/// interval.
+pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
 /// A tracker that went away is tried again after this, doubling …
 pub const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 /// … up to this; both are jittered.

@@ -44,6 +44,8 @@ pub struct Session {
     pub announce_at: Option<Time>,
     /// When they were told last.
     pub announced_at: Option<Time>,
+    /// Announcements so far.
+    pub announcements: u32,
     /// Announcements in a row that brought no neighbour.
     pub fruitless: u32,
     /// When it was first asked for.
@@ -78,6 +80,7 @@ impl Session {
             settled_at: Time::ZERO,
             announce_at: None,
             announced_at: None,
+            announcements: 0,
             fruitless: 0,
             began: None,
             bytes: Bytes::default(),
@@ -206,6 +209,17 @@ impl Session {
         if bytes >= 16 * 1024 {
             let rate = BitsPerSecond::over(bytes, body.max(Duration::from_micros(100)));
             self.rate = Some(self.rate.map_or(rate, |old| BitsPerSecond((old.0 / 4) * 3 + rate.0 / 4)));
+        }
+    }
+
+    /// An uplink as a multiple of the bit rate; 2 while either is unknown.
+    #[must_use]
+    pub fn uplink_ratio(&self, uplink: Option<BitsPerSecond>) -> f64 {
+        match (uplink, self.usual_length) {
+            (Some(uplink), Some(length)) if length > 0 => {
+                uplink.0 as f64 / BitsPerSecond::over(length, self.timeline.target).0.max(1) as f64
+            }
+            _ => 2.0,
         }
     }
 

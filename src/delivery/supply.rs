@@ -16,6 +16,7 @@ use super::{FetchId, Output, Wake, contest};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
+use crate::model::units::BitsPerSecond;
 use crate::wire::message::Message;
 
 /// Origin fetches of one segment at the same time.
@@ -29,6 +30,8 @@ pub struct View<'a> {
     pub policy: &'a Policy,
     /// When.
     pub now: Time,
+    /// What our uplink was seen to carry; `None` before it was busy.
+    pub uplink: Option<BitsPerSecond>,
 }
 
 /// What is to be done for one request or segment.
@@ -225,6 +228,7 @@ fn turn(
         session.viewers,
         round_trip,
         pieces.segment.duration,
+        session.uplink_ratio(view.uplink),
     );
     Some(since.max(session.settled_at) + wait)
 }
