@@ -150,7 +150,8 @@ impl Node {
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
             for session in &mut self.sessions {
-                peering::announce(session, &mut self.neighbours, &self.policy, out);
+                let due = peering::announce(session, &mut self.neighbours, &self.policy, now, out);
+                self.announce_at = self.announce_at.into_iter().chain(due).min();
             }
         }
         self.send_pieces(out);

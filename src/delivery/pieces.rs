@@ -114,6 +114,8 @@ pub struct Pieces {
     pub contest: Option<Box<Contest>>,
     /// New pieces that neighbours were not told of yet.
     pub dirty: bool,
+    /// It is the first copy around here, and offered in parts until then.
+    pub seeding_until: Option<Time>,
     /// Neighbours are loading it, and the others are told so.
     pub heard: bool,
     /// Asked from neighbours.
@@ -152,6 +154,7 @@ impl Pieces {
             disputed: false,
             contest: None,
             dirty: false,
+            seeding_until: None,
             heard: false,
             flights: Vec::new(),
             fetches: Vec::new(),

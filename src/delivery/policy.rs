@@ -150,6 +150,8 @@ pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// Announcements of new pieces wait this long for more to go in the same message.
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
+/// For this part of a segment's duration the first holder offers each neighbour other pieces.
+pub const SEEDING: u32 = 2;
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.
 pub const UNLISTED_AHEAD: u64 = 2;
 /// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.

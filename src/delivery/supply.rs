@@ -10,7 +10,9 @@ use super::account::Reason;
 use super::lottery;
 use super::neighbours::Neighbour;
 use super::pieces::{Ask, Fetch, Pieces, ones};
-use super::policy::{HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy};
+use super::policy::{
+    HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, SEEDING,
+};
 use super::session::Session;
 use super::{FetchId, Output, Wake, contest};
 use crate::model::ids::PeerId;
@@ -276,6 +278,9 @@ fn fetch(
         withdraw(pieces, neighbours, |flight| coming & 1 << flight != 0, out);
     }
     pieces.dirty = true;
+    if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
+        pieces.seeding_until = Some(view.now + pieces.segment.duration / SEEDING);
+    }
     session.ledger.of(segment, sequence).reason = reason;
 }
 
