@@ -67,6 +67,8 @@ pub struct Ask {
     pub fed: Time,
     /// When the player would run dry without it, where it had anything when it asked.
     pub needed: Option<Time>,
+    /// Everything was here when it was asked for.
+    pub hit: bool,
 }
 
 /// What became of a neighbour's word for a piece's hash.

@@ -92,6 +92,13 @@ pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
 /// Of a segment's duration, how much an answer may be held while the player has other renditions: a longer hold lowers
 /// the throughput it measures.
 pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
+/// With other renditions on offer an answer from memory goes at the origin's pace, but no slower than so many times the
+/// bit rate …
+pub const PACED_LEAST: u64 = 4;
+/// … after so many bytes at once …
+pub const PACED_START: u32 = 64 * 1024;
+/// … in steps of this.
+pub const PACED_STEP: Duration = Duration::from_millis(40);
 /// An HTTP fetch is expected to take this much longer than measured.
 pub const FETCH_SAFETY: f64 = 1.5;
 /// Time to first byte of an origin that was not measured yet.

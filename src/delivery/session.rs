@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
 use super::demand::Demand;
-use super::pieces::{Pieces, plays};
-use super::policy::{FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PROBES, UNLISTED_AHEAD, VOD_GONE};
+use super::pieces::{Ask, Pieces, plays};
+use super::policy::{
+    FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PACED_LEAST, PACED_START, PROBES, UNLISTED_AHEAD, VOD_GONE,
+};
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -221,6 +223,19 @@ impl Session {
             }
             _ => 2.0,
         }
+    }
+
+    /// Up to where an answer from memory may be read by now; `None`: as fast as it goes.
+    ///
+    /// A player with other renditions to choose from measures how fast we are. It shall see what the origin gives, and
+    /// not climb to a rendition that the origin can't carry; nor be slowed down to where it would leave its own.
+    #[must_use]
+    pub fn paced(&self, ask: &Ask, now: Time) -> Option<u32> {
+        let rate = self.rate.filter(|_| ask.hit && self.timeline.alternatives)?;
+        let media = BitsPerSecond::over(self.usual_length?, self.timeline.target);
+        let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
+        let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
+        Some(ask.from.saturating_add(PACED_START).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)))
     }
 
     /// Notes the length of a segment.
