@@ -262,6 +262,9 @@ impl Node {
                 };
                 let (before, confirmed) = (neighbour.bits(segment), neighbour.confirmed);
                 self.have(peer, s, message, out);
+                if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty) {
+                    self.announce_now();
+                }
                 return self.news(peer, s, segment, before, confirmed);
             }
             Message::Lost { segment } => neighbour.loses(segment),

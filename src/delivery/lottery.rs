@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use super::chance::{mix, to_unit};
-use super::policy::{LOTTERY_DOUBLING, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP, RANKED_SWARM};
+use super::policy::{
+    LOTTERY_DOUBLING, LOTTERY_UPLINK, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP, RANKED_SWARM,
+};
 use crate::model::ids::{PeerId, SegmentId};
 
 /// The ticket of `peer` for `segment`: a number that everyone computes alike.
@@ -25,7 +27,8 @@ pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
 /// How long after a segment was seen `me` may fetch it, if nobody it knows has begun.
 ///
 /// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
-/// unknown), `round_trip` the slowest neighbour's. The answer only grows with the rank, and for ranked swarms stays
+/// unknown), `round_trip` the slowest neighbour's; `uplink` is what we were seen to upload as a multiple of the bit rate:
+/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one. The answer only grows with the rank, and for ranked swarms stays
 /// within an eighth of `duration`.
 #[must_use]
 pub fn wait(
@@ -35,10 +38,12 @@ pub fn wait(
     viewers: u32,
     round_trip: Duration,
     duration: Duration,
+    uplink: f64,
 ) -> Duration {
     let mine = ticket(me, segment);
     if viewers > RANKED_SWARM {
-        let chance = (LOTTERY_WINNERS / f64::from(viewers)).min(1.0);
+        let fit = (uplink / LOTTERY_UPLINK).powi(2).clamp(0.01, 1.0);
+        let chance = (LOTTERY_WINNERS * fit / f64::from(viewers)).min(1.0);
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
     }
@@ -67,7 +72,7 @@ mod tests {
             let mut waits: Vec<_> = (0..5)
                 .map(|me| {
                     let rivals = (0..5).filter(|&other| other != me).map(peer);
-                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT)
+                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT, 1.0)
                 })
                 .collect();
             waits.sort();
@@ -82,7 +87,7 @@ mod tests {
             for me in 0..5 {
                 let rivals = (0..5).filter(|&other| other != me).map(peer);
                 first[usize::from(me)] +=
-                    u32::from(wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT).is_zero());
+                    u32::from(wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT, 1.0).is_zero());
             }
         }
         assert_eq!(first.iter().sum::<u32>(), 500);
@@ -93,7 +98,7 @@ mod tests {
     fn a_slow_neighbourhood_still_ends_within_an_eighth() {
         let rivals = (1..=15).map(peer);
         let longest = (0..200)
-            .map(|s| wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT))
+            .map(|s| wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT, 1.0))
             .max();
         assert!(longest <= Some(SEGMENT / RANK_SPREAD), "{longest:?}");
     }
@@ -118,7 +123,7 @@ mod tests {
                         9,
                         9,
                     ]);
-                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT) <= limit
+                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT, 9.0) <= limit
                 })
                 .count()
         };

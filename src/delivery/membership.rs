@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::neighbours::Neighbour;
-use super::policy::{ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy, SWAP};
+use super::policy::{ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy, SWAP};
 use super::retry::Tracker;
 use super::session::Session;
 use super::supply::earlier;
@@ -163,7 +163,10 @@ impl Membership {
         };
         session.fruitless = if offers == 0 { 0 } else { session.fruitless.saturating_add(1) };
         session.announced_at = Some(now);
-        session.announce_at = Some(now + self.interval);
+        // Who joins a growing swarm hears soon how large it has become: the lottery goes by that.
+        let soon = ANNOUNCE_AGAIN * 2u32.pow(session.announcements.min(8));
+        session.announcements = session.announcements.saturating_add(1);
+        session.announce_at = Some(now + self.interval.min(soon));
         out.push(Output::Announce { swarm: session.swarm, offers: offers.min(MOST_OFFERS), started });
     }
 

@@ -364,6 +364,8 @@ pub enum Wake {
     Announce,
     /// The uplink's limit allows another piece.
     Pace,
+    /// An answer that goes at the origin's pace may be read further.
+    Paced,
     /// A tracker wants to hear from us, or is tried again.
     Tracker,
     /// Somebody new is tried.

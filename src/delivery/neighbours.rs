@@ -192,6 +192,12 @@ impl Neighbour {
         self.find(segment).filter(|b| b.mentioned).map(|b| b.told)
     }
 
+    /// The pieces of a segment that it announced, and those that it was told of.
+    #[must_use]
+    pub fn between(&self, segment: SegmentId) -> (u64, u64) {
+        self.find(segment).map_or((0, 0), |b| (b.has, b.told))
+    }
+
     /// Notes what it is being told.
     pub fn tell(&mut self, segment: SegmentId, bits: u64) {
         let between = self.entry(segment);

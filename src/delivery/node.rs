@@ -8,7 +8,7 @@ use super::demand::{Demand, Moved};
 use super::membership::{self, Membership};
 use super::neighbours::Neighbour;
 use super::pieces::Ask;
-use super::policy::{ANNOUNCE_DELAY, LARGEST_PART_OF_MEMORY, PROBE_AHEAD, Policy};
+use super::policy::{ANNOUNCE_DELAY, LARGEST_PART_OF_MEMORY, PACED_STEP, PROBE_AHEAD, Policy};
 use super::session::Session;
 use super::supply::{View, earlier, supply, withdraw};
 use super::upload::Uploads;
@@ -43,6 +43,8 @@ pub struct Node {
     house_at: Option<Time>,
     /// When something about fetching, asking or meeting is due.
     content_at: Option<(Time, Wake)>,
+    /// When an answer that goes at a pace may be read further.
+    feed_at: Option<Time>,
     wake: Option<(Time, Wake)>,
 }
 
@@ -78,6 +80,7 @@ impl Node {
             announce_at: None,
             house_at: None,
             content_at: None,
+            feed_at: None,
             wake: None,
         }
     }
@@ -142,6 +145,9 @@ impl Node {
     /// nothing about what is to be asked for, and a Node hears hundreds of things for each segment.
     fn advance(&mut self, stirs: Stirs, out: &mut Vec<Output>) {
         let now = self.now;
+        if self.feed_at.is_some_and(|at| at <= now) {
+            self.feed_paced(out);
+        }
         match stirs {
             Stirs::Nothing => return,
             Stirs::Little => {}
@@ -150,7 +156,8 @@ impl Node {
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
             for session in &mut self.sessions {
-                peering::announce(session, &mut self.neighbours, &self.policy, out);
+                let due = peering::announce(session, &mut self.neighbours, &self.policy, now, out);
+                self.announce_at = self.announce_at.into_iter().chain(due).min();
             }
         }
         if let Some(at) = self.uploads.rest(now) {
@@ -163,6 +170,7 @@ impl Node {
             self.announce_at.map(|at| (at, Wake::Announce)),
             self.house_at.map(|at| (at, Wake::Gone)),
             self.uploads.ready_at(now).map(|at| (at, Wake::Pace)),
+            self.feed_at.map(|at| (at, Wake::Paced)),
             self.content_at,
         ];
         self.wake = timers.into_iter().flatten().min();
@@ -175,7 +183,7 @@ impl Node {
             self.keep_house(out);
         }
         self.give_up_late(out);
-        let view = View { me: self.me, policy: &self.policy, now };
+        let view = View { me: self.me, policy: &self.policy, now, uplink: self.uploads.rate() };
         for session in &mut self.sessions {
             let before = out.len();
             let due = supply(session, &mut self.neighbours, &view, &mut self.next_fetch, out);
@@ -200,6 +208,19 @@ impl Node {
     /// Something about asking is due no later than this.
     pub(super) fn wake_for(&mut self, wake: (Time, Wake)) {
         self.content_at = earlier(self.content_at, wake);
+    }
+
+    /// Lets players read on whose answers from memory go at a pace.
+    fn feed_paced(&mut self, out: &mut Vec<Output>) {
+        self.feed_at = None;
+        for index in 0..self.sessions.len() {
+            let awake = self.sessions[index].active.awake();
+            let paced: Vec<SegmentId> =
+                awake.filter(|(_, p)| p.asks.iter().any(|ask| ask.hit)).map(|(_, p)| p.id()).collect();
+            for segment in paced {
+                self.feed(index, segment, out);
+            }
+        }
     }
 
     /// Hands the driver as many pieces as it may have.
@@ -265,7 +286,8 @@ impl Node {
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
         let ahead = pieces.complete();
-        let asked = Ask { id: ask, viewer, from, to, ready: from, took: from, asked: now, fed: now, needed };
+        let (ready, took, hit) = (from, from, ahead);
+        let asked = Ask { id: ask, viewer, from, to, ready, took, asked: now, fed: now, needed, hit };
         pieces.asks.push(asked);
         let sequence = pieces.segment.sequence;
         session.ledger.of(segment, sequence).ahead |= ahead;
@@ -328,7 +350,12 @@ impl Node {
             let pieces = &session.active[at];
             let waiting = &pieces.asks[ask];
             let end = waiting.to.or(length).unwrap_or(u32::MAX);
-            let up_to = pieces.readable(waiting.ready).min(end);
+            let mut up_to = pieces.readable(waiting.ready).min(end);
+            if let Some(paced) = session.paced(waiting, now).filter(|&paced| paced < up_to) {
+                up_to = paced;
+                let at = now + PACED_STEP;
+                self.feed_at = Some(self.feed_at.map_or(at, |sooner| sooner.min(at)));
+            }
             if up_to <= waiting.ready {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Output;
 use super::neighbours::{Neighbour, Watches};
 use super::pieces::{Claim, Pieces, ones};
-use super::policy::Policy;
+use super::policy::{Policy, RANKED_SWARM};
 use super::session::Session;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -90,6 +90,7 @@ pub fn have(
     if session.active.get(have.segment).is_none() && !expect(session, have, policy, now) {
         return Verdict::Fine;
     }
+    let viewers = session.viewers;
     let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
     if pieces.disputed || !pieces.shareable {
         return Verdict::Fine;
@@ -122,6 +123,10 @@ pub fn have(
     }
     if let Some(grid) = grid {
         pieces.set_length(grid, false);
+    }
+    if !pieces.heard && pieces.held() == 0 && !pieces.loading() && viewers > RANKED_SWARM {
+        // The word goes round faster than the pieces: whoever hears it does not draw in the lottery.
+        (pieces.heard, pieces.dirty) = (true, true);
     }
     let mut bits = 0;
     for &(piece, hash) in have.pieces {
@@ -197,18 +202,53 @@ pub fn confirm(session: &mut Session, neighbour: &mut Neighbour, now: Time) -> V
     std::mem::take(&mut neighbour.pending)
 }
 
-/// Tells every neighbour in the swarm what it has not been told yet of segments with news.
-pub fn announce(session: &mut Session, neighbours: &mut [Neighbour], policy: &Policy, out: &mut Vec<Output>) {
+/// Tells every neighbour in the swarm what it has not been told yet of segments with news; answers when there is more
+/// to tell by time alone.
+pub fn announce(
+    session: &mut Session,
+    neighbours: &mut [Neighbour],
+    policy: &Policy,
+    now: Time,
+    out: &mut Vec<Output>,
+) -> Option<Time> {
     let may = policy.p2p && policy.upload && session.entitled && session.joined;
     let Session { slot, swarm, active, .. } = session;
+    let mut later: Option<Time> = None;
     for pieces in active.awake_mut().filter(|p| p.dirty) {
         pieces.dirty = false;
         if !may || !pieces.shareable {
             continue;
         }
-        for neighbour in neighbours.iter_mut() {
-            tell(pieces, *slot, *swarm, neighbour, false, out);
+        let seeding = pieces.seeding_until.filter(|&until| until > now);
+        if let Some(until) = seeding {
+            pieces.dirty = true;
+            later = Some(later.map_or(until, |at| at.min(until)));
+            seed(pieces, *slot, *swarm, neighbours, out);
+            continue;
         }
+        for neighbour in neighbours.iter_mut() {
+            let news = news(pieces, neighbour);
+            tell(pieces, *slot, *swarm, neighbour, news, out);
+        }
+    }
+    later
+}
+
+/// The first holder of a segment offers every neighbour other pieces, until they offer them themselves: so each leaves
+/// once before any leaves twice, and neighbours that don't pass on wait for those that do.
+fn seed(pieces: &Pieces, slot: Slot, swarm: SwarmId, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
+    let spread = neighbours.iter().fold(0, |bits, n| bits | n.bits(pieces.id()));
+    let passes_on = |n: &Neighbour| n.uploads && n.in_swarm(swarm);
+    let stripes = neighbours.iter().filter(|n| passes_on(n)).count().max(1);
+    let mut stripe = 0;
+    for neighbour in neighbours.iter_mut() {
+        let mut offered = spread;
+        if passes_on(neighbour) {
+            offered |= (stripe..64).step_by(stripes).fold(0, |bits, piece| bits | 1 << piece);
+            stripe += 1;
+        }
+        let news = news(pieces, neighbour) & offered;
+        tell(pieces, slot, swarm, neighbour, news, out);
     }
 }
 
@@ -218,8 +258,15 @@ pub fn synchronise(session: &Session, neighbour: &mut Neighbour, policy: &Policy
         return;
     }
     for pieces in session.active.iter().filter(|p| p.shareable && (p.held() != 0 || p.loading())) {
-        tell(pieces, session.slot, session.swarm, neighbour, true, out);
+        let news = pieces.held() & !neighbour.told(pieces.id()).unwrap_or(0);
+        tell(pieces, session.slot, session.swarm, neighbour, news, out);
     }
+}
+
+/// Pieces that a neighbour has neither got nor been told of.
+fn news(pieces: &Pieces, neighbour: &Neighbour) -> u64 {
+    let (has, told) = neighbour.between(pieces.id());
+    pieces.held() & !told & !has
 }
 
 fn tell(
@@ -227,7 +274,7 @@ fn tell(
     slot: Slot,
     swarm: SwarmId,
     neighbour: &mut Neighbour,
-    all: bool,
+    news: u64,
     out: &mut Vec<Output>,
 ) {
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
@@ -235,11 +282,12 @@ fn tell(
     if sequence < watch.window.0 || sequence > watch.window.1 {
         return;
     }
-    let told = neighbour.told(segment);
-    let theirs = if all { 0 } else { neighbour.has(segment).map_or(0, |has| has.bits) };
-    let news = pieces.held() & !told.unwrap_or(0) & !theirs;
-    let loading = !pieces.complete() && pieces.loading();
-    if news == 0 && (told.is_some() || !loading) {
+    // A first holder that offers a part only has more, though it loads no more.
+    let loading = match pieces.seeding_until {
+        Some(_) => pieces.dirty,
+        None => !pieces.complete() && (pieces.loading() || pieces.heard),
+    };
+    if news == 0 && (neighbour.told(segment).is_some() || !loading) {
         return;
     }
     let hashes = ones(news).filter_map(|piece| pieces.hash(piece).map(|hash| (piece, hash))).collect();

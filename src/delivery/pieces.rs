@@ -67,6 +67,8 @@ pub struct Ask {
     pub fed: Time,
     /// When the player would run dry without it, where it had anything when it asked.
     pub needed: Option<Time>,
+    /// Everything was here when it was asked for.
+    pub hit: bool,
 }
 
 /// What became of a neighbour's word for a piece's hash.
@@ -114,6 +116,10 @@ pub struct Pieces {
     pub contest: Option<Box<Contest>>,
     /// New pieces that neighbours were not told of yet.
     pub dirty: bool,
+    /// It is the first copy around here, and offered in parts until then.
+    pub seeding_until: Option<Time>,
+    /// Neighbours are loading it, and the others are told so.
+    pub heard: bool,
     /// Asked from neighbours.
     pub flights: Vec<Flight>,
     /// Asked from the origin.
@@ -150,6 +156,8 @@ impl Pieces {
             disputed: false,
             contest: None,
             dirty: false,
+            seeding_until: None,
+            heard: false,
             flights: Vec::new(),
             fetches: Vec::new(),
             asks: Vec::new(),

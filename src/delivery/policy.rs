@@ -98,6 +98,13 @@ pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
 /// Of a segment's duration, how much an answer may be held while the player has other renditions: a longer hold lowers
 /// the throughput it measures.
 pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
+/// With other renditions on offer an answer from memory goes at the origin's pace, but no slower than so many times the
+/// bit rate …
+pub const PACED_LEAST: u64 = 4;
+/// … after so many bytes at once …
+pub const PACED_START: u32 = 64 * 1024;
+/// … in steps of this.
+pub const PACED_STEP: Duration = Duration::from_millis(40);
 /// An HTTP fetch is expected to take this much longer than measured.
 pub const FETCH_SAFETY: f64 = 1.5;
 /// Time to first byte of an origin that was not measured yet.
@@ -118,6 +125,8 @@ pub const LIVE_KEEP: Duration = Duration::from_secs(45);
 
 /// Expected origin fetches of a new segment in a large swarm (the lottery's c).
 pub const LOTTERY_WINNERS: f64 = 2.0;
+/// Who can upload at so many times the bit rate takes part in full; slower ones with the square of what they lack.
+pub const LOTTERY_UPLINK: f64 = 4.0;
 /// How fast the lottery's chances double, in seconds (its tau).
 pub const LOTTERY_DOUBLING: f64 = 0.5;
 /// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
@@ -154,6 +163,8 @@ pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// Announcements of new pieces wait this long for more to go in the same message.
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
+/// For this part of a segment's duration the first holder offers each neighbour other pieces.
+pub const SEEDING: u32 = 2;
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.
 pub const UNLISTED_AHEAD: u64 = 2;
 /// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.
@@ -174,6 +185,9 @@ pub const FIRST_OFFERS: usize = 6;
 pub const MOST_OFFERS: usize = 10;
 /// Announcements of one swarm are at least this far apart.
 pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
+/// The second announcement follows the first after this, each further one after twice as long, up to the tracker's own
+/// interval.
+pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
 /// A tracker that went away is tried again after this, doubling …
 pub const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 /// … up to this; both are jittered.

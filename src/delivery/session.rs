@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
 use super::demand::Demand;
-use super::pieces::{Pieces, plays};
-use super::policy::{FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PROBES, UNLISTED_AHEAD, VOD_GONE};
+use super::pieces::{Ask, Pieces, plays};
+use super::policy::{
+    FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PACED_LEAST, PACED_START, PROBES, UNLISTED_AHEAD, VOD_GONE,
+};
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -44,6 +46,8 @@ pub struct Session {
     pub announce_at: Option<Time>,
     /// When they were told last.
     pub announced_at: Option<Time>,
+    /// Announcements so far.
+    pub announcements: u32,
     /// Announcements in a row that brought no neighbour.
     pub fruitless: u32,
     /// When it was first asked for.
@@ -78,6 +82,7 @@ impl Session {
             settled_at: Time::ZERO,
             announce_at: None,
             announced_at: None,
+            announcements: 0,
             fruitless: 0,
             began: None,
             bytes: Bytes::default(),
@@ -207,6 +212,30 @@ impl Session {
             let rate = BitsPerSecond::over(bytes, body.max(Duration::from_micros(100)));
             self.rate = Some(self.rate.map_or(rate, |old| BitsPerSecond((old.0 / 4) * 3 + rate.0 / 4)));
         }
+    }
+
+    /// An uplink as a multiple of the bit rate; 2 while either is unknown.
+    #[must_use]
+    pub fn uplink_ratio(&self, uplink: Option<BitsPerSecond>) -> f64 {
+        match (uplink, self.usual_length) {
+            (Some(uplink), Some(length)) if length > 0 => {
+                uplink.0 as f64 / BitsPerSecond::over(length, self.timeline.target).0.max(1) as f64
+            }
+            _ => 2.0,
+        }
+    }
+
+    /// Up to where an answer from memory may be read by now; `None`: as fast as it goes.
+    ///
+    /// A player with other renditions to choose from measures how fast we are. It shall see what the origin gives, and
+    /// not climb to a rendition that the origin can't carry; nor be slowed down to where it would leave its own.
+    #[must_use]
+    pub fn paced(&self, ask: &Ask, now: Time) -> Option<u32> {
+        let rate = self.rate.filter(|_| ask.hit && self.timeline.alternatives)?;
+        let media = BitsPerSecond::over(self.usual_length?, self.timeline.target);
+        let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
+        let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
+        Some(ask.from.saturating_add(PACED_START).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)))
     }
 
     /// Notes the length of a segment.

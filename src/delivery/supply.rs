@@ -10,12 +10,15 @@ use super::account::Reason;
 use super::lottery;
 use super::neighbours::Neighbour;
 use super::pieces::{Ask, Fetch, Pieces, ones};
-use super::policy::{HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy};
+use super::policy::{
+    HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, SEEDING,
+};
 use super::session::Session;
 use super::{FetchId, Output, Wake, contest};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
+use crate::model::units::BitsPerSecond;
 use crate::wire::message::Message;
 
 /// Origin fetches of one segment at the same time.
@@ -29,6 +32,8 @@ pub struct View<'a> {
     pub policy: &'a Policy,
     /// When.
     pub now: Time,
+    /// What our uplink was seen to carry; `None` before it was busy.
+    pub uplink: Option<BitsPerSecond>,
 }
 
 /// What is to be done for one request or segment.
@@ -225,6 +230,7 @@ fn turn(
         session.viewers,
         round_trip,
         pieces.segment.duration,
+        session.uplink_ratio(view.uplink),
     );
     Some(since.max(session.settled_at) + wait)
 }
@@ -272,6 +278,9 @@ fn fetch(
         withdraw(pieces, neighbours, |flight| coming & 1 << flight != 0, out);
     }
     pieces.dirty = true;
+    if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
+        pieces.seeding_until = Some(view.now + pieces.segment.duration / SEEDING);
+    }
     session.ledger.of(segment, sequence).reason = reason;
 }
 

@@ -474,3 +474,44 @@ fn neighbours_are_pinged_often_only_while_pieces_leave() {
     let after = rig.sleep_until(rig.now + Duration::from_secs(3));
     assert!(pings(&after) <= 3, "{} pings after the last piece", pings(&after));
 }
+
+#[test]
+fn with_other_renditions_memory_answers_at_the_origins_pace() {
+    let mut rig = Rig::new();
+    let list = |rig: &mut Rig, range: std::ops::Range<u64>| {
+        let segments = range.map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
+        let timeline =
+            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: true, segments };
+        rig.tell(Input::Listed { timeline, viewer: 1 });
+    };
+    list(&mut rig, 0..6);
+    let length = 4_000_000u32;
+    for sequence in 0..4 {
+        let (ask, out) = rig.ask(1, sequence);
+        let Some((fetch, ..)) = fetch_in(&out) else { continue };
+        rig.tell(Input::Head { fetch, length: Some(u64::from(length)), shareable: true });
+        rig.now += Duration::from_millis(200);
+        rig.tell(Input::Arrived { fetch, up_to: length });
+        for piece in 0..PieceGrid::for_length(u64::from(length)).unwrap().pieces() {
+            rig.tell(Input::Hashed { segment: segment(sequence), piece, hash: hash(sequence, piece) });
+        }
+        rig.tell(Input::Fetched { fetch });
+        rig.tell(Input::Took { ask, up_to: length });
+        rig.tell(Input::Done { ask });
+    }
+    // A second player asks for what the first one has brought: 8 Mbit/s of media, 160 Mbit/s from the origin.
+    let asked = rig.now;
+    let (ask, out) = rig.ask(2, 3);
+    let ready = |out: &[Output]| {
+        out.iter()
+            .filter_map(|o| match o {
+                Output::Ready { ask: of, up_to, .. } if *of == ask => Some(*up_to),
+                _ => None,
+            })
+            .max()
+    };
+    assert_eq!(ready(&out), Some(64 * 1024), "the first bytes at once");
+    let half = ready(&rig.sleep_until(asked + Duration::from_millis(100)));
+    assert!(half.is_some_and(|bytes| (1_000_000..3_000_000).contains(&bytes)), "{half:?}");
+    assert_eq!(ready(&rig.sleep_until(asked + Duration::from_millis(280))), Some(length));
+}

@@ -158,6 +158,12 @@ impl Uploads {
         Some((peer, segment, piece))
     }
 
+    /// What the uplink was seen to carry; `None` before it was busy for a while.
+    #[must_use]
+    pub fn rate(&self) -> Option<BitsPerSecond> {
+        self.rate
+    }
+
     /// The driver is done with a piece; its length in bytes, 0 when it was not under way.
     pub fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, now: Time) -> u32 {
         let found =

@@ -141,6 +141,8 @@ impl Host {
         let Some((length, hash)) = self.incoming else { return };
         scene.tally.second(scene.now).p2p_bytes += u64::from(length);
         self.kept = true;
+        let sequence = scene.around.content.find(segment).map(|(_, sequence)| sequence);
+        scene.story.tell(self.index, scene.now, sequence, || format!("piece {piece} from a neighbour"));
         if hash != truth(segment, piece) {
             scene.tally.wrong += 1;
             self.wrong.push((segment, piece));
