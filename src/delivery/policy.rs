@@ -207,19 +207,19 @@ pub const LARGEST_PART_OF_MEMORY: u64 = 4;
 pub const RECORDS: usize = 50;
 
 /// The queue that uploads may stand in, as delay over the base: enough to keep the uplink busy between two pieces.
-pub const UPLINK_AIM: Duration = Duration::from_millis(20);
+pub const UPLINK_AIM: Duration = Duration::from_millis(15);
 /// A delay that is off the aim is brought there in about this time: shorter is faster, and it has to be longer than pings
 /// are old.
 pub const UPLINK_SETTLING: Duration = Duration::from_millis(300);
 /// Past this delay all others are believed to need the uplink too (LEDBAT++: 60 ms); past twice as much uploads halve.
 pub const UPLINK_TARGET: Duration = Duration::from_millis(60);
-/// With no queue in sight uploads grow by this in each round trip.
-pub const UPLINK_GROWTH: f32 = 1.05;
+/// With no queue in sight uploads grow by this part per second.
+pub const UPLINK_GROWTH: f32 = 0.4;
 /// What is under way may exceed what base round trip and aim ask for by this much: neighbours are not all as far away.
-pub const UPLINK_SLACK: Duration = Duration::from_millis(40);
+pub const UPLINK_SLACK: Duration = Duration::from_millis(30);
 /// The shortest round trip of so many minutes is a neighbour's base (RFC 6817, 4.2: BASE_HISTORY).
 pub const BASE_MINUTES: usize = 10;
-/// A neighbour that has not answered this many pings says nothing about our uplink yet: its base may be of a bad moment.
+/// A neighbour that has answered no more pings than this says nothing about our uplink yet: its base may be of a bad moment.
 pub const BASE_PINGS: u8 = 2;
 /// A base below this is on our own network or machine: the uplink does not lie between.
 pub const NEAR: Duration = Duration::from_millis(4);

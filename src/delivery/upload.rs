@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::pace::Pace;
+use super::pace::{Flight, Pace};
 use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
@@ -30,7 +30,7 @@ struct UnderWay {
     segment: SegmentId,
     piece: u8,
     bytes: u32,
-    since: Time,
+    flight: Flight,
 }
 
 /// What became of a request.
@@ -144,17 +144,13 @@ impl Uploads {
             let w = &self.waiting[i];
             (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
         })?;
-        let reach = self.pace.reach();
-        let before =
-            self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u64::from(u.bytes)).sum();
-        if !self.pace.take(self.waiting[index].bytes, before, now) {
-            return None;
-        }
+        let queued = self.under_way.iter().filter(|u| u.flight.queued(now)).map(|u| u64::from(u.bytes)).sum();
+        let flight = self.pace.take(self.waiting[index].bytes, queued, now)?;
         let Waiting { peer, segment, piece, bytes, .. } = self.waiting.swap_remove(index);
         if self.under_way.is_empty() {
             (self.busy_since, self.sent) = (Some(now), 0);
         }
-        self.under_way.push(UnderWay { peer, segment, piece, bytes, since: now });
+        self.under_way.push(UnderWay { peer, segment, piece, bytes, flight });
         Some((peer, segment, piece))
     }
 
@@ -201,7 +197,12 @@ impl Uploads {
     /// When time alone lets the next queued piece go; `None` when nothing waits for that.
     #[must_use]
     pub fn ready_at(&self, now: Time) -> Option<Time> {
-        if self.waiting.is_empty() { None } else { self.pace.ready_at(now) }
+        if self.waiting.is_empty() {
+            return None;
+        }
+        // By the buckets, or by the queue that gets shorter.
+        let queue = || self.under_way.iter().filter_map(|u| u.flight.until(now)).min();
+        self.pace.ready_at(now).or_else(queue)
     }
 }
 

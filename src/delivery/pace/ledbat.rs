@@ -57,6 +57,8 @@ pub struct Ledbat {
     changed: Time,
     halved: Time,
     used: Time,
+    /// When everything that went can be expected to have left.
+    free: Time,
     /// The rate doubles until the first sign of a queue.
     opening: bool,
     /// A piece had to wait since the last change: only then more would be used.
@@ -64,6 +66,30 @@ pub struct Ledbat {
     stretch: Stretch,
     /// What left in the last stretch, in bytes per second.
     carried: Option<f32>,
+}
+
+/// A piece that was handed to the driver, by the clock: most drivers hear that it left a round trip later.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight {
+    leaves: Time,
+    late: Time,
+    gone: Time,
+}
+
+impl Flight {
+    /// It stands in our uplink's queue: it can't have left yet, or should have been heard of. Much later it is its neighbour
+    /// that is slow, or pings would tell.
+    #[must_use]
+    pub fn queued(&self, now: Time) -> bool {
+        now < self.leaves || (self.late <= now && now < self.gone)
+    }
+
+    /// When time alone takes it out of the queue that it is in.
+    #[must_use]
+    pub fn until(&self, now: Time) -> Option<Time> {
+        let until = if now < self.leaves { self.leaves } else { self.gone };
+        self.queued(now).then_some(until)
+    }
 }
 
 /// A time in which something was under way throughout.
@@ -90,6 +116,7 @@ impl Ledbat {
             changed: Time::ZERO,
             halved: Time::ZERO,
             used: Time::ZERO,
+            free: Time::ZERO,
             opening: true,
             held: false,
             stretch: Stretch { since: Time::ZERO, bytes: 0.0, held: false },
@@ -109,21 +136,23 @@ impl Ledbat {
         }
     }
 
-    /// Whether a piece of `bytes` may go while `under_way` have not left; one always may.
-    pub fn open(&mut self, under_way: u64, bytes: u32) -> bool {
-        let reach = self.base_s() + UPLINK_AIM.as_secs_f32() + UPLINK_SLACK.as_secs_f32();
-        let window = (self.rate * reach + self.piece).max(UNDER_WAY * self.piece);
-        let open = under_way == 0 || under_way as f32 + bytes as f32 <= window;
+    /// Whether a piece of `bytes` may go behind `queued` that have not left; one always may.
+    pub fn open(&mut self, queued: u64, bytes: u32) -> bool {
+        let open = queued == 0 || self.at_home() || queued as f32 + bytes as f32 <= UNDER_WAY * self.piece;
         if !open {
             self.holds();
         }
         open
     }
 
-    /// What has been under way for longer than this does not stand in our queue, or pings would tell: the neighbour is slow.
-    #[must_use]
-    pub fn reach(&self) -> Duration {
-        Duration::from_secs_f32(self.base_s()) + UPLINK_TARGET * 3
+    /// A piece goes now: when its leaving can be expected, and when hearing of it is late.
+    pub fn goes(&mut self, bytes: u32, now: Time) -> Flight {
+        let takes = Duration::from_secs_f32((bytes as f32 / self.rate.max(SLOWEST)).min(10.0));
+        let leaves = self.free.max(now) + takes;
+        self.free = leaves;
+        let base = Duration::from_secs_f32(self.base_s());
+        let late = leaves + base + UPLINK_AIM + UPLINK_SLACK;
+        Flight { leaves, late, gone: late + UPLINK_TARGET * 6 }
     }
 
     /// A piece has to wait for its turn.
@@ -149,6 +178,12 @@ impl Ledbat {
         let full = delay > self.queue_begins() && self.stretch.held;
         if full || delay > UPLINK_TARGET.as_secs_f32() {
             self.rate = self.rate.midpoint(carried).max(SLOWEST);
+        }
+        if self.stretch.held {
+            // More would have gone, and did not leave.
+            let no_more = self.carried.is_some_and(|before| carried < before * 1.2);
+            self.opening &= !(no_more && carried * 2.0 < self.rate);
+            self.rate = self.rate.min((carried * self.believed()).max(SLOWEST));
         }
         self.carried = Some(carried);
         self.begins(now);
@@ -184,9 +219,10 @@ impl Ledbat {
         let delay = self.delay();
         self.opening &= delay <= self.queue_begins();
         if delay <= self.queue_begins() && self.held {
-            let (growth, believed) =
-                if self.opening { (2.0, BELIEVED_OPENING) } else { (UPLINK_GROWTH, BELIEVED) };
-            let most = self.carried.map_or(self.in_round_trip(2.0 * UNDER_WAY), |carried| carried * believed);
+            let elapsed = (now - self.changed).as_secs_f32().min(0.5);
+            let growth = if self.opening { 2.0 } else { 1.0 + UPLINK_GROWTH * elapsed };
+            let unknown = self.in_round_trip(2.0 * UNDER_WAY);
+            let most = self.carried.map_or(unknown, |carried| carried * self.believed());
             self.rate = (self.rate * growth).min(most.max(self.rate));
         }
         let rising = self.delays[0] >= self.delays[1];
@@ -207,6 +243,11 @@ impl Ledbat {
     fn delay(&self) -> f32 {
         let filter = if self.piece_time() > LONG { FILTER_LONG } else { FILTER };
         self.delays[..filter].iter().copied().fold(f32::INFINITY, f32::min)
+    }
+
+    /// How far the rate may be from what was seen to leave.
+    fn believed(&self) -> f32 {
+        if self.opening { BELIEVED_OPENING } else { BELIEVED }
     }
 
     /// How long a piece takes to leave, in seconds.
@@ -233,10 +274,15 @@ impl Ledbat {
         self.base_s() + self.delay()
     }
 
-    /// How fast pieces may leave; `None` before the first.
+    /// All neighbours are on our own network: nothing of ours goes over the uplink.
+    fn at_home(&self) -> bool {
+        self.far.is_none() && self.base.is_some()
+    }
+
+    /// How fast pieces may leave; `None` before the first, and where the uplink does not matter.
     #[must_use]
     pub fn allowance(&self) -> Option<BitsPerSecond> {
-        if self.rate <= 0.0 {
+        if self.rate <= 0.0 || self.at_home() {
             return None;
         }
         // A queue of one piece is no queue: the longer a piece takes, the gentler.
@@ -252,10 +298,10 @@ impl Ledbat {
         Duration::from_secs_f32(self.round_trip().min(0.5)) + UPLINK_AIM
     }
 
-    /// A queue stands before the uplink.
+    /// A queue stands before the uplink, or nobody knows.
     #[must_use]
     pub fn pressed(&self) -> bool {
-        self.delay() > self.queue_begins()
+        self.base.is_none() || self.delay() > self.queue_begins()
     }
 }
 

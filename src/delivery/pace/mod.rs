@@ -12,6 +12,7 @@ pub mod ledbat;
 mod tests;
 
 pub use base::Base;
+pub use ledbat::Flight;
 
 use self::bucket::Bucket;
 use self::ledbat::Ledbat;
@@ -75,21 +76,21 @@ impl Pace {
         self.respread(now);
     }
 
-    /// Takes what a piece of `bytes` needs, if it may go now, with `under_way` bytes before it.
-    pub fn take(&mut self, bytes: u32, under_way: u64, now: Time) -> bool {
+    /// Takes what a piece of `bytes` needs, if it may go now behind `queued` bytes.
+    pub fn take(&mut self, bytes: u32, queued: u64, now: Time) -> Option<Flight> {
         // Both are looked at each time: a bucket that is not filled would name a moment in the past.
         let (cap, spread) = (self.cap.open(now), self.spread.open(now));
         if self.rests.is_some_and(|until| now < until) || !cap {
-            return false;
+            return None;
         }
-        if self.background && !self.ledbat.open(under_way, bytes) {
-            return false;
+        if self.background && !self.ledbat.open(queued, bytes) {
+            return None;
         }
         if !spread {
             self.ledbat.holds();
             // If nothing is under way it is by our own will.
             self.empty = None;
-            return false;
+            return None;
         }
         self.cap.spend(bytes);
         self.spread.spend(bytes);
@@ -101,7 +102,7 @@ impl Pace {
             }
         }
         self.last = Some(now);
-        true
+        Some(self.ledbat.goes(bytes, now))
     }
 
     /// A piece has left, with `under_way` bytes after it.
@@ -110,12 +111,6 @@ impl Pace {
         if under_way == 0 {
             self.empty = Some(now);
         }
-    }
-
-    /// What has been under way for longer than this waits elsewhere than before our uplink.
-    #[must_use]
-    pub fn reach(&self) -> Duration {
-        self.ledbat.reach()
     }
 
     /// When time lets the next piece go; `None` when it does, or when one that is under way has to be gone first.

@@ -325,12 +325,15 @@ fn a_call_on_the_same_uplink_does_not_notice() {
         world.run(at(if means == Means::Acknowledged { 22 } else { 24 }));
         let (onset, name) = (world.called().1, format!("{means:?}, {neighbours} neighbours"));
         // Where "sent" means no more than "in the buffer", only pings tell, and the queue may fill once.
-        let bound = if means == Means::Acknowledged { ms(250) } else { world.queue };
+        let bound = if means == Means::Acknowledged { ms(300) } else { world.queue };
         assert!(onset <= bound, "{name}: {onset:?} as the call begins");
         let lost = world.call_lost;
         let share = world.share(at(50));
         let (most, worst) = world.called();
-        assert!(most < ms(100) && worst < ms(125), "{name}: {most:?} and {worst:?}");
+        assert!(
+            most < ms(if means == Means::Acknowledged { 110 } else { 125 }) && worst < ms(150),
+            "{name}: {most:?} and {worst:?}"
+        );
         assert_eq!(world.call_lost, lost, "{name}");
         assert!(lost == 0 || means == Means::Buffered, "{name}: {lost} packets as the call begins");
         // Half of the uplink is the call's.
@@ -349,8 +352,8 @@ fn an_uplink_that_is_never_full_limits_nothing() {
             let options = Options { background, ..Options::default() };
             world.uploads.change(&Policy::new(&options, 64 << 20), Time::ZERO);
             world.away.iter_mut().for_each(|away| away.loaded = ms(jitter));
-            world.run(at(5));
-            world.share(at(7))
+            world.run(at(10));
+            world.share(at(12))
         };
         let (on, off) = (carried(true), carried(false));
         assert!(on > 0.9 * off, "{on:.4} of the uplink and not {off:.4}");
@@ -402,22 +405,21 @@ fn a_queue_is_not_expected_to_leave_faster_than_it_may() {
     let mut world = World::new(3_000_000, 16 << 10, &NEAR_AND_FAR, 1);
     world.means = Means::Buffered;
     world.run(at(20));
-    world.call(at(40));
-    world.run(at(40));
-    // The buffer takes pieces at any rate; what is refused goes by what is allowed: half a second's worth is queued.
-    let mut accepted = 0;
-    for n in 0..60 {
-        let answer = world.uploads.request(
-            name(100 + n),
-            SegmentId(1),
-            n as u8,
-            world.piece,
-            Duration::from_secs(4),
-            world.now,
-        );
-        accepted += u32::from(answer == Queued::Accepted);
+    world.call(at(60));
+    // The buffer takes pieces at any rate; what is refused goes by what is allowed: half a second of 1.5 Mbit/s is six
+    // pieces, and whoever already waits counts.
+    let mut most = 0;
+    for step in 0..100 {
+        world.run(Time::from_micros(30 * SECOND + step * 100_000));
+        let mut uploads = world.uploads.clone();
+        let more = (0..60).filter(|&n| {
+            let (within, piece) = (Duration::from_secs(4), world.piece);
+            uploads.request(name(100 + n), SegmentId(1), n as u8, piece, within, world.now)
+                == Queued::Accepted
+        });
+        most = most.max(more.count());
     }
-    assert!((1..=8).contains(&accepted), "{accepted} more pieces accepted on 1.5 Mbit/s");
+    assert!((1..=9).contains(&most), "{most} more pieces accepted on 1.5 Mbit/s");
 }
 
 #[test]
