@@ -12,7 +12,7 @@ use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
 
 /// Pieces handed to the driver at the same time; the rest waits here, where it can still be reordered.
-const UNDER_WAY: usize = 3;
+const UNDER_WAY: usize = 2;
 /// Neighbours' uplinks are measured over stretches at least this long.
 const MEASURE: Duration = Duration::from_millis(200);
 
