@@ -44,7 +44,7 @@ impl Default for Options {
             upload: Upload::Auto,
             max_neighbours: 15,
             upload_limit: 0,
-            critical_s: 1.5,
+            critical_s: 1.0,
             prefetch_s: 30.0,
         }
     }
@@ -115,7 +115,7 @@ pub const LIVE_GONE: u32 = 3;
 /// A VOD viewer without a request for this long has gone.
 pub const VOD_GONE: Duration = Duration::from_secs(300);
 /// Played live segments are kept for others this long.
-pub const LIVE_KEEP: Duration = Duration::from_secs(45);
+pub const LIVE_KEEP: Duration = Duration::from_secs(20);
 
 /// Expected origin fetches of a new segment in a large swarm (the lottery's c).
 pub const LOTTERY_WINNERS: f64 = 2.0;
