@@ -286,6 +286,10 @@ impl Node {
                     && sent == nonce
                 {
                     (neighbour.round_trip, neighbour.ping) = (Some(now - at), None);
+                    let base = neighbour.base.learn(now - at, now);
+                    if base.is_some_and(|base| self.uploads.heard(base, now - at, now)) {
+                        return Stirs::Little;
+                    }
                 }
                 return Stirs::Nothing;
             }

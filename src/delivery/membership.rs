@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::neighbours::Neighbour;
-use super::policy::{ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, PING, Policy, SWAP};
+use super::policy::{ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy, SWAP};
 use super::retry::Tracker;
 use super::session::Session;
 use super::supply::earlier;
+use super::upload::Uploads;
 use super::{Output, Wake};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
@@ -23,6 +24,8 @@ pub struct Membership {
     pub trackers: Vec<Tracker>,
     interval: Duration,
     ping_at: Option<Time>,
+    probed: Time,
+    turn: usize,
     swap_at: Option<Time>,
     nonce: u32,
 }
@@ -35,6 +38,8 @@ impl Membership {
             trackers: vec![Tracker::due(Time::ZERO); trackers],
             interval: Duration::from_secs(120),
             ping_at: None,
+            probed: Time::ZERO,
+            turn: 0,
             swap_at: None,
             nonce: 0,
         }
@@ -175,7 +180,8 @@ impl Membership {
         }
     }
 
-    fn ping(
+    /// Pings everybody every [`PING`]; answers when that will be next.
+    pub fn ping(
         &mut self,
         neighbours: &mut [Neighbour],
         now: Time,
@@ -189,22 +195,73 @@ impl Membership {
         if at > now {
             return Some((at, Wake::Ping));
         }
-        for neighbour in neighbours.iter_mut() {
-            self.nonce = self.nonce.wrapping_add(1);
-            neighbour.ping = Some((self.nonce, now));
-            out.push(Output::Say {
-                peer: neighbour.peer,
-                message: Message::Ping { nonce: self.nonce, reply: false },
-            });
+        for neighbour in neighbours.iter_mut().filter(|n| may_ping(n, now)) {
+            self.say_ping(neighbour, now, out);
         }
         self.ping_at = Some(now + PING);
         Some((now + PING, Wake::Ping))
     }
 
+    fn say_ping(&mut self, neighbour: &mut Neighbour, now: Time, out: &mut Vec<Output>) {
+        self.nonce = self.nonce.wrapping_add(1);
+        neighbour.ping = Some((self.nonce, now));
+        let message = Message::Ping { nonce: self.nonce, reply: false };
+        out.push(Output::Say { peer: neighbour.peer, message });
+    }
+
     /// A neighbour has come: its round trip is measured soon.
     pub fn greet(&mut self, now: Time) {
-        self.ping_at = Some(self.ping_at.map_or(now, |at| at.min(now)));
+        self.ping_all(now);
     }
+
+    /// All neighbours are pinged at `at`, if not before.
+    pub fn ping_all(&mut self, at: Time) {
+        self.ping_at = Some(self.ping_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// While pieces leave, one neighbour is pinged after the other, so that uploads can give way; answers when the next
+    /// one is. First those whose own line is not full, and to whom nothing is on its way: a ping that waits behind our own
+    /// pieces is no sign of a queue before the uplink.
+    pub fn probe(
+        &mut self,
+        neighbours: &mut [Neighbour],
+        uploads: &Uploads,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> Option<(Time, Wake)> {
+        let apart = uploads.probing(now)?;
+        if neighbours.is_empty() {
+            return None;
+        }
+        let at = self.probed + spread(apart, self.nonce);
+        if at > now {
+            return Some((at, Wake::Ping));
+        }
+        let count = neighbours.len();
+        let turns = (1..=count).map(|k| (self.turn + k) % count).filter(|&i| may_ping(&neighbours[i], now));
+        let next = turns.min_by_key(|&i| {
+            let neighbour = &neighbours[i];
+            let near = neighbour.base.least().is_some_and(|base| base < NEAR);
+            (near, neighbour.loaded(), uploads.sending_to(neighbour.peer))
+        });
+        if let Some(next) = next {
+            self.turn = next;
+            self.say_ping(&mut neighbours[next], now, out);
+        }
+        self.probed = now;
+        Some((now + spread(apart, self.nonce), Wake::Ping))
+    }
+}
+
+/// Half to one and a half times `apart`, evenly: pings in step with our own pieces would always meet the same of them.
+fn spread(apart: Duration, nonce: u32) -> Duration {
+    let golden = nonce.wrapping_mul(0x9E37_79B9);
+    apart / 2 + apart * (golden >> 16) / (1 << 16)
+}
+
+/// No ping is under way to it, or one that is lost.
+fn may_ping(neighbour: &Neighbour, now: Time) -> bool {
+    neighbour.ping.is_none_or(|(_, at)| now - at >= PING)
 }
 
 /// How many neighbours a session still looks for: everybody in a small swarm; in a large one about two thirds of a full

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::pace::Base;
 use super::policy::{
     ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
+    UPLINK_TARGET,
 };
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -70,6 +72,8 @@ pub struct Neighbour {
     pub misses: u8,
     /// Its newest measured round trip.
     pub round_trip: Option<Duration>,
+    /// The shortest round trips of the last minutes.
+    pub base: Base,
     /// The ping under way: number and time.
     pub ping: Option<(u32, Time)>,
     /// Bytes of accepted pieces from it, all in all.
@@ -102,6 +106,7 @@ impl Neighbour {
             busy_until: Time::ZERO,
             misses: 0,
             round_trip: None,
+            base: Base::new(),
             ping: None,
             delivered: 0,
             uploaded: 0,
@@ -267,6 +272,12 @@ impl Neighbour {
     #[must_use]
     pub fn patience(&self) -> Duration {
         (self.usual_time() * PATIENCE).clamp(PATIENCE_FLOOR, PATIENCE_MOST)
+    }
+
+    /// Its newest round trip was much longer than its base.
+    #[must_use]
+    pub fn loaded(&self) -> bool {
+        self.round_trip.zip(self.base.least()).is_some_and(|(newest, base)| newest > base + UPLINK_TARGET)
     }
 
     /// Who is asked first: those that kept their word, the faster the earlier.

@@ -69,7 +69,7 @@ impl Node {
             now: Time::ZERO,
             sessions: Vec::new(),
             neighbours: Vec::new(),
-            uploads: Uploads::new(policy.upload_limit, Time::ZERO),
+            uploads: Uploads::new(&policy, Time::ZERO),
             membership: Membership::new(trackers),
             chance: Chance::new(seed),
             faults: Faults::default(),
@@ -160,11 +160,16 @@ impl Node {
                 self.announce_at = self.announce_at.into_iter().chain(due).min();
             }
         }
+        if let Some(at) = self.uploads.rest(now) {
+            self.membership.ping_all(at);
+            self.wake_for((at, Wake::Ping));
+        }
         self.send_pieces(out);
         let timers = [
+            self.membership.probe(&mut self.neighbours, &self.uploads, now, out),
             self.announce_at.map(|at| (at, Wake::Announce)),
             self.house_at.map(|at| (at, Wake::Gone)),
-            self.uploads.ready_at().map(|at| (at, Wake::Pace)),
+            self.uploads.ready_at(now).map(|at| (at, Wake::Pace)),
             self.feed_at.map(|at| (at, Wake::Paced)),
             self.content_at,
         ];
@@ -473,7 +478,7 @@ impl Node {
     fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> Stirs {
         let (before, now) = (self.policy, self.now);
         self.policy = policy;
-        self.uploads.set_limit(policy.upload_limit, now);
+        self.uploads.change(&policy, now);
         if before.p2p && !policy.p2p {
             for session in self.sessions.iter_mut().filter(|s| s.joined) {
                 session.joined = false;

@@ -18,6 +18,8 @@ pub struct Options {
     pub max_neighbours: u8,
     /// Upload limit in bits per second, all neighbours together; 0 is no limit.
     pub upload_limit: u64,
+    /// Whether uploads give way to other traffic on this line, as a video call, by RFC 6817. Off: they take what they get.
+    pub background: bool,
     /// The part of the player's buffer, in seconds, that only the origin fills. Larger is safer, smaller saves more.
     pub critical_s: f64,
     /// How far ahead of the player segments are taken from peers, in seconds of media. 0 takes nothing ahead.
@@ -44,6 +46,7 @@ impl Default for Options {
             upload: Upload::Auto,
             max_neighbours: 15,
             upload_limit: 0,
+            background: true,
             critical_s: 1.0,
             prefetch_s: 30.0,
         }
@@ -61,6 +64,8 @@ pub struct Policy {
     pub max_neighbours: u8,
     /// All neighbours together; `None` is no limit.
     pub upload_limit: Option<BitsPerSecond>,
+    /// See [`Options::background`].
+    pub background: bool,
     /// See [`Options::critical_s`].
     pub critical: Duration,
     /// See [`Options::prefetch_s`].
@@ -80,6 +85,7 @@ impl Policy {
             upload: options.enabled && options.upload != Upload::Never,
             max_neighbours: options.max_neighbours.clamp(1, 15),
             upload_limit: (options.upload_limit > 0).then_some(BitsPerSecond(options.upload_limit)),
+            background: options.background,
             critical: seconds(options.critical_s, 60.0),
             prefetch: seconds(options.prefetch_s, 600.0),
             memory,
@@ -201,3 +207,36 @@ pub const FETCH_RETRY: Duration = Duration::from_millis(250);
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
 /// How many finished segments the statistics list per stream.
 pub const RECORDS: usize = 50;
+
+/// The queue that uploads may stand in, as delay over the base: enough to keep the uplink busy between two pieces.
+pub const UPLINK_AIM: Duration = Duration::from_millis(20);
+/// A delay that is off the aim is brought there in about this time: shorter is faster, and it has to be longer than pings
+/// are old.
+pub const UPLINK_SETTLING: Duration = Duration::from_millis(300);
+/// Past this delay all others are believed to need the uplink too (LEDBAT++: 60 ms); past twice as much uploads halve.
+pub const UPLINK_TARGET: Duration = Duration::from_millis(60);
+/// With no queue in sight uploads grow by this in each round trip.
+pub const UPLINK_GROWTH: f32 = 1.05;
+/// What is under way may exceed what base round trip and aim ask for by this much: neighbours are not all as far away.
+pub const UPLINK_SLACK: Duration = Duration::from_millis(40);
+/// The shortest round trip of so many minutes is a neighbour's base (RFC 6817, 4.2: BASE_HISTORY).
+pub const BASE_MINUTES: usize = 10;
+/// A neighbour that has not answered this many pings says nothing about our uplink yet: its base may be of a bad moment.
+pub const BASE_PINGS: u8 = 2;
+/// A base below this is on our own network or machine: the uplink does not lie between.
+pub const NEAR: Duration = Duration::from_millis(4);
+/// While pieces go out one neighbour after the other is pinged, this far apart …
+pub const PROBE: Duration = Duration::from_millis(250);
+/// … or this far, while a queue stands before the uplink.
+pub const PROBE_PRESSED: Duration = Duration::from_millis(60);
+/// A round trip that nobody has measured yet.
+pub const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Pieces handed to the driver at the same time while nothing speaks against it; the rest waits where it can still be
+/// reordered.
+pub const UNDER_WAY: f32 = 3.0;
+/// However full the uplink is, this much is let go: a small piece in a second, about a tenth of a call.
+pub const SLOWEST_UPLOAD: BitsPerSecond = BitsPerSecond(128_000);
+/// Uploads that never stop by themselves stop so often for one round trip: a base can only be seen without our own queue.
+pub const REST_EVERY: Duration = Duration::from_secs(60);
+/// What was learned of the uplink is forgotten after this long without an upload.
+pub const UPLINK_MEMORY: Duration = Duration::from_secs(60);

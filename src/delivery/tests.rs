@@ -431,6 +431,50 @@ fn a_wrong_name_for_the_next_segment_costs_nothing() {
     assert!(session.active.iter().count() < 10, "{} segments are known", session.active.iter().count());
 }
 
+fn pings(out: &[Output]) -> usize {
+    let ping =
+        |output: &&Output| matches!(output, Output::Say { message: Message::Ping { reply: false, .. }, .. });
+    out.iter().filter(ping).count()
+}
+
+#[test]
+fn neighbours_are_pinged_often_only_while_pieces_leave() {
+    let mut rig = Rig::playing();
+    for n in 1..4 {
+        rig.befriend(n);
+    }
+    // Whoever comes is pinged; all of them answer.
+    for (n, nonce) in (1..4).flat_map(|n| (1..9).map(move |nonce| (n, nonce))) {
+        rig.say(n, Message::Ping { nonce, reply: true });
+    }
+    let idle = rig.sleep_until(rig.now + Duration::from_secs(5));
+    assert_eq!(pings(&idle), 0, "in 5 idle seconds");
+    let answered = |rig: &mut Rig, out: &[Output]| {
+        for output in out {
+            if let Output::Say { peer, message: Message::Ping { nonce, reply: false } } = *output {
+                rig.tell(Input::Said { peer, message: Message::Ping { nonce, reply: true } });
+            }
+        }
+        pings(out)
+    };
+    let request = |piece| Message::Request { segment: segment(1), piece, within_ms: 4000 };
+    let mut busy = 0;
+    for piece in 0..2 {
+        let out = rig.say(1, request(piece));
+        let sent = |o: &Output| matches!(o, Output::SendPiece { piece: p, .. } if *p == piece);
+        assert!(out.iter().any(sent), "{out:?}");
+        busy += answered(&mut rig, &out);
+        for _ in 0..10 {
+            let out = rig.sleep_until(rig.now + Duration::from_millis(100));
+            busy += answered(&mut rig, &out);
+        }
+        rig.tell(Input::Sent { peer: peer(1), segment: segment(1), piece });
+    }
+    assert!((5..=16).contains(&busy), "{busy} pings in 2 s of uploading");
+    let after = rig.sleep_until(rig.now + Duration::from_secs(3));
+    assert!(pings(&after) <= 3, "{} pings after the last piece", pings(&after));
+}
+
 #[test]
 fn with_other_renditions_memory_answers_at_the_origins_pace() {
     let mut rig = Rig::new();

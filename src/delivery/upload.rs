@@ -1,18 +1,16 @@
 //! Whom we serve, in what order; refusing early.
 //!
 //! A request is either queued, at most [`UPLOADS_EACH`] for each neighbour, or refused at once so that the asker goes
-//! elsewhere. The queue is served by deadline, whoever was served least first among equals.
+//! elsewhere. The queue is served by deadline, whoever was served least first among equals, as fast as [`Pace`] lets it.
 
 use std::time::Duration;
 
-use super::pace::Bucket;
-use super::policy::{UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
+use super::pace::Pace;
+use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
 
-/// Pieces handed to the driver at the same time; the rest waits here, where it can still be reordered.
-const UNDER_WAY: usize = 2;
 /// Neighbours' uplinks are measured over stretches at least this long.
 const MEASURE: Duration = Duration::from_millis(200);
 
@@ -23,6 +21,16 @@ struct Waiting {
     piece: u8,
     bytes: u32,
     deadline: Time,
+}
+
+/// A piece that the driver has.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    peer: PeerId,
+    segment: SegmentId,
+    piece: u8,
+    bytes: u32,
+    since: Time,
 }
 
 /// What became of a request.
@@ -40,8 +48,8 @@ pub enum Queued {
 #[derive(Clone, Debug)]
 pub struct Uploads {
     waiting: Vec<Waiting>,
-    under_way: Vec<(PeerId, SegmentId, u8, u32)>,
-    bucket: Bucket,
+    under_way: Vec<UnderWay>,
+    pace: Pace,
     rate: Option<BitsPerSecond>,
     busy_since: Option<Time>,
     sent: u64,
@@ -50,20 +58,42 @@ pub struct Uploads {
 impl Uploads {
     /// An empty queue.
     #[must_use]
-    pub fn new(limit: Option<BitsPerSecond>, now: Time) -> Self {
+    pub fn new(policy: &Policy, now: Time) -> Self {
         Self {
             waiting: Vec::new(),
             under_way: Vec::new(),
-            bucket: Bucket::new(limit, now),
+            pace: Pace::new(policy, now),
             rate: None,
             busy_since: None,
             sent: 0,
         }
     }
 
-    /// Changes the cap.
-    pub fn set_limit(&mut self, limit: Option<BitsPerSecond>, now: Time) {
-        self.bucket.set_limit(limit, now);
+    /// Changes what holds.
+    pub fn change(&mut self, policy: &Policy, now: Time) {
+        self.pace.change(policy, now);
+    }
+
+    /// A ping came back from a neighbour with this base; true when pieces that wait may go now.
+    pub fn heard(&mut self, base: Duration, round_trip: Duration, now: Time) -> bool {
+        self.pace.hear(base, round_trip, now)
+    }
+
+    /// How far apart neighbours are to be pinged so that uploads can give way; `None` while nothing is sent.
+    #[must_use]
+    pub fn probing(&self, now: Time) -> Option<Duration> {
+        self.pace.probing(now)
+    }
+
+    /// When all neighbours are to be pinged, if nothing will be sent from now until then to let their bases be seen.
+    pub fn rest(&mut self, now: Time) -> Option<Time> {
+        self.pace.rest(now)
+    }
+
+    /// Whether a piece is on its way to this neighbour: a ping would wait behind it.
+    #[must_use]
+    pub fn sending_to(&self, peer: PeerId) -> bool {
+        self.under_way.iter().any(|u| u.peer == peer)
     }
 
     /// A neighbour asks for a piece that we hold and that it needs within `within`.
@@ -78,48 +108,53 @@ impl Uploads {
     ) -> Queued {
         let same = |p: PeerId, s: SegmentId, i: u8| p == peer && s == segment && i == piece;
         let waiting = self.waiting.iter().any(|w| same(w.peer, w.segment, w.piece));
-        if waiting || self.under_way.iter().any(|&(p, s, i, _)| same(p, s, i)) {
+        if waiting || self.under_way.iter().any(|u| same(u.peer, u.segment, u.piece)) {
             return Queued::Refused;
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
-            + self.under_way.iter().filter(|u| u.0 == peer).count();
+            + self.under_way.iter().filter(|u| u.peer == peer).count();
         let queue = self.queue_time();
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
+        self.pace.wanted(bytes, now);
         self.waiting.push(Waiting { peer, segment, piece, bytes, deadline: now + within });
         Queued::Accepted
     }
 
     /// How long what is queued will take; `None`: more than can be said to be little.
     fn queue_time(&self) -> Option<Duration> {
-        let queued = self.waiting.iter().map(|w| u64::from(w.bytes)).sum::<u64>()
-            + self.under_way.iter().map(|u| u64::from(u.3)).sum::<u64>();
-        match self.rate {
+        let queued = self.waiting.iter().map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way();
+        if self.rate.is_none() && self.waiting.len() + self.under_way.len() >= UPLOADS_UNMEASURED {
+            return None;
+        }
+        match self.pace.rate(self.rate) {
             Some(rate) => rate.time_for(queued),
-            None => {
-                (self.waiting.len() + self.under_way.len() < UPLOADS_UNMEASURED).then_some(Duration::ZERO)
-            }
+            None => Some(Duration::ZERO),
         }
     }
 
-    /// The next piece to hand to the driver; `None` when the queue is empty, full under way, or over the cap.
+    fn bytes_under_way(&self) -> u64 {
+        self.under_way.iter().map(|u| u64::from(u.bytes)).sum()
+    }
+
+    /// The next piece to hand to the driver; `None` when the queue is empty, enough is under way, or it is not time yet.
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
-        if self.under_way.len() >= UNDER_WAY {
-            return None;
-        }
         let index = (0..self.waiting.len()).min_by_key(|&i| {
             let w = &self.waiting[i];
-            (w.deadline, self.under_way.iter().filter(|u| u.0 == w.peer).count())
+            (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
         })?;
-        if !self.bucket.take(self.waiting[index].bytes, now) {
+        let reach = self.pace.reach();
+        let before =
+            self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u64::from(u.bytes)).sum();
+        if !self.pace.take(self.waiting[index].bytes, before, now) {
             return None;
         }
         let Waiting { peer, segment, piece, bytes, .. } = self.waiting.swap_remove(index);
         if self.under_way.is_empty() {
             (self.busy_since, self.sent) = (Some(now), 0);
         }
-        self.under_way.push((peer, segment, piece, bytes));
+        self.under_way.push(UnderWay { peer, segment, piece, bytes, since: now });
         Some((peer, segment, piece))
     }
 
@@ -131,9 +166,10 @@ impl Uploads {
 
     /// The driver is done with a piece; its length in bytes, 0 when it was not under way.
     pub fn sent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, now: Time) -> u32 {
-        let found = self.under_way.iter().position(|u| (u.0, u.1, u.2) == (peer, segment, piece));
+        let found =
+            self.under_way.iter().position(|u| (u.peer, u.segment, u.piece) == (peer, segment, piece));
         let Some(index) = found else { return 0 };
-        let bytes = self.under_way.swap_remove(index).3;
+        let bytes = self.under_way.swap_remove(index).bytes;
         self.sent += u64::from(bytes);
         if let Some(since) = self.busy_since
             && now - since >= MEASURE
@@ -142,6 +178,7 @@ impl Uploads {
             self.rate = Some(self.rate.map_or(rate, |old| BitsPerSecond((old.0 + rate.0) / 2)));
             (self.busy_since, self.sent) = (Some(now), 0);
         }
+        self.pace.left(bytes, self.bytes_under_way(), now);
         bytes
     }
 
@@ -153,7 +190,7 @@ impl Uploads {
     /// A neighbour is gone.
     pub fn forget(&mut self, peer: PeerId) {
         self.waiting.retain(|w| w.peer != peer);
-        self.under_way.retain(|u| u.0 != peer);
+        self.under_way.retain(|u| u.peer != peer);
     }
 
     /// A segment is no longer here.
@@ -161,30 +198,31 @@ impl Uploads {
         self.waiting.retain(|w| w.segment != segment);
     }
 
-    /// When the cap lets the next queued piece go; `None` when nothing waits for it.
+    /// When time alone lets the next queued piece go; `None` when nothing waits for that.
     #[must_use]
-    pub fn ready_at(&self) -> Option<Time> {
-        if self.waiting.is_empty() || self.under_way.len() >= UNDER_WAY {
-            None
-        } else {
-            self.bucket.ready_at()
-        }
+    pub fn ready_at(&self, now: Time) -> Option<Time> {
+        if self.waiting.is_empty() { None } else { self.pace.ready_at(now) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::Options;
 
     fn peer(n: u8) -> PeerId {
         PeerId::from_entropy([n; 12])
+    }
+
+    fn uploads() -> Uploads {
+        Uploads::new(&Policy::new(&Options::default(), 64 << 20), Time::ZERO)
     }
 
     const SOON: Duration = Duration::from_secs(4);
 
     #[test]
     fn a_third_piece_for_the_same_neighbour_is_refused_at_once() {
-        let mut uploads = Uploads::new(None, Time::ZERO);
+        let mut uploads = uploads();
         let mut ask = |n, piece| uploads.request(peer(n), SegmentId(1), piece, 16_384, SOON, Time::ZERO);
         assert_eq!(ask(1, 0), Queued::Accepted);
         assert_eq!(ask(1, 1), Queued::Accepted);
@@ -195,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_earliest_deadline_goes_first() {
-        let mut uploads = Uploads::new(None, Time::ZERO);
+        let mut uploads = uploads();
         uploads.request(peer(1), SegmentId(1), 0, 1, SOON * 2, Time::ZERO);
         uploads.request(peer(2), SegmentId(1), 1, 1, SOON, Time::ZERO);
         assert_eq!(uploads.next(Time::ZERO), Some((peer(2), SegmentId(1), 1)));
@@ -205,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_slow_uplink_refuses_what_would_wait_too_long() {
-        let mut uploads = Uploads::new(None, Time::ZERO);
+        let mut uploads = uploads();
         let mut now = Time::ZERO;
         for n in 0..3 {
             uploads.request(peer(n), SegmentId(1), n, 100_000, SOON, now);
