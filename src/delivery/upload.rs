@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
+use super::policy::{Policy, UPLINK_TARGET, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
 
+/// Pieces handed to the driver at the same time, unless that leaves the uplink idle while word of their leaving is on its
+/// way. Served one after the other each is there sooner than if all were served at once, and what waits here can still
+/// be reordered.
+const AT_ONCE: usize = 2;
 /// Neighbours' uplinks are measured over stretches at least this long.
 const MEASURE: Duration = Duration::from_millis(200);
 
@@ -140,6 +144,9 @@ impl Uploads {
 
     /// The next piece to hand to the driver; `None` when the queue is empty, enough is under way, or it is not time yet.
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
+        if self.full(now) {
+            return None;
+        }
         let index = (0..self.waiting.len()).min_by_key(|&i| {
             let w = &self.waiting[i];
             (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
@@ -156,6 +163,15 @@ impl Uploads {
         }
         self.under_way.push(UnderWay { peer, segment, piece, bytes, since: now });
         Some((peer, segment, piece))
+    }
+
+    /// Whether enough is under way to keep the uplink busy. What has been for long waits elsewhere, not before our uplink.
+    fn full(&self, now: Time) -> bool {
+        let reach = self.pace.reach();
+        let before = self.under_way.iter().filter(|u| now - u.since < reach).map(|u| u.bytes);
+        let (count, bytes) = before.fold((0, 0.0), |(n, sum), bytes| (n + 1, sum + f64::from(bytes)));
+        let span = (self.pace.base() + UPLINK_TARGET).as_secs_f64();
+        count >= AT_ONCE && bytes >= self.rate.unwrap_or_default().0 as f64 / 8.0 * span
     }
 
     /// What the uplink was seen to carry; `None` before it was busy for a while.
@@ -201,7 +217,7 @@ impl Uploads {
     /// When time alone lets the next queued piece go; `None` when nothing waits for that.
     #[must_use]
     pub fn ready_at(&self, now: Time) -> Option<Time> {
-        if self.waiting.is_empty() { None } else { self.pace.ready_at(now) }
+        if self.waiting.is_empty() || self.full(now) { None } else { self.pace.ready_at(now) }
     }
 }
 

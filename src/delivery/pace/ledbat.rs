@@ -120,10 +120,16 @@ impl Ledbat {
         open
     }
 
+    /// The round trip to the nearest neighbours when nothing waits.
+    #[must_use]
+    pub fn base(&self) -> Duration {
+        Duration::from_secs_f32(self.base_s())
+    }
+
     /// What has been under way for longer than this does not stand in our queue, or pings would tell: the neighbour is slow.
     #[must_use]
     pub fn reach(&self) -> Duration {
-        Duration::from_secs_f32(self.base_s()) + UPLINK_TARGET * 3
+        self.base() + UPLINK_TARGET * 3
     }
 
     /// A piece has to wait for its turn.

@@ -112,6 +112,12 @@ impl Pace {
         }
     }
 
+    /// The round trip to the nearest neighbours when nothing waits.
+    #[must_use]
+    pub fn base(&self) -> Duration {
+        self.ledbat.base()
+    }
+
     /// What has been under way for longer than this waits elsewhere than before our uplink.
     #[must_use]
     pub fn reach(&self) -> Duration {
