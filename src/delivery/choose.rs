@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::pieces::{Flight, Pieces, ones};
-use super::policy::{ENDGAME, FEW_HOLDERS, IN_FLIGHT, IN_FLIGHT_EACH, IN_FLIGHT_FEW, Policy};
+use super::policy::{ENDGAME, ENDGAME_PIECES, FEW_HOLDERS, IN_FLIGHT, IN_FLIGHT_EACH, IN_FLIGHT_FEW, Policy};
 use super::session::Session;
 use super::supply::{earlier, usable};
 use super::{Output, Wake};
@@ -106,7 +106,7 @@ fn wanted(session: &Session, neighbours: &[Neighbour], policy: &Policy, now: Tim
             continue;
         };
         let open = pieces.open();
-        if open == 0 && (left >= ENDGAME || pieces.flights.is_empty()) {
+        if open == 0 && (left >= ENDGAME || !(1..=ENDGAME_PIECES).contains(&pieces.flights.len())) {
             continue;
         }
         let (mut copies, mut holders) = ([0; 4], 0);
@@ -144,7 +144,7 @@ fn pick(
         return None;
     }
     let mut open = want.open & bits;
-    if open == 0 && want.left < ENDGAME {
+    if open == 0 && want.open == 0 && want.left < ENDGAME {
         open = doubled(pieces, n, neighbours) & bits;
     }
     rarest(open, &want.copies, chance)

@@ -42,7 +42,7 @@ pub fn wait(
 ) -> Duration {
     let mine = ticket(me, segment);
     if viewers > RANKED_SWARM {
-        let fit = (uplink / LOTTERY_UPLINK).powi(2).clamp(0.01, 1.0);
+        let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
         let chance = (LOTTERY_WINNERS * fit / f64::from(viewers)).min(1.0);
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);

@@ -7,7 +7,6 @@
 //! This file records and answers; it never picks. `choose` and `session` decide what to ask next.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use super::contest::Contest;
 use super::{AskId, FetchId};
@@ -482,14 +481,4 @@ pub fn ones(mut bits: u64) -> impl Iterator<Item = u8> + Clone {
             lowest as u8
         })
     })
-}
-
-/// How long `bytes` of this segment play, when it is `length` bytes long.
-#[must_use]
-pub fn plays(duration: Duration, bytes: u32, length: u32) -> Duration {
-    if length == 0 {
-        Duration::ZERO
-    } else {
-        duration.mul_f64((f64::from(bytes) / f64::from(length)).min(1.0))
-    }
 }

@@ -47,7 +47,7 @@ impl Default for Options {
             max_neighbours: 15,
             upload_limit: 0,
             background: true,
-            critical_s: 1.5,
+            critical_s: 1.0,
             prefetch_s: 30.0,
         }
     }
@@ -121,12 +121,12 @@ pub const LIVE_GONE: u32 = 3;
 /// A VOD viewer without a request for this long has gone.
 pub const VOD_GONE: Duration = Duration::from_secs(300);
 /// Played live segments are kept for others this long.
-pub const LIVE_KEEP: Duration = Duration::from_secs(45);
+pub const LIVE_KEEP: Duration = Duration::from_secs(20);
 
 /// Expected origin fetches of a new segment in a large swarm (the lottery's c).
 pub const LOTTERY_WINNERS: f64 = 2.0;
-/// Who can upload at so many times the bit rate takes part in full; slower ones with the square of what they lack.
-pub const LOTTERY_UPLINK: f64 = 4.0;
+/// Who can upload at so many times the bit rate takes part in full; slower ones in proportion.
+pub const LOTTERY_UPLINK: f64 = 3.0;
 /// How fast the lottery's chances double, in seconds (its tau).
 pub const LOTTERY_DOUBLING: f64 = 0.5;
 /// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
@@ -161,6 +161,8 @@ pub const MISSED_PAUSE: Duration = Duration::from_millis(500);
 pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
 /// When this little time is left, a piece in flight is asked from a second neighbour.
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
+/// … if it is one of the last so many: uplinks have better things to do than to send everything twice.
+pub const ENDGAME_PIECES: usize = 3;
 /// Announcements of new pieces wait this long for more to go in the same message.
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
 /// For this part of a segment's duration the first holder offers each neighbour other pieces.
@@ -175,7 +177,7 @@ pub const UPLOADS_EACH: usize = 2;
 /// Pieces queued for all neighbours before the uplink was measured.
 pub const UPLOADS_UNMEASURED: usize = 8;
 /// A request is refused when the queue before it would take longer than this.
-pub const UPLOAD_QUEUE: Duration = Duration::from_millis(500);
+pub const UPLOAD_QUEUE: Duration = Duration::from_millis(350);
 /// How often the same piece is sent to the same neighbour.
 pub const REPEATS: u8 = 3;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
 use super::demand::Demand;
-use super::pieces::{Ask, Pieces, plays};
+use super::pieces::{Ask, Pieces};
 use super::policy::{
     FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PACED_LEAST, PACED_START, PROBES, UNLISTED_AHEAD, VOD_GONE,
 };
@@ -243,12 +243,13 @@ impl Session {
         self.usual_length = Some(self.usual_length.map_or(length, |old| (old * 3 + length) / 4));
     }
 
-    /// A player has taken `bytes` from the beginning of a segment.
+    /// A player has taken a segment up to `bytes`. It counts once it is whole: several players play nothing of a segment
+    /// before its end is there.
     pub fn credit(&mut self, viewer: u64, segment: SegmentId, bytes: u32, now: Time) {
         let Some(pieces) = self.active.get(segment) else { return };
         let Segment { sequence, duration, .. } = pieces.segment;
-        let length = pieces.grid.map_or_else(|| self.usual_length.unwrap_or(0) as u32, |grid| grid.length());
-        let media = plays(duration, bytes, length);
+        let whole = pieces.grid.is_some_and(|grid| bytes >= grid.length());
+        let media = if whole { duration } else { Duration::ZERO };
         if let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) {
             demand.takes(sequence, media, now);
         }
