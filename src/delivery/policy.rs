@@ -233,7 +233,7 @@ pub const PROBE_PRESSED: Duration = Duration::from_millis(60);
 pub const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Pieces handed to the driver at the same time while nothing speaks against it; the rest waits where it can still be
 /// reordered.
-pub const UNDER_WAY: f32 = 3.0;
+pub const UNDER_WAY: f32 = 2.0;
 /// However full the uplink is, this much is let go: a small piece in a second, about a tenth of a call.
 pub const SLOWEST_UPLOAD: BitsPerSecond = BitsPerSecond(128_000);
 /// Uploads that never stop by themselves stop so often for one round trip: a base can only be seen without our own queue.

@@ -165,7 +165,8 @@ impl Uploads {
         let found =
             self.under_way.iter().position(|u| (u.peer, u.segment, u.piece) == (peer, segment, piece));
         let Some(index) = found else { return 0 };
-        let bytes = self.under_way.swap_remove(index).bytes;
+        let UnderWay { bytes, flight, .. } = self.under_way.swap_remove(index);
+        self.under_way.iter_mut().for_each(|u| u.flight.overtaken(flight));
         self.sent += u64::from(bytes);
         if let Some(since) = self.busy_since
             && now - since >= MEASURE

@@ -84,6 +84,13 @@ impl Flight {
         now < self.leaves || (self.late <= now && now < self.gone)
     }
 
+    /// A piece that went with or after this one was heard to have left, and one uplink sends in order.
+    pub fn overtaken(&mut self, by: Self) {
+        if self.leaves <= by.leaves {
+            *self = Self { leaves: Time::ZERO, late: Time::ZERO, gone: Time::ZERO };
+        }
+    }
+
     /// When time alone takes it out of the queue that it is in.
     #[must_use]
     pub fn until(&self, now: Time) -> Option<Time> {
