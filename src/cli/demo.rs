@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args as ClapArgs;
@@ -17,9 +18,12 @@ use super::interrupt::Interrupt;
 use super::{logging, serve, watch as watching};
 use crate::config::Config;
 use crate::engine::Handle;
+use crate::model::units::BitsPerSecond;
 use crate::tracker;
 use crate::viewer::channel::{self, Channel};
+use crate::viewer::path::Path;
 use crate::viewer::player::{self, Outcome, Watch};
+use crate::viewer::relay::Relay;
 
 /// Viewers that one machine can be asked for.
 const MOST_VIEWERS: u64 = 64;
@@ -46,6 +50,19 @@ pub struct Args {
     /// A recording instead of a live channel
     #[arg(long)]
     pub vod: bool,
+    /// Put a line like this between any two daemons, each with so much delay one way, in ms; with any of the four given,
+    /// the others are those of a home: 25 ms, 0 %, 20 Mbit/s, 256 KiB
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=5000))]
+    pub delay_ms: Option<u64>,
+    /// Packets that are lost between daemons, in percent
+    #[arg(long, value_name = "PERCENT", value_parser = percentage)]
+    pub loss: Option<f64>,
+    /// How fast each daemon's uplink to the others is, in Mbit/s
+    #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub rate_mbit: Option<u64>,
+    /// How much may wait before that uplink, in KiB
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(2..=65_536))]
+    pub queue_kib: Option<u64>,
     /// Print one JSON document at the end: efficiency (all, and without each viewer's first 20 s), bytes, start-up,
     /// stalls, mismatches, errors, and each viewer's own
     #[arg(long)]
@@ -53,6 +70,24 @@ pub struct Args {
     /// Go on after the summary until Ctrl-C, so that a real player can join; says how
     #[arg(long)]
     pub keep: bool,
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let share = text.trim_end_matches('%').parse::<f64>().map_err(|_| format!("{text} is not a number"))?;
+    if (0.0..=100.0).contains(&share) { Ok(share) } else { Err(format!("{text} is not between 0 and 100")) }
+}
+
+impl Args {
+    /// The line between any two daemons, if one was asked for.
+    fn path(&self) -> Option<Path> {
+        let asked = self.delay_ms.or(self.rate_mbit).or(self.queue_kib).is_some() || self.loss.is_some();
+        asked.then(|| Path {
+            delay: Duration::from_millis(self.delay_ms.unwrap_or(25)),
+            loss: self.loss.unwrap_or(0.0) / 100.0,
+            rate: BitsPerSecond(self.rate_mbit.unwrap_or(20) * 1_000_000),
+            queue: self.queue_kib.unwrap_or(256) * 1024,
+        })
+    }
 }
 
 /// Bytes of a daemon at one moment.
@@ -81,6 +116,7 @@ struct Stage {
     channel: Channel,
     url: Url,
     tracker: String,
+    relay: Option<Arc<Relay>>,
     end_tracker: oneshot::Sender<()>,
     tracker_task: JoinHandle<()>,
     viewers: Vec<Viewer>,
@@ -158,6 +194,7 @@ impl Stage {
         let url = Url::parse(&channel.url()).map_err(Failure::running)?;
         let bound = tracker::bind(anywhere, true).await.map_err(Failure::running)?;
         let tracker = format!("ws://{}/", bound.address());
+        let relay = args.path().map(|path| Relay::new(bound.address(), path));
         let (end_tracker, ended) = oneshot::channel();
         let options = tracker::Options::default();
         let tracker_task = tokio::spawn(async move {
@@ -168,14 +205,18 @@ impl Stage {
                 tracing::error!("the tracker ended: {error}");
             }
         });
-        Ok(Self { channel, url, tracker, end_tracker, tracker_task, viewers: Vec::new() })
+        Ok(Self { channel, url, tracker, relay, end_tracker, tracker_task, viewers: Vec::new() })
     }
 
     /// One more daemon and its viewer.
     async fn join(&mut self) -> Result<(), Failure> {
         let mut config = Config::default();
         config.proxy.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        config.tracker.urls = vec![self.tracker.clone()];
+        let tracker = match &self.relay {
+            Some(relay) => relay.door(self.viewers.len() as u64).await.map_err(Failure::running)?,
+            None => self.tracker.clone(),
+        };
+        config.tracker.urls = vec![tracker];
         let daemon = serve::start(config).await?;
         let (stop, stopped) = watch::channel(false);
         let (sender, progress) = watch::channel(Outcome::default());
@@ -277,6 +318,14 @@ impl Stage {
             "startup_ms_p99": quantile(&startups, 0.99),
             "errors": failures,
             "mismatches": mismatches,
+            "path": args.path().zip(self.relay.as_ref()).map(|(path, relay)| json!({
+                "delay_ms": path.delay.as_millis() as u64,
+                "loss": path.loss,
+                "rate_bps": path.rate.0,
+                "queue_bytes": path.queue,
+                "relayed": relay.counted().relayed,
+                "lost": relay.counted().lost,
+            })),
             "per_viewer": each,
         })
     }
@@ -302,6 +351,9 @@ impl Stage {
             ending.spawn(viewer.daemon.stop());
         }
         while ending.join_next().await.is_some() {}
+        if let Some(relay) = self.relay {
+            relay.stop();
+        }
         let _ = self.end_tracker.send(());
         let _ = self.tracker_task.await;
         self.channel.stop().await;

@@ -11,11 +11,11 @@ use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::upload::Queued;
 use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
-use crate::model::ids::{PeerId, SegmentId};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
 use crate::wire::digest::PieceHash;
-use crate::wire::message::Message;
+use crate::wire::message::{Message, Slot};
 
 /// After this many bytes of new content, memory is looked at again.
 const EVICTION_STEP: u64 = 1 << 20;
@@ -241,17 +241,7 @@ impl Node {
         let neighbour = &mut self.neighbours[n];
         match message {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
-            Message::Joined { slot, swarm } => {
-                peering::joins(neighbour, slot, swarm);
-                if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
-                    session.fruitless = 0;
-                    session.settled_at = session.settled_at.max(now + Duration::from_millis(300));
-                    // The tracker told the size when we came; whoever came since is seen here.
-                    let there = self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count() as u32 + 1;
-                    session.viewers = session.viewers.max(there);
-                    session.most_viewers = session.most_viewers.max(there);
-                }
-            }
+            Message::Joined { slot, swarm } => self.meets(n, slot, swarm),
             Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => {
@@ -298,6 +288,19 @@ impl Node {
         Stirs::Everything
     }
 
+    /// A neighbour joins a rendition.
+    fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId) {
+        peering::joins(&mut self.neighbours[n], slot, swarm);
+        if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
+            session.fruitless = 0;
+            session.settled_at = session.settled_at.max(self.now + Duration::from_millis(300));
+            // The tracker told the size when we came; whoever came since is seen here.
+            let there = self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count() as u32 + 1;
+            session.viewers = session.viewers.max(there);
+            session.most_viewers = session.most_viewers.max(there);
+        }
+    }
+
     /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
     /// be asked for them.
     fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
@@ -322,13 +325,7 @@ impl Node {
         Stirs::Everything
     }
 
-    fn window(
-        &mut self,
-        n: usize,
-        slot: crate::wire::message::Slot,
-        window: (u64, u64),
-        out: &mut Vec<Output>,
-    ) {
+    fn window(&mut self, n: usize, slot: Slot, window: (u64, u64), out: &mut Vec<Output>) {
         let neighbour = &mut self.neighbours[n];
         let Some(watch) = neighbour.watches.iter_mut().find(|w| w.slot == slot) else { return };
         watch.window = window;

@@ -33,8 +33,10 @@ mod supply;
 mod tests;
 mod upload;
 mod view;
+mod wake;
 
 pub use node::Node;
+pub use wake::Wake;
 
 /// A player's request; numbered by the driver, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -345,33 +347,4 @@ pub enum Report {
         /// What it did, in a few words.
         why: &'static str,
     },
-}
-
-/// What the next wake-up is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wake {
-    /// A player has been held for as long as it can bear.
-    Slack,
-    /// It would be our turn to take a first copy.
-    Lottery,
-    /// The origin may be asked again.
-    OriginRetry,
-    /// A neighbour owes a piece.
-    Patience,
-    /// A busy neighbour may be asked again.
-    Busy,
-    /// New pieces are to be announced.
-    Announce,
-    /// The uplink's limit allows another piece.
-    Pace,
-    /// An answer that goes at the origin's pace may be read further.
-    Paced,
-    /// A tracker wants to hear from us, or is tried again.
-    Tracker,
-    /// Somebody new is tried.
-    Swap,
-    /// Round trips are measured.
-    Ping,
-    /// A viewer may have gone, or what it left may be dropped.
-    Gone,
 }

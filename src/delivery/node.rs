@@ -269,7 +269,7 @@ impl Node {
         };
         let session = &mut self.sessions[index];
         let known = session.listed(segment).cloned();
-        let known = known.or_else(|| session.pieces(segment).filter(|p| p.listed).map(|p| p.segment.clone()));
+        let known = known.or_else(|| session.pieces(segment).filter(|p| p.listed).map(|p| p.segment));
         let (Some(listed), false) = (known, session.oversized) else {
             out.push(fail);
             return Stirs::Nothing;

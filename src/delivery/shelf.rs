@@ -14,6 +14,8 @@ pub struct Shelf {
     /// Names apart from the rest: looked through far more often than anything else.
     ids: Vec<SegmentId>,
     awake: Vec<bool>,
+    // Boxed, so that putting one in its place moves pointers and not everything there is to know of five hundred.
+    #[allow(clippy::vec_box)]
     pieces: Vec<Box<Pieces>>,
 }
 

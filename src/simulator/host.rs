@@ -263,7 +263,7 @@ impl Host {
             for peer in peers {
                 self.send(peer, What::Closed, scene);
             }
-            self.to_tracker(None, scene);
+            self.tell_tracker(None, scene);
         }
         let fetches: Vec<FetchId> = self.fetches.iter().map(|f| f.fetch).collect();
         for fetch in fetches {

@@ -95,7 +95,7 @@ impl Host {
                 ..Extra::default()
             }),
         };
-        self.to_tracker(Some(announce), scene);
+        self.tell_tracker(Some(announce), scene);
     }
 
     pub(super) fn leave_swarm(&mut self, swarm: SwarmId, scene: &mut Scene<'_>) {
@@ -107,10 +107,10 @@ impl Host {
             offers: Vec::new(),
             extra: None,
         };
-        self.to_tracker(Some(announce), scene);
+        self.tell_tracker(Some(announce), scene);
     }
 
-    pub(super) fn to_tracker(&mut self, what: Option<ToTracker>, scene: &mut Scene<'_>) {
+    pub(super) fn tell_tracker(&mut self, what: Option<ToTracker>, scene: &mut Scene<'_>) {
         self.number = self.number.wrapping_add(1);
         let at = scene.now + self.place.delay_to_service();
         scene.outbox.tracker.push(ToBroker { at, host: self.index, number: self.number, what });
@@ -156,7 +156,7 @@ impl Host {
             offer_id,
             sdp: String::new(),
         };
-        self.to_tracker(Some(answer), scene);
+        self.tell_tracker(Some(answer), scene);
     }
 
     /// An offer of ours is answered: with both sides agreed the channel opens a little later.

@@ -1,8 +1,8 @@
 //! From counters to the report.
 
-use super::World;
 use super::report::Report;
 use super::tally::{BIN_MS, Spread, Tally};
+use super::world::World;
 use crate::delivery::account::{Reason, ceiling};
 use crate::model::timeline::Kind;
 

@@ -1,6 +1,9 @@
 //! Worlds that are small enough to be lived through in a test; every adversity, and what must hold in it.
 
-use super::scenario::{Knobs, scenarios};
+use std::time::Duration;
+
+use super::report::Report;
+use super::scenario::{Knobs, Scenario, scenarios};
 use super::*;
 
 fn scenario(name: &str) -> &'static Scenario {

@@ -4,10 +4,13 @@
 pub mod channel;
 #[cfg(feature = "daemon")]
 mod client;
+pub mod path;
 #[cfg(feature = "daemon")]
 mod picture;
 #[cfg(feature = "daemon")]
 pub mod player;
 pub mod playout;
+#[cfg(feature = "daemon")]
+pub mod relay;
 #[cfg(feature = "daemon")]
 mod ts;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::policy::{BASE_MINUTES, BASE_PINGS};
+use crate::delivery::policy::{BASE_MINUTES, BASE_PINGS};
 use crate::model::time::Time;
 
 /// No ping was answered in that minute.

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::super::policy::{
+use crate::delivery::policy::{
     NEAR, SLOWEST_UPLOAD, UNDER_WAY, UNKNOWN_ROUND_TRIP, UPLINK_AIM, UPLINK_GROWTH, UPLINK_MEMORY,
     UPLINK_SETTLING, UPLINK_SLACK, UPLINK_TARGET,
 };
