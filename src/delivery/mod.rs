@@ -25,8 +25,6 @@ pub mod pace;
 mod peering;
 pub mod pieces;
 pub mod policy;
-#[cfg(test)]
-mod properties;
 mod retry;
 pub mod session;
 pub mod shelf;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::policy::{Options, Policy};
-use super::*;
+use crate::delivery::policy::{Options, Policy};
+use crate::delivery::*;
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, PieceGrid, Segment};
 use crate::wire::message::Slot;
