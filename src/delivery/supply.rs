@@ -266,7 +266,8 @@ fn fetch(
     let (swarm, watched) = (session.swarm, session.watched());
     let pieces = &mut session.active[index];
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
-    for (from, to) in merged(gaps, FETCHES_EACH.saturating_sub(pieces.fetches.len())) {
+    let most = FETCHES_EACH.saturating_sub(pieces.fetches.len());
+    for (from, to) in merged(gaps, most, &pieces.fetches) {
         let id = FetchId(*next_fetch);
         *next_fetch += 1;
         let allowed = (!watched).then(|| from.saturating_add(PROBE_AHEAD));
@@ -286,14 +287,19 @@ fn fetch(
 
 /// The same stretches in at most `most` requests: those with the least between them are taken together, and what lies
 /// between is fetched twice rather than waited for one after the other.
-fn merged(gaps: &[(u32, Option<u32>)], most: usize) -> Gaps {
+///
+/// What the origin is bringing already is never asked for again: beyond that the last stretches wait.
+fn merged(gaps: &[(u32, Option<u32>)], most: usize, fetches: &[Fetch]) -> Gaps {
     let mut merged = gaps.to_vec();
     while merged.len() > most.max(1) {
+        let coming = |i: &usize| fetches.iter().any(|f| f.from >= merged[*i].0 && f.from < merged[i + 1].0);
         let between = |i: &usize| merged[*i].1.map_or(0, |end| merged[i + 1].0.saturating_sub(end));
-        let Some(at) = (0..merged.len() - 1).min_by_key(between) else { break };
+        let pairs = (0..merged.len() - 1).filter(|i| !coming(i));
+        let Some(at) = pairs.min_by_key(between) else { break };
         merged[at].1 = merged[at + 1].1;
         merged.remove(at + 1);
     }
+    merged.truncate(most.max(1));
     merged
 }
 

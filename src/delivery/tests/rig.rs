@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::policy::{Options, Policy};
-use super::*;
+use crate::delivery::policy::{Options, Policy};
+use crate::delivery::*;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
