@@ -58,5 +58,7 @@ fn expired(session: &Session, pieces: &Pieces, now: Time) -> bool {
     let listed =
         session.timeline.segments.first().is_some_and(|first| pieces.segment.sequence >= first.sequence);
     let never_came = pieces.held() == 0;
-    session.timeline.kind == Kind::Live && (!listed || never_came) && now - pieces.seen > LIVE_KEEP
+    let gone = session.timeline.kind == Kind::Live && (!listed || never_came);
+    let invented = session.timeline.kind.grows() && !pieces.listed;
+    (gone || invented) && now - pieces.seen > LIVE_KEEP
 }

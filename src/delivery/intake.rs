@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::account::Reason;
 use super::neighbours::Neighbour;
 use super::node::Stirs;
-use super::pieces::{Came, ones};
+use super::pieces::Came;
 use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
@@ -43,7 +43,14 @@ impl Node {
         if let Some(begun) = pieces.fetches.iter_mut().find(|f| f.id == fetch) {
             begun.head = Some(now);
         }
+        let mut liars = Vec::new();
         if let Some(grid) = length.and_then(PieceGrid::for_length) {
+            let own = pieces.held() & !pieces.doubtful();
+            if own == 0 && pieces.grid.is_some_and(|known| known != grid) {
+                withdraw(pieces, &mut self.neighbours, |_| true, out);
+                liars = pieces.begin_anew(grid);
+                out.push(Output::Drop { segment: pieces.id() });
+            }
             if !pieces.set_length(grid, true) {
                 self.faults.disputed += 1;
                 out.push(Output::Drop { segment: pieces.id() });
@@ -52,6 +59,10 @@ impl Node {
         }
         session.active[p].dirty = true;
         let segment = session.active[p].id();
+        for liar in liars {
+            self.faults.contradicted_origin += 1;
+            self.shun(liar, "its word contradicts the origin", out);
+        }
         self.announce_now();
         self.feed(s, segment, out);
         Stirs::Everything
@@ -251,9 +262,15 @@ impl Node {
                     return Stirs::Nothing;
                 };
                 let (before, confirmed) = (neighbour.bits(segment), neighbour.confirmed);
+                let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
+                let was_loading = loading(neighbour);
                 self.have(peer, s, message, out);
                 if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty) {
                     self.announce_now();
+                }
+                if was_loading && !self.neighbours.iter().any(|n| n.peer == peer && loading(n)) {
+                    // Who waited for it to load waits no longer.
+                    return Stirs::Everything;
                 }
                 return self.news(peer, s, segment, before, confirmed);
             }
@@ -394,6 +411,7 @@ impl Node {
         let times =
             self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
         if times >= REPEATS {
+            out.push(refuse(Duration::ZERO));
             return;
         }
         match self.uploads.request(peer, segment, piece, bytes, within, self.now) {
@@ -479,21 +497,24 @@ impl Node {
     pub(super) fn give_up_late(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
         for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
+            let segment = pieces.id();
             let neighbours = &mut self.neighbours;
-            let mut late = 0u64;
-            for flight in &pieces.flights {
-                if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer)
-                    && now - flight.asked >= neighbour.patience()
-                {
-                    neighbour.missed(now);
-                    late |= 1 << flight.piece;
+            let mut late = 0;
+            pieces.flights.retain(|flight| {
+                let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer) else {
+                    return false;
+                };
+                if now - flight.asked < neighbour.patience() {
+                    return true;
                 }
-            }
-            if late != 0 {
-                self.faults.late += u64::from(late.count_ones());
-                let pieces_late: Vec<u8> = ones(late).collect();
-                withdraw(pieces, neighbours, |piece| pieces_late.contains(&piece), out);
-            }
+                neighbour.missed(now);
+                neighbour.flights = neighbour.flights.saturating_sub(1);
+                let message = Message::Cancel { segment, piece: flight.piece };
+                out.push(Output::Say { peer: flight.peer, message });
+                late += 1;
+                false
+            });
+            self.faults.late += late;
         }
     }
 

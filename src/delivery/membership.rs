@@ -126,6 +126,10 @@ impl Membership {
             return None;
         }
         self.swap_at = Some(now + SWAP);
+        if !self.trackers.iter().any(|t| t.up) {
+            // Whoever goes could not be replaced.
+            return None;
+        }
         let most = usize::from(policy.max_neighbours);
         let mut leaves = None;
         for session in sessions.iter_mut().filter(|s| s.joined && s.viewers as usize > most + 1) {

@@ -174,9 +174,11 @@ impl Neighbour {
         between.loading = loading.then(|| between.loading.unwrap_or(now));
     }
 
-    /// It no longer has the segment.
+    /// It no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
     pub fn loses(&mut self, segment: SegmentId) {
-        self.between.retain(|b| b.segment != segment);
+        if let Some(between) = self.find_mut(segment) {
+            (between.has, between.announced, between.loading) = (0, false, None);
+        }
     }
 
     /// It said that one piece is not to be had from it.

@@ -87,7 +87,8 @@ pub fn have(
     now: Time,
 ) -> Verdict {
     let grid = PieceGrid::for_length(u64::from(have.length));
-    if session.active.get(have.segment).is_none() && !expect(session, have, policy, now) {
+    if session.active.get(have.segment).is_none() && !expect(session, have, neighbour.confirmed, policy, now)
+    {
         return Verdict::Fine;
     }
     let viewers = session.viewers;
@@ -140,7 +141,7 @@ pub fn have(
 }
 
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
-fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) -> bool {
+fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Policy, now: Time) -> bool {
     let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
         return false;
     };
@@ -152,7 +153,8 @@ fn expect(session: &mut Session, have: &Have<'_>, policy: &Policy, now: Time) ->
         return true;
     }
     let last = session.timeline.segments.last().map(|s| s.sequence);
-    if !session.timeline.kind.grows()
+    if !confirmed
+        || !session.timeline.kind.grows()
         || last.is_none_or(|last| have.sequence <= last)
         || have.sequence > horizon
     {
@@ -220,6 +222,7 @@ pub fn announce(
             continue;
         }
         let seeding = pieces.seeding_until.filter(|&until| until > now);
+        pieces.seeding_until = seeding;
         if let Some(until) = seeding {
             pieces.dirty = true;
             later = Some(later.map_or(until, |at| at.min(until)));

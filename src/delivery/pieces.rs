@@ -231,6 +231,16 @@ impl Pieces {
         true
     }
 
+    /// The origin says another length than neighbours did, and nothing of ours speaks for theirs: everything begins anew.
+    /// Whose word was taken.
+    pub fn begin_anew(&mut self, grid: PieceGrid) -> Vec<PeerId> {
+        let vouchers = std::mem::take(&mut self.vouchers);
+        (self.held, self.own, self.contest) = (0, 0, None);
+        self.loose.clear();
+        self.cut(grid);
+        vouchers
+    }
+
     fn cut(&mut self, grid: PieceGrid) {
         self.grid = Some(grid);
         self.known = 0;
@@ -345,6 +355,7 @@ impl Pieces {
     /// [`doubtful`](Self::doubtful), to be called before.
     pub fn dispute(&mut self) {
         self.disputed = true;
+        self.contest = None;
         self.shareable = false;
         self.held &= self.own;
         self.known &= self.own;

@@ -48,7 +48,7 @@ impl Host {
                 // It has got nothing of what it names, and knows no hash of it either.
                 let all = crate::model::timeline::PieceGrid::for_length(u64::from(length));
                 let count = all.map_or(0, |grid| grid.pieces());
-                let honest = sequence % 4 != 0;
+                let honest = sequence % 4 == 0;
                 let pieces = if honest {
                     pieces
                 } else {

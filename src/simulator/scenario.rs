@@ -43,7 +43,7 @@ pub enum Role {
     Honest,
     /// Announces and never sends.
     Silent,
-    /// Announces three of four segments as if it had all of them, with hashes of its own making.
+    /// Announces three of four segments as if it had all of them, with hashes of its own making; sends true bytes.
     Liar,
     /// Announces the truth and sends wrong bytes.
     Forger,
