@@ -1,8 +1,8 @@
 //! Pieces in, ranges out.
 //!
 //! A [`Buffer`] holds the bytes of one segment as the chunks they came in; a chunk is never copied and never split on
-//! the way to a player or a peer. A byte that is here is not replaced: what comes twice is dropped, unless it was taken
-//! out by [`Buffer::discard`].
+//! the way to a player or a peer. A piece that is here and comes again from the origin waits beside it until it is whole:
+//! then it takes its place and its hash is told, because only the origin's word settles what a peer sent.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::collections::BTreeMap;
@@ -23,11 +23,16 @@ pub struct Buffer {
 #[derive(Debug, Default)]
 struct Inner {
     grid: Option<PieceGrid>,
-    /// By their offset; they never overlap.
-    chunks: BTreeMap<u32, Bytes>,
+    chunks: Chunks,
     /// Pieces that are whole and whose hash was given out or checked.
     whole: u64,
+    /// What the origin sends of pieces that are whole already.
+    again: Chunks,
 }
+
+/// Bytes by their offset; they never overlap.
+#[derive(Debug, Default)]
+struct Chunks(BTreeMap<u32, Bytes>);
 
 /// A piece that became whole with bytes from the origin, and its hash.
 pub type Hashed = (u8, PieceHash);
@@ -38,8 +43,7 @@ impl Buffer {
         let mut inner = self.lock();
         if inner.grid != Some(grid) {
             if inner.grid.is_some() {
-                inner.chunks.clear();
-                inner.whole = 0;
+                *inner = Inner::default();
             }
             inner.grid = Some(grid);
         }
@@ -58,7 +62,14 @@ impl Buffer {
     pub fn keep(&self, piece: u8, bytes: Bytes) {
         let mut inner = self.lock();
         let Some(grid) = inner.grid else { return };
-        inner.insert(grid.span(piece).start, bytes);
+        let span = grid.span(piece);
+        if inner.whole & 1 << piece == 0 {
+            // The origin's part of it waits for its other part.
+            for (offset, part) in inner.chunks.take(span.clone()) {
+                inner.again.insert(offset, part);
+            }
+        }
+        inner.chunks.insert(span.start, bytes);
         inner.whole |= 1 << piece;
     }
 
@@ -66,7 +77,7 @@ impl Buffer {
     #[must_use]
     pub fn read(&self, from: u32, to: u32) -> Bytes {
         let inner = self.lock();
-        let Some((&start, chunk)) = inner.chunks.range(..=from).next_back() else { return Bytes::new() };
+        let Some((&start, chunk)) = inner.chunks.0.range(..=from).next_back() else { return Bytes::new() };
         let skip = (from - start) as usize;
         if skip >= chunk.len() || to <= from {
             return Bytes::new();
@@ -78,7 +89,7 @@ impl Buffer {
     #[must_use]
     pub fn piece(&self, piece: u8) -> Option<Vec<Bytes>> {
         let inner = self.lock();
-        inner.collect(inner.grid?.span(piece))
+        inner.chunks.collect(inner.grid?.span(piece))
     }
 
     /// Takes pieces out again.
@@ -86,7 +97,7 @@ impl Buffer {
         let mut inner = self.lock();
         let Some(grid) = inner.grid else { return };
         for piece in (0..grid.pieces()).filter(|piece| pieces & 1 << piece != 0) {
-            inner.remove(grid.span(piece));
+            inner.chunks.take(grid.span(piece));
             inner.whole &= !(1 << piece);
         }
     }
@@ -98,10 +109,48 @@ impl Buffer {
 }
 
 impl Inner {
+    /// Puts bytes from the origin where they belong: beside those of pieces that are whole, else among what is here.
+    fn insert(&mut self, mut offset: u32, mut bytes: Bytes) {
+        let Some(grid) = self.grid.filter(|_| self.whole != 0) else { return self.chunks.insert(offset, bytes) };
+        while !bytes.is_empty() && offset < grid.length() {
+            let piece = grid.piece_at(offset);
+            let here = bytes.split_to(bytes.len().min((grid.span(piece).end - offset) as usize));
+            let length = here.len() as u32;
+            let chunks = if self.whole & 1 << piece == 0 { &mut self.chunks } else { &mut self.again };
+            chunks.insert(offset, here);
+            offset += length;
+        }
+    }
+
+    fn newly_whole(&mut self, span: Range<u32>) -> Vec<Hashed> {
+        let Some(grid) = self.grid else { return Vec::new() };
+        let span = span.start..span.end.min(grid.length());
+        if span.is_empty() {
+            return Vec::new();
+        }
+        let mut hashed = Vec::new();
+        for piece in grid.piece_at(span.start)..=grid.piece_at(span.end - 1) {
+            let again = self.whole & 1 << piece != 0;
+            let source = if again { &self.again } else { &self.chunks };
+            let Some(parts) = source.collect(grid.span(piece)) else { continue };
+            self.whole |= 1 << piece;
+            hashed.push((piece, PieceHash::of(&parts)));
+            if again {
+                self.chunks.take(grid.span(piece));
+                for (offset, part) in self.again.take(grid.span(piece)) {
+                    self.chunks.insert(offset, part);
+                }
+            }
+        }
+        hashed
+    }
+}
+
+impl Chunks {
     /// Inserts what of `bytes` is not here yet.
     fn insert(&mut self, mut offset: u32, mut bytes: Bytes) {
         while !bytes.is_empty() {
-            if let Some((&start, chunk)) = self.chunks.range(..=offset).next_back() {
+            if let Some((&start, chunk)) = self.0.range(..=offset).next_back() {
                 let end = start + chunk.len() as u32;
                 if end > offset {
                     let skip = ((end - offset) as usize).min(bytes.len());
@@ -110,40 +159,45 @@ impl Inner {
                     continue;
                 }
             }
-            let free = match self.chunks.range(offset..).next() {
+            let free = match self.0.range(offset..).next() {
                 Some((&next, _)) => bytes.len().min((next - offset) as usize),
                 None => bytes.len(),
             };
-            self.chunks.insert(offset, bytes.split_to(free));
+            self.0.insert(offset, bytes.split_to(free));
             offset += free as u32;
         }
     }
 
-    fn remove(&mut self, span: Range<u32>) {
+    /// Takes out what is here of a span.
+    fn take(&mut self, span: Range<u32>) -> Vec<(u32, Bytes)> {
         let touching: Vec<u32> = self
-            .chunks
+            .0
             .range(..span.end)
             .rev()
             .take_while(|(start, chunk)| **start + chunk.len() as u32 > span.start)
             .map(|(start, _)| *start)
             .collect();
+        let mut taken = Vec::with_capacity(touching.len());
         for start in touching {
-            let Some(chunk) = self.chunks.remove(&start) else { continue };
+            let Some(chunk) = self.0.remove(&start) else { continue };
             let end = start + chunk.len() as u32;
             if start < span.start {
-                self.chunks.insert(start, chunk.slice(..(span.start - start) as usize));
+                self.0.insert(start, chunk.slice(..(span.start - start) as usize));
             }
             if end > span.end {
-                self.chunks.insert(span.end, chunk.slice((span.end - start) as usize..));
+                self.0.insert(span.end, chunk.slice((span.end - start) as usize..));
             }
+            let (from, to) = (start.max(span.start), end.min(span.end));
+            taken.push((from, chunk.slice((from - start) as usize..(to - start) as usize)));
         }
+        taken
     }
 
     fn collect(&self, span: Range<u32>) -> Option<Vec<Bytes>> {
         let mut parts = Vec::new();
         let mut at = span.start;
         while at < span.end {
-            let (&start, chunk) = self.chunks.range(..=at).next_back()?;
+            let (&start, chunk) = self.0.range(..=at).next_back()?;
             let skip = (at - start) as usize;
             if skip >= chunk.len() {
                 return None;
@@ -153,25 +207,6 @@ impl Inner {
             parts.push(part);
         }
         Some(parts)
-    }
-
-    fn newly_whole(&mut self, span: Range<u32>) -> Vec<Hashed> {
-        let Some(grid) = self.grid else { return Vec::new() };
-        if span.is_empty() {
-            return Vec::new();
-        }
-        let last = grid.piece_at(span.end - 1).min(grid.pieces() - 1);
-        let mut hashed = Vec::new();
-        for piece in grid.piece_at(span.start)..=last {
-            if self.whole & 1 << piece != 0 {
-                continue;
-            }
-            if let Some(parts) = self.collect(grid.span(piece)) {
-                self.whole |= 1 << piece;
-                hashed.push((piece, PieceHash::of(&parts)));
-            }
-        }
-        hashed
     }
 }
 
@@ -185,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_pieces_are_hashed_once() {
+    fn whole_pieces_are_hashed_when_they_come() {
         let all = content(40_000);
         let buffer = Buffer::default();
         let grid = PieceGrid::for_length(40_000).unwrap();
@@ -196,7 +231,7 @@ mod tests {
             .map(|p| (p, PieceHash::of([&all.slice(grid.span(p).start as usize..grid.span(p).end as usize)])))
             .collect();
         assert_eq!(hashed, expected);
-        assert!(buffer.write(10_000, all.slice(10_000..33_000)).is_empty());
+        assert_eq!(buffer.write(10_000, all.slice(10_000..33_000)), expected[1..], "only piece 1 came again whole");
         assert_eq!(buffer.piece(2), None);
         assert_eq!(buffer.write(33_000, all.slice(33_000..)).len(), 1);
     }
@@ -215,6 +250,21 @@ mod tests {
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(all[16_384..32_768].to_vec()));
     }
 
+    #[test]
+    fn what_the_origin_sends_takes_the_place_of_what_a_peer_sent() {
+        let (all, grid) = (content(40_000), PieceGrid::for_length(40_000).unwrap());
+        let (right, lie) = (all.slice(16_384..32_768), Bytes::from(vec![0; 16_384]));
+        let buffer = Buffer::default();
+        buffer.set_grid(grid);
+        assert!(buffer.write(16_384, right.slice(..5_000)).is_empty());
+        buffer.keep(1, lie.clone());
+        assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(lie.to_vec()), "what the peer vouched for, unmixed");
+        assert_eq!(buffer.write(21_384, right.slice(5_000..)), [(1, PieceHash::of([&right]))]);
+        assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()));
+        buffer.keep(1, lie);
+        assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()), "a whole piece stays");
+    }
+
     proptest! {
         #[test]
         fn whatever_the_order_the_bytes_are_right(
@@ -230,8 +280,9 @@ mod tests {
             for (from, size) in writes {
                 let from = (from * length as f64) as usize;
                 let to = length.min(from + (size * length as f64) as usize);
-                for (piece, _) in buffer.write(from as u32, all.slice(from..to)) {
-                    prop_assert_eq!(hashed & 1 << piece, 0, "hashed twice");
+                for (piece, hash) in buffer.write(from as u32, all.slice(from..to)) {
+                    let span = grid.span(piece).start as usize..grid.span(piece).end as usize;
+                    prop_assert_eq!(hash, PieceHash::of([&all.slice(span)]));
                     hashed |= 1 << piece;
                 }
                 model[from..to].fill(true);
