@@ -111,7 +111,9 @@ impl Buffer {
 impl Inner {
     /// Puts bytes from the origin where they belong: beside those of pieces that are whole, else among what is here.
     fn insert(&mut self, mut offset: u32, mut bytes: Bytes) {
-        let Some(grid) = self.grid.filter(|_| self.whole != 0) else { return self.chunks.insert(offset, bytes) };
+        let Some(grid) = self.grid.filter(|_| self.whole != 0) else {
+            return self.chunks.insert(offset, bytes);
+        };
         while !bytes.is_empty() && offset < grid.length() {
             let piece = grid.piece_at(offset);
             let here = bytes.split_to(bytes.len().min((grid.span(piece).end - offset) as usize));
@@ -231,7 +233,11 @@ mod tests {
             .map(|p| (p, PieceHash::of([&all.slice(grid.span(p).start as usize..grid.span(p).end as usize)])))
             .collect();
         assert_eq!(hashed, expected);
-        assert_eq!(buffer.write(10_000, all.slice(10_000..33_000)), expected[1..], "only piece 1 came again whole");
+        assert_eq!(
+            buffer.write(10_000, all.slice(10_000..33_000)),
+            expected[1..],
+            "only piece 1 came again whole"
+        );
         assert_eq!(buffer.piece(2), None);
         assert_eq!(buffer.write(33_000, all.slice(33_000..)).len(), 1);
     }
@@ -258,7 +264,11 @@ mod tests {
         buffer.set_grid(grid);
         assert!(buffer.write(16_384, right.slice(..5_000)).is_empty());
         buffer.keep(1, lie.clone());
-        assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(lie.to_vec()), "what the peer vouched for, unmixed");
+        assert_eq!(
+            buffer.piece(1).map(|p| p.concat()),
+            Some(lie.to_vec()),
+            "what the peer vouched for, unmixed"
+        );
         assert_eq!(buffer.write(21_384, right.slice(5_000..)), [(1, PieceHash::of([&right]))]);
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()));
         buffer.keep(1, lie);
