@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::pieces::{Flight, Pieces, ones};
-use super::policy::{ENDGAME, ENDGAME_PIECES, FEW_HOLDERS, IN_FLIGHT, IN_FLIGHT_EACH, IN_FLIGHT_FEW, Policy};
+use super::policy::{
+    ENDGAME, ENDGAME_PIECES, FEW_HOLDERS, IN_FLIGHT, IN_FLIGHT_EACH, IN_FLIGHT_FEW, Policy, UNHURRIED,
+};
 use super::session::Session;
 use super::supply::{earlier, usable};
 use super::{Output, Wake};
@@ -67,12 +69,16 @@ pub fn choose(
     order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
     for n in order {
         while flying < IN_FLIGHT {
-            let pick = wanted.iter_mut().find_map(|want| {
-                let piece = pick(session, want, n, neighbours, chance)?;
-                want.open &= !(1 << piece);
-                Some((want.index, piece, want.left))
+            let only_there = only_there(session, &wanted, n, neighbours, chance);
+            let pick = only_there.or_else(|| {
+                wanted.iter().enumerate().find_map(|(w, want)| {
+                    let piece = pick(session, want, n, neighbours, chance)?;
+                    Some((w, piece))
+                })
             });
-            let Some((index, piece, left)) = pick else { break };
+            let Some((w, piece)) = pick else { break };
+            let Want { index, left, ref mut open, .. } = wanted[w];
+            *open &= !(1 << piece);
             let within = left.min(Duration::from_millis(u64::from(u16::MAX)));
             let pieces = &mut session.active[index];
             let (peer, segment) = (neighbours[n].peer, pieces.id());
@@ -127,6 +133,28 @@ fn add(copies: &mut [u64; 4], bits: u64) {
     for plane in copies {
         (*plane, carry) = (*plane ^ carry, *plane & carry);
     }
+}
+
+/// A piece that only neighbour `n` has, while what is needed first can be had from several: the sooner it is passed on,
+/// the more can pass it on.
+fn only_there(
+    session: &Session,
+    wanted: &[Want],
+    n: usize,
+    neighbours: &[Neighbour],
+    chance: &mut Chance,
+) -> Option<(usize, u8)> {
+    let first = wanted.first()?;
+    let grows = session.timeline.kind.grows();
+    if !grows || wanted.len() < 2 || first.left < UNHURRIED || neighbours[n].flights >= IN_FLIGHT_EACH {
+        return None;
+    }
+    wanted.iter().enumerate().skip(1).find_map(|(w, want)| {
+        let [one, more @ ..] = want.copies;
+        let bits = neighbours[n].bits(session.active[want.index].id());
+        let rare = want.open & bits & one & !more.iter().fold(0, |all, plane| all | plane);
+        (rare != 0).then(|| ones(rare).nth(chance.below(rare.count_ones() as usize)))?.map(|piece| (w, piece))
+    })
 }
 
 /// The piece of this segment to ask neighbour `n` for.

@@ -414,7 +414,10 @@ impl Node {
             out.push(refuse(Duration::ZERO));
             return;
         }
-        match self.uploads.request(peer, segment, piece, bytes, within, self.now) {
+        let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
+        let elsewhere =
+            self.neighbours.iter().any(|n| n.uploads && n.peer != peer && n.bits(segment) & bit != 0);
+        match self.uploads.request(peer, (segment, piece), bytes, within, elsewhere, self.now) {
             Queued::Accepted => {}
             Queued::Busy(retry) => {
                 self.faults.refused += 1;

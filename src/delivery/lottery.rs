@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::chance::{mix, to_unit};
 use super::policy::{
-    LOTTERY_DOUBLING, LOTTERY_UPLINK, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP, RANKED_SWARM,
+    LOTTERY_CROWD, LOTTERY_DOUBLING, LOTTERY_MOST, LOTTERY_UPLINK, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP,
+    RANKED_SWARM,
 };
 use crate::model::ids::{PeerId, SegmentId};
 
@@ -28,8 +29,8 @@ pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
 ///
 /// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
 /// unknown), `round_trip` the slowest neighbour's; `uplink` is what we were seen to upload as a multiple of the bit rate:
-/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one. The answer only grows with the rank, and for ranked swarms stays
-/// within an eighth of `duration`.
+/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one. The answer only grows
+/// with the rank, and for ranked swarms stays within an eighth of `duration`.
 #[must_use]
 pub fn wait(
     me: PeerId,
@@ -43,7 +44,8 @@ pub fn wait(
     let mine = ticket(me, segment);
     if viewers > RANKED_SWARM {
         let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
-        let chance = (LOTTERY_WINNERS * fit / f64::from(viewers)).min(1.0);
+        let winners = (f64::from(viewers) / LOTTERY_CROWD).clamp(LOTTERY_WINNERS, LOTTERY_MOST);
+        let chance = (winners * fit / f64::from(viewers)).min(1.0);
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
     }
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn in_a_large_swarm_about_c_viewers_go_at_once_and_chances_double() {
-        let viewers = 100_000;
+        let viewers = 10_000;
         let at = |limit: Duration| {
             (0..viewers)
                 .filter(|&n| {

@@ -123,8 +123,12 @@ pub const VOD_GONE: Duration = Duration::from_secs(300);
 /// Played live segments are kept for others this long.
 pub const LIVE_KEEP: Duration = Duration::from_secs(20);
 
-/// Expected origin fetches of a new segment in a large swarm (the lottery's c).
+/// Expected origin fetches of a new segment in a large swarm (the lottery's c): from so many …
 pub const LOTTERY_WINNERS: f64 = 2.0;
+/// … one more for each so many viewers …
+pub const LOTTERY_CROWD: f64 = 5_000.0;
+/// … to so many: the first copies reach everybody sooner, and cost the origin next to nothing.
+pub const LOTTERY_MOST: f64 = 20.0;
 /// Who can upload at so many times the bit rate takes part in full; slower ones in proportion.
 pub const LOTTERY_UPLINK: f64 = 3.0;
 /// How fast the lottery's chances double, in seconds (its tau).
@@ -138,6 +142,9 @@ pub const RANK_SPREAD: u32 = 8;
 /// A neighbour that announced a segment and shows no piece of it for this part of a segment's duration no longer
 /// keeps us from fetching it.
 pub const LOADING_PATIENCE: u32 = 4;
+
+/// Pieces that nobody near has this part of a segment's duration after it was seen are drawn for once more.
+pub const RESCUE: f64 = 0.75;
 
 /// Requests in flight to all neighbours together.
 pub const IN_FLIGHT: usize = 16;
@@ -159,6 +166,8 @@ pub const PATIENCE_MOST: Duration = Duration::from_millis(2_500);
 pub const MISSED_PAUSE: Duration = Duration::from_millis(500);
 /// The usual time of a neighbour that has not delivered yet.
 pub const UNKNOWN_PIECE_TIME: Duration = Duration::from_millis(300);
+/// With this much time left for what is needed first, what only one neighbour has of a later segment goes before it.
+pub const UNHURRIED: Duration = Duration::from_secs(3);
 /// When this little time is left, a piece in flight is asked from a second neighbour.
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// … if it is one of the last so many: uplinks have better things to do than to send everything twice.
@@ -166,7 +175,7 @@ pub const ENDGAME_PIECES: usize = 3;
 /// Announcements of new pieces wait this long for more to go in the same message.
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
 /// For this part of a segment's duration the first holder offers each neighbour other pieces.
-pub const SEEDING: u32 = 2;
+pub const SEEDING: u32 = 1;
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.
 pub const UNLISTED_AHEAD: u64 = 2;
 /// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.

@@ -11,7 +11,8 @@ use super::lottery;
 use super::neighbours::Neighbour;
 use super::pieces::{Ask, Fetch, Pieces, ones};
 use super::policy::{
-    HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, SEEDING,
+    HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE,
+    SEEDING,
 };
 use super::session::Session;
 use super::{FetchId, Output, Wake, contest};
@@ -111,11 +112,55 @@ fn due(
             _ => waiting = Some((verdict, gaps)),
         }
     }
-    if waiting.is_some() {
-        return waiting;
+    if waiting.is_none()
+        && let Some(verdict) = for_swarm(session, pieces, neighbours, view)
+    {
+        return Some((verdict, pieces.missing(0, None)));
     }
-    let verdict = for_swarm(session, pieces, neighbours, view)?;
-    Some((verdict, pieces.missing(0, None)))
+    match (rescue(session, pieces, neighbours, view), &waiting) {
+        (Some((Verdict::Wait(at, _), _)), Some((Verdict::Wait(other, _), _))) if at >= *other => waiting,
+        (Some(rescue), _) => Some(rescue),
+        (None, _) => waiting,
+    }
+}
+
+/// Pieces that nobody near has though the segment is under way since a while: its first holder is slow, or gone. Before
+/// everybody has to ask the origin for them, lots are drawn once more, for these pieces.
+fn rescue(
+    session: &Session,
+    pieces: &Pieces,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+) -> Option<(Verdict, Gaps)> {
+    let grid = pieces.grid.filter(|_| {
+        let ours = view.policy.p2p && session.entitled && session.watched() && pieces.shareable;
+        ours && pieces.listed && session.timeline.kind.grows() && pieces.contest.is_none()
+    })?;
+    if session.front().is_none_or(|front| pieces.segment.sequence < front) {
+        return None;
+    }
+    let since = pieces.seen + pieces.segment.duration.mul_f64(RESCUE);
+    if view.now < since {
+        return Some((Verdict::Wait(since, Wake::Lottery), Vec::new()));
+    }
+    let near = neighbours.iter().filter(|n| usable(n, session));
+    let there = near.fold(pieces.held() | pieces.coming(grid), |bits, n| bits | n.bits(pieces.id()));
+    let nowhere = grid.all() & !there;
+    if nowhere == 0 {
+        return None;
+    }
+    let turn = turn(session, pieces, since.max(pieces.retry_at), neighbours, view)?;
+    if turn > view.now {
+        return Some((Verdict::Wait(turn, Wake::Lottery), Vec::new()));
+    }
+    let mut gaps: Gaps = Vec::new();
+    for span in ones(nowhere).map(|piece| grid.span(piece)) {
+        match gaps.last_mut().filter(|(_, end)| *end == Some(span.start)) {
+            Some((_, end)) => *end = Some(span.end),
+            None => gaps.push((span.start, Some(span.end))),
+        }
+    }
+    Some((Verdict::Origin(Reason::Lottery), gaps))
 }
 
 fn for_ask(

@@ -1,7 +1,8 @@
 //! Whom we serve, in what order; refusing early.
 //!
 //! A request is either queued, at most [`UPLOADS_EACH`] for each neighbour, or refused at once so that the asker goes
-//! elsewhere. The queue is served by deadline, whoever was served least first among equals, as fast as [`Pace`] lets it.
+//! elsewhere. What nobody else can give goes first, then the earliest deadline, then whoever was served least; as fast as
+//! [`Pace`] lets it.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ struct Waiting {
     segment: SegmentId,
     piece: u8,
     bytes: u32,
+    /// Others have it too: it can wait for what only we have.
+    elsewhere: bool,
     deadline: Time,
 }
 
@@ -96,14 +99,14 @@ impl Uploads {
         self.under_way.iter().any(|u| u.peer == peer)
     }
 
-    /// A neighbour asks for a piece that we hold and that it needs within `within`.
+    /// A neighbour asks for a piece that we hold and that it needs within `within`; whether it could be had `elsewhere`.
     pub fn request(
         &mut self,
         peer: PeerId,
-        segment: SegmentId,
-        piece: u8,
+        (segment, piece): (SegmentId, u8),
         bytes: u32,
         within: Duration,
+        elsewhere: bool,
         now: Time,
     ) -> Queued {
         let same = |p: PeerId, s: SegmentId, i: u8| p == peer && s == segment && i == piece;
@@ -113,18 +116,19 @@ impl Uploads {
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
             + self.under_way.iter().filter(|u| u.peer == peer).count();
-        let queue = self.queue_time();
+        let queue = self.queue_time(elsewhere);
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
         self.pace.wanted(bytes, now);
-        self.waiting.push(Waiting { peer, segment, piece, bytes, deadline: now + within });
+        self.waiting.push(Waiting { peer, segment, piece, bytes, elsewhere, deadline: now + within });
         Queued::Accepted
     }
 
-    /// How long what is queued will take; `None`: more than can be said to be little.
-    fn queue_time(&self) -> Option<Duration> {
-        let queued = self.waiting.iter().map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way();
+    /// How long what is queued before a piece will take; `None`: more than can be said to be little.
+    fn queue_time(&self, elsewhere: bool) -> Option<Duration> {
+        let before = self.waiting.iter().filter(|w| elsewhere || !w.elsewhere);
+        let queued = before.map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way();
         if self.rate.is_none() && self.waiting.len() + self.under_way.len() >= UPLOADS_UNMEASURED {
             return None;
         }
@@ -142,7 +146,7 @@ impl Uploads {
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
         let index = (0..self.waiting.len()).min_by_key(|&i| {
             let w = &self.waiting[i];
-            (w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
+            (w.elsewhere, w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
         })?;
         let queued = self.under_way.iter().filter(|u| u.flight.queued(now)).map(|u| u64::from(u.bytes)).sum();
         let flight = self.pace.take(self.waiting[index].bytes, queued, now)?;
@@ -225,7 +229,8 @@ mod tests {
     #[test]
     fn a_third_piece_for_the_same_neighbour_is_refused_at_once() {
         let mut uploads = uploads();
-        let mut ask = |n, piece| uploads.request(peer(n), SegmentId(1), piece, 16_384, SOON, Time::ZERO);
+        let mut ask =
+            |n, piece| uploads.request(peer(n), (SegmentId(1), piece), 16_384, SOON, true, Time::ZERO);
         assert_eq!(ask(1, 0), Queued::Accepted);
         assert_eq!(ask(1, 1), Queued::Accepted);
         assert!(matches!(ask(1, 2), Queued::Busy(_)));
@@ -236,8 +241,8 @@ mod tests {
     #[test]
     fn the_earliest_deadline_goes_first() {
         let mut uploads = uploads();
-        uploads.request(peer(1), SegmentId(1), 0, 1, SOON * 2, Time::ZERO);
-        uploads.request(peer(2), SegmentId(1), 1, 1, SOON, Time::ZERO);
+        uploads.request(peer(1), (SegmentId(1), 0), 1, SOON * 2, true, Time::ZERO);
+        uploads.request(peer(2), (SegmentId(1), 1), 1, SOON, true, Time::ZERO);
         assert_eq!(uploads.next(Time::ZERO), Some((peer(2), SegmentId(1), 1)));
         uploads.cancel(peer(1), SegmentId(1), 0);
         assert_eq!(uploads.next(Time::ZERO), None);
@@ -248,12 +253,21 @@ mod tests {
         let mut uploads = uploads();
         let mut now = Time::ZERO;
         for n in 0..3 {
-            uploads.request(peer(n), SegmentId(1), n, 100_000, SOON, now);
+            uploads.request(peer(n), (SegmentId(1), n), 100_000, SOON, true, now);
             uploads.next(now);
             now += Duration::from_secs(1);
             uploads.sent(peer(n), SegmentId(1), n, now);
         }
-        assert_eq!(uploads.request(peer(7), SegmentId(2), 0, 100_000, SOON, now), Queued::Accepted);
-        assert!(matches!(uploads.request(peer(8), SegmentId(2), 1, 100_000, SOON, now), Queued::Busy(_)));
+        let mut ask = |n, piece, elsewhere| {
+            uploads.request(peer(n), (SegmentId(2), piece), 100_000, SOON, elsewhere, now)
+        };
+        assert_eq!(ask(7, 0, true), Queued::Accepted);
+        assert!(matches!(ask(8, 1, true), Queued::Busy(_)));
+        assert_eq!(
+            ask(9, 2, false),
+            Queued::Accepted,
+            "what only we have does not wait for what others have"
+        );
+        assert_eq!(uploads.next(now), Some((peer(9), SegmentId(2), 2)));
     }
 }

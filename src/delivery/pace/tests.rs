@@ -235,7 +235,7 @@ impl World {
         self.number += 1;
         let (segment, within) = (SegmentId(self.number), Duration::from_secs(4));
         let round_trip = self.away[n].round_trip;
-        match self.uploads.request(name(n), segment, 0, self.piece, within, self.now) {
+        match self.uploads.request(name(n), (segment, 0), self.piece, within, true, self.now) {
             Queued::Accepted => {}
             Queued::Busy(hint) => {
                 let pause = ms(100).mul_f64(1.0 + 2.0 * self.chance.unit()).max(hint);
@@ -414,7 +414,7 @@ fn a_queue_is_not_expected_to_leave_faster_than_it_may() {
         let mut uploads = world.uploads.clone();
         let more = (0..60).filter(|&n| {
             let (within, piece) = (Duration::from_secs(4), world.piece);
-            uploads.request(name(100 + n), SegmentId(1), n as u8, piece, within, world.now)
+            uploads.request(name(100 + n), (SegmentId(1), n as u8), piece, within, true, world.now)
                 == Queued::Accepted
         });
         most = most.max(more.count());
