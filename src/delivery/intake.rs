@@ -6,7 +6,7 @@ use super::account::Reason;
 use super::neighbours::Neighbour;
 use super::node::Stirs;
 use super::pieces::Came;
-use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, REPEATS};
+use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, LONGEST_HOLD, MISSING_RETRY, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::upload::Queued;
@@ -181,12 +181,23 @@ impl Node {
         let pieces = &mut session.active[p];
         let brought = pieces.end_fetch(fetch).is_some_and(|ended| ended.got > ended.from);
         pieces.failures = if brought { 1 } else { pieces.failures.saturating_add(1) };
-        pieces.retry_at = now + origin_pause(pieces.failures);
-        let segment = pieces.id();
-        let patient = matches!(fault, Fault::Unavailable | Fault::Broken);
+        let (segment, failures) = (pieces.id(), pieces.failures);
+        let pause = if fault == Fault::Missing { MISSING_RETRY } else { origin_pause(failures) };
+        pieces.retry_at = now + pause;
+        // Who waits longest for a byte has had none since then.
+        let since = pieces.asks.iter().map(|ask| ask.fed).min().unwrap_or(now);
+        let in_time = pieces.retry_at - since < LONGEST_HOLD;
         let promising = self.neighbours.iter().any(|n| n.has(segment).is_some_and(|has| has.bits != 0));
-        let pieces = &mut self.sessions[s].active[p];
-        let again = patient && (promising || pieces.failures < FETCH_TRIES);
+        let session = &mut self.sessions[s];
+        let again = match fault {
+            Fault::Unavailable | Fault::Broken => promising || (failures < FETCH_TRIES && in_time),
+            Fault::Missing if session.is_newest(segment) => {
+                pause * u32::from(failures) < session.timeline.target && in_time
+            }
+            Fault::Missing => failures < 2,
+            Fault::Denied | Fault::Refused => false,
+        };
+        let pieces = &mut session.active[p];
         if !again {
             for ask in std::mem::take(&mut pieces.asks) {
                 out.push(Output::Fail { ask: ask.id, why: Failure::Origin(fetch) });

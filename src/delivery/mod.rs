@@ -25,7 +25,7 @@ pub mod pace;
 mod peering;
 pub mod pieces;
 pub mod policy;
-mod retry;
+pub mod retry;
 pub mod session;
 pub mod shelf;
 mod supply;
@@ -188,6 +188,8 @@ pub enum Input {
 pub enum Fault {
     /// 401 or 403: this viewer is not served.
     Denied,
+    /// 404 or 410: it is not there, or not yet.
+    Missing,
     /// Any other answer that asking again won't change.
     Refused,
     /// No answer, or one that may be another in a moment (5xx, 429).

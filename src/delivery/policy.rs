@@ -100,9 +100,9 @@ pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
 pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
 /// With other renditions on offer an answer from memory goes at the origin's pace, but no slower than so many times the
 /// bit rate …
-pub const PACED_LEAST: u64 = 4;
+pub const PACED_LEAST: u64 = 2;
 /// … after so many bytes at once …
-pub const PACED_START: u32 = 64 * 1024;
+pub const PACED_START: u32 = 8 * 1024;
 /// … in steps of this.
 pub const PACED_STEP: Duration = Duration::from_millis(40);
 /// An HTTP fetch is expected to take this much longer than measured.
@@ -209,9 +209,13 @@ pub const SWAP: Duration = Duration::from_secs(60);
 pub const PING: Duration = Duration::from_secs(10);
 
 /// A broken or failed origin fetch is tried again this many times …
-pub const FETCH_TRIES: u8 = 3;
-/// … after this, doubling.
+pub const FETCH_TRIES: u8 = 5;
+/// … after this, doubling: the last try begins 3.75 s after the first failed.
 pub const FETCH_RETRY: Duration = Duration::from_millis(250);
+/// A listed segment that the origin does not have (yet) is asked for again after this …
+pub const MISSING_RETRY: Duration = Duration::from_millis(500);
+/// … while it is one of the newest so many; an older one once.
+pub const MISSING_NEWEST: usize = 2;
 /// Segments longer than this part of the memory are passed through, neither kept nor shared.
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
 /// How many finished segments the statistics list per stream.

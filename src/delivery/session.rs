@@ -6,7 +6,8 @@ use super::account::{Bytes, Ledger};
 use super::demand::Demand;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
-    FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, PACED_LEAST, PACED_START, PROBES, UNLISTED_AHEAD, VOD_GONE,
+    FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES,
+    UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -159,6 +160,13 @@ impl Session {
     #[must_use]
     pub fn listed(&self, segment: SegmentId) -> Option<&Segment> {
         self.timeline.segments.iter().find(|s| s.id == segment)
+    }
+
+    /// Whether this is one of the last segments of a rendition that grows: it may be listed before it is there.
+    #[must_use]
+    pub fn is_newest(&self, segment: SegmentId) -> bool {
+        let newest = self.timeline.segments.iter().rev().take(MISSING_NEWEST);
+        self.timeline.kind.grows() && newest.into_iter().any(|s| s.id == segment)
     }
 
     /// The last sequence number worth loading now, listed or on a neighbour's word.

@@ -216,7 +216,7 @@ impl Brain {
 }
 
 /// The headers that speak of the segment, whichever way its bytes come.
-fn of_segment(headers: &HeaderMap) -> HeaderMap {
+pub fn of_segment(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     for name in &OF_ONE_ANSWER {
         kept.remove(name);

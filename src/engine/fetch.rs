@@ -205,7 +205,8 @@ fn place_of(response: &Response) -> InFile {
 }
 
 /// `bytes 0-99/1000` (RFC 9110 §14.4) as the bytes carried and the file's length, where told.
-fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
+#[must_use]
+pub fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (span, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.split_once('-')?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -237,6 +238,7 @@ async fn refused(response: Response) -> Failed {
     let Response { status, headers, body, .. } = response;
     let fault = match status.as_u16() {
         401 | 403 => Fault::Denied,
+        404 | 410 => Fault::Missing,
         408 | 429 | 500..=599 => Fault::Unavailable,
         _ => Fault::Refused,
     };

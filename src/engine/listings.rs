@@ -48,6 +48,8 @@ struct Known {
 pub struct Rendition {
     /// The manifest's URL, as the newest viewer fetched it.
     pub manifest: url::Url,
+    /// Its name, for people.
+    pub name: String,
     /// On whose behalf the origin is asked: the viewer whose manifest is newest.
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
@@ -72,6 +74,7 @@ impl Listings {
         }
         let rendition = self.renditions.entry(swarm).or_insert_with(|| Rendition {
             manifest: listing.manifest.clone(),
+            name: listing.rendition.clone(),
             caller: caller.clone(),
             headers: HeaderMap::new(),
             viewers: Vec::new(),

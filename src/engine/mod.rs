@@ -34,6 +34,7 @@ pub mod udp;
 
 use answer::AnswerBody;
 use brain::{Parts, Question, StartPeers};
+pub use carry::of_segment;
 use clock::Clock;
 use origin::{Caller, Origin};
 

@@ -42,8 +42,8 @@ pub fn document(node: &Node, listings: &Listings, now: Time) -> Value {
 }
 
 fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Value {
-    let manifest = listings.get(session.swarm).map(|r| r.manifest.clone());
-    let name = manifest.as_ref().and_then(|url| url.path_segments()?.next_back().map(str::to_owned));
+    let listed = listings.get(session.swarm);
+    let (manifest, name) = (listed.map(|r| r.manifest.clone()), listed.map(|r| r.name.as_str()));
     let Bytes { http, p2p, uploaded, wasted, .. } = session.bytes;
     json!({
         "manifest": manifest.as_ref().map(without_query),

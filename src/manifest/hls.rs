@@ -183,7 +183,8 @@ fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error
         _ => Kind::Live,
     };
     let timeline = Timeline { swarm, kind, target, alternatives: false, segments: segments.into() };
-    let listing = Listing { manifest: base.clone(), timeline, places };
+    let rendition = base.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default().to_owned();
+    let listing = Listing { manifest: base.clone(), rendition, timeline, places };
     Ok(Media { listing, key_urls, map_urls, target, ended: head.end_list })
 }
 

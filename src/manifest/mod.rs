@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 mod canonical;
+pub mod dash;
 pub mod hls;
 pub mod identity;
 mod lines;
@@ -86,6 +87,27 @@ pub enum Error {
     /// The parser made something else of the playlist than we did; a defect of ours, and nothing is listed.
     #[error("playlist could not be parsed")]
     Unparsed,
+    /// No well-formed XML up to this line, or not in UTF-8.
+    #[error("line {line}: not well-formed XML in UTF-8")]
+    NotXml {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// XML that could define entities (XML 1.0 §2.8); no MPD needs it.
+    #[error("line {line}: a document type declaration is not read")]
+    DocumentType {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// XML, but its root is no MPD.
+    #[error("not a DASH manifest: the root element is not MPD")]
+    NotMpd,
+    /// An MPD that breaks its schema.
+    #[error("the MPD could not be read: {why}")]
+    Mpd {
+        /// What the parser says.
+        why: String,
+    },
     /// With the new URIs the playlist would be longer than [`rewrite::MAX_REWRITTEN`].
     #[error("playlist would have more than {} bytes when rewritten", rewrite::MAX_REWRITTEN)]
     RewrittenTooLong,
@@ -96,7 +118,7 @@ pub enum Error {
 pub enum Format {
     /// An HLS playlist, master or media.
     Hls,
-    /// A DASH MPD. Recognised by name only so far: it passes through untouched.
+    /// A DASH MPD.
     Dash,
 }
 

@@ -67,6 +67,8 @@ pub struct Place {
 pub struct Listing {
     /// The media manifest's own URL, as fetched (after redirects).
     pub manifest: Url,
+    /// The rendition's name, for people: the file name of its playlist, or the id of its Representation.
+    pub rendition: String,
     /// The rendition.
     pub timeline: Timeline,
     /// One for each of `timeline.segments`, in the same order.

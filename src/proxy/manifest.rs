@@ -2,7 +2,7 @@
 //! whether it is a playlist.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -11,9 +11,11 @@ use hyper::body::Incoming;
 use url::Url;
 
 use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
+use super::recent::{Again, Manifest};
 use super::request::Way;
-use super::{Shared, address, headers, segment};
+use super::{Shared, address, dash, headers, repair, segment};
 use crate::engine::origin::{self, Caller};
+use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Format, Limits, is_manifest};
@@ -38,6 +40,16 @@ const OF_THE_BYTES: [HeaderName; 7] = [
     HeaderName::from_static("repr-digest"),
 ];
 
+/// A request for a URL of an origin, as it goes through here.
+struct Asked<'a> {
+    url: &'a Url,
+    way: Way,
+    /// How the player addresses us, such as `127.0.0.1:7223`.
+    authority: String,
+    caller: Caller,
+    began: Instant,
+}
+
 /// Answers a request for a URL of an origin.
 pub async fn answer(
     asked: Request<Incoming>,
@@ -46,45 +58,89 @@ pub async fn answer(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
-    let began = Instant::now();
+    let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = authority.unwrap_or_default().to_owned();
     let (head, body) = asked.into_parts();
+    let asked = Asked { url: &url, way, authority, caller, began: Instant::now() };
     if head.method == Method::GET
-        && let Some(answer) = segment::answer(&head.headers, &url, way, &caller, shared).await
+        && let Some(answer) = known(&head.headers, &asked, shared).await
     {
         return answer;
     }
     let body = headers::has_body(&head.method, &head.headers)
         .then(|| body.map_err(|error| origin::Error::Abandoned(error.to_string())).boxed());
-    let method = head.method.clone();
     let range = range(&head.headers, &url, way);
-    let request =
-        origin::Request { caller: caller.clone(), method: method.clone(), url: url.clone(), range, body };
-    let response = match shared.engine.origin().send(request).await {
+    let method = head.method;
+    let response = match repair::ask(&asked.caller, &method, &url, range, body, shared).await {
         Ok(response) => response,
-        Err(error) => return no_answer(&error),
+        Err(error) => return last_good(&asked, shared).unwrap_or_else(|| no_answer(&error)),
     };
-    if method == Method::GET && is_whole(&response) && may_be_playlist(&response) {
-        return playlist(response, &url, way, caller, shared, began).await;
+    if method == Method::GET {
+        shared.absent.note(asked.caller.viewer, &url, response.status);
+        if is_whole(&response) && may_be_manifest(&response) {
+            return manifest(response, &asked, shared).await;
+        }
+        if !response.status.is_success()
+            && let Some(answer) = last_good(&asked, shared)
+        {
+            return answer;
+        }
     }
     let playlist = method == Method::HEAD && way == Way::Ours && says_playlist(&response);
-    let mut answer = pass_on(response, way == Way::Ours, began.elapsed());
+    let response = repair::resumed(response, &asked.caller, &method, shared);
+    let mut answer = pass_on(response, way == Way::Ours, asked.began.elapsed());
     if playlist && answer.status().is_success() {
-        describe(answer.headers_mut());
+        describe(answer.headers_mut(), Format::Hls);
     }
     answer
+}
+
+/// The answer to a GET for which the origin need not be asked as if we were not there.
+async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Option<Response<Body>> {
+    let Asked { url, way, caller, began, .. } = asked;
+    if shared.absent.is_known(caller.viewer, url) {
+        return Some(sentence(
+            StatusCode::NOT_FOUND,
+            "the origin has just said twice that this is not there",
+        ));
+    }
+    if let Some(answer) = dash::prepare(head, url, *way, caller, shared).await {
+        return Some(answer);
+    }
+    if let Some(answer) = segment::answer(head, url, *way, caller, shared).await {
+        return Some(answer);
+    }
+    match shared.recent.again(caller, url) {
+        Again::With(manifest) => Some(answer_with(&manifest, asked, "memory", began.elapsed(), shared)),
+        Again::After(wait) => {
+            tokio::time::sleep(wait).await;
+            None
+        }
+        Again::Fetch => None,
+    }
+}
+
+/// The last copy of a live manifest that can't be fetched now.
+fn last_good(asked: &Asked<'_>, shared: &Shared) -> Option<Response<Body>> {
+    let manifest = shared.recent.last_good(&asked.caller, asked.url)?;
+    Some(answer_with(&manifest, asked, "memory", asked.began.elapsed(), shared))
 }
 
 /// The Range to ask for. Players ask for playlists with `bytes=0-`; an answer without a range is as good (RFC 9110
 /// §14.2), and can be rewritten.
 fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
     let range = asked.get(header::RANGE)?.to_str().ok()?;
-    let ignored = named_playlist(url) && (way == Way::Ours || range.trim() == "bytes=0-");
+    let ignored = named_manifest(url) && (way == Way::Ours || range.trim() == "bytes=0-");
     (!ignored).then(|| range.to_owned())
 }
 
 fn named_playlist(url: &Url) -> bool {
     let path = url.path().to_ascii_lowercase();
     path.ends_with(".m3u8") || path.ends_with(".m3u")
+}
+
+fn named_manifest(url: &Url) -> bool {
+    named_playlist(url) || url.path().to_ascii_lowercase().ends_with(".mpd")
 }
 
 fn kind(response: &origin::Response) -> String {
@@ -97,10 +153,10 @@ fn says_playlist(response: &origin::Response) -> bool {
     kind(response).contains("mpegurl") || named_playlist(&response.url)
 }
 
-/// Whether nothing speaks against a playlist; segments and media are never looked into.
-fn may_be_playlist(response: &origin::Response) -> bool {
+/// Whether nothing speaks against a manifest; segments and media are never looked into.
+fn may_be_manifest(response: &origin::Response) -> bool {
     let kind = kind(response);
-    says_playlist(response) || !MEDIA.iter().any(|media| kind.starts_with(media))
+    says_playlist(response) || kind.contains("dash+xml") || !MEDIA.iter().any(|media| kind.starts_with(media))
 }
 
 /// Whether the body is a file, all of it and as it is.
@@ -119,66 +175,81 @@ fn is_whole(response: &origin::Response) -> bool {
         }
 }
 
-async fn playlist(
-    response: origin::Response,
-    asked: &Url,
-    way: Way,
-    caller: Caller,
-    shared: &Arc<Shared>,
-    began: Instant,
-) -> Response<Body> {
+async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
     let most = Limits::default().bytes;
+    let ours = asked.way == Way::Ours;
     let announced = response.headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let kind =
+        response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
     let origin::Response { url, reach, status, headers, body } = response;
     let mut body = Beginning::new(body);
     if !body.read(SIGNATURE).await
         && let Some(error) = body.failure()
     {
-        return no_answer(error);
+        return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
     }
-    let is_hls = is_manifest(None, &url, &body.bytes()) == Some(Format::Hls);
-    if !is_hls || announced.is_some_and(|length| length > most) || body.read(most + 1).await {
-        if is_hls && way == Way::Ours {
-            return too_long(&url, most);
+    let format = is_manifest(kind.as_deref(), &url, &body.bytes());
+    let too_long = announced.is_some_and(|length| length > most);
+    if format.is_none() || too_long || body.read(most + 1).await {
+        if format.is_some() && ours {
+            return refused(&url, most);
         }
-        let body = body.boxed();
-        let response = origin::Response { url, reach, status, headers, body };
-        return pass_on(response, way == Way::Ours, began.elapsed());
+        let response = origin::Response { url, reach, status, headers, body: body.boxed() };
+        let response = repair::resumed(response, &asked.caller, &Method::GET, shared);
+        return pass_on(response, ours, asked.began.elapsed());
     }
     if let Some(error) = body.failure() {
-        return no_answer(error);
+        return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
     }
-    let text = body.bytes();
-    let response = origin::Response { url, reach, status, headers, body: body.boxed() };
-    list(&response, asked, &text, &caller, shared).await;
-    answer_with(&response, &text, way, began)
+    let (text, format) = (body.bytes(), format.unwrap_or(Format::Hls));
+    let manifest = Arc::new(Manifest { url, reach, headers, text, format });
+    let (target, grows) = list(&manifest, asked, shared).await;
+    shared.recent.keep(&asked.caller, asked.url, Arc::clone(&manifest), target, grows);
+    answer_with(&manifest, asked, "http", asked.began.elapsed(), shared)
 }
 
-fn too_long(url: &Url, most: usize) -> Response<Body> {
+fn refused(url: &Url, most: usize) -> Response<Body> {
     let url = without_query(url);
     let text =
-        format!("the playlist at {url} is larger than {most} bytes: it can't be rewritten for this address");
+        format!("the manifest at {url} is larger than {most} bytes: it can't be rewritten for this address");
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 
-/// Tells the engine what the playlist lists; one that can't be understood is passed on all the same.
-async fn list(response: &origin::Response, asked: &Url, text: &[u8], caller: &Caller, shared: &Shared) {
-    match hls::parse(&response.url, text, &Limits::default(), &shared.setup.rules) {
-        Ok(Playlist::Master(master)) => remember(&master, caller, shared),
-        Ok(Playlist::Media(mut media)) => {
-            media.listing.timeline.alternatives = shared.masters.has_siblings(caller.viewer, asked);
-            // What a playlist names is never more private than the host that it came from.
-            let named = Caller { reach: response.reach, ..caller.clone() };
-            shared.engine.listed(media.listing, &named).await;
-        }
-        Err(error) => {
-            let url = without_query(&response.url);
-            if shared.masters.is_first_complaint(url) {
-                tracing::warn!("the playlist at {url} is passed on without P2P: {error}");
+/// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
+/// duration, where it has one, and whether it will change.
+async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
+    let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, asked.caller.viewer);
+    let error = match manifest.format {
+        Format::Hls => match hls::parse(&manifest.url, &manifest.text, &limits, rules) {
+            Ok(Playlist::Master(master)) => {
+                remember(&master, &asked.caller, shared);
+                return (None, false);
             }
-        }
+            Ok(Playlist::Media(mut media)) => {
+                media.listing.timeline.alternatives = shared.masters.has_siblings(viewer, asked.url);
+                // What a playlist names is never more private than the host that it came from.
+                let named = Caller { reach: manifest.reach, ..asked.caller.clone() };
+                shared.files.list(viewer, &media.listing);
+                shared.engine.listed(media.listing, &named).await;
+                return (Some(media.target), !media.ended);
+            }
+            Err(error) => error,
+        },
+        Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
+            Ok(presentation) => {
+                let (target, grows) = (presentation.target, presentation.dynamic);
+                shared.presentations.keep(viewer, asked.url, presentation, &manifest.headers);
+                return (Some(target), grows);
+            }
+            Err(error) => error,
+        },
+    };
+    let url = without_query(&manifest.url);
+    if shared.masters.is_first_complaint(url) {
+        tracing::warn!("the manifest at {url} is passed on without P2P: {error}");
     }
+    (None, false)
 }
 
 /// Whoever is in a master with several variants may be switched away from.
@@ -191,38 +262,59 @@ fn remember(master: &Master, caller: &Caller, shared: &Shared) {
     }
 }
 
-fn answer_with(response: &origin::Response, text: &Bytes, way: Way, began: Instant) -> Response<Body> {
-    let text = match way {
-        Way::Forward => text.clone(),
-        Way::Ours => rewritten(response, text),
-    };
+fn answer_with(
+    manifest: &Manifest,
+    asked: &Asked<'_>,
+    source: &'static str,
+    waited: Duration,
+    shared: &Shared,
+) -> Response<Body> {
+    let ours = asked.way == Way::Ours;
+    let text = if ours { rewritten(manifest, asked, shared) } else { manifest.text.clone() };
     let length = text.len();
     let mut answer = Response::new(full(text));
-    *answer.headers_mut() = headers::to_player(&response.headers, way == Way::Ours);
+    *answer.headers_mut() = headers::to_player(&manifest.headers, ours);
     let fields = answer.headers_mut();
-    if way == Way::Ours {
-        describe(fields);
+    if ours {
+        describe(fields, manifest.format);
     }
     fields.remove(header::CONTENT_RANGE);
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    mark(&mut answer, "http", began.elapsed());
+    mark(&mut answer, source, waited);
     answer
 }
 
-fn rewritten(response: &origin::Response, text: &Bytes) -> Bytes {
-    let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
-    let mut map =
-        |url: &Url, what: Use| address::path_for(url, response.reach, extension(url, what, fragments));
-    // What can't be rewritten is sent as it is: a player may still make something of it.
-    rewrite::hls(&response.url, text, &mut map).unwrap_or_else(|_| text.clone())
+/// What can't be rewritten is sent as it is: a player may still make something of it.
+fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Bytes {
+    let Manifest { url, reach, text, .. } = manifest;
+    match manifest.format {
+        Format::Hls => {
+            let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
+            let mut map =
+                |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
+            rewrite::hls(url, text, &mut map).unwrap_or_else(|_| text.clone())
+        }
+        Format::Dash => {
+            // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
+            let mut map = |url: &Url, _: Use| {
+                Some(format!("http://{}{}", asked.authority, address::path_for(url, *reach, None)?))
+            };
+            let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
+            mpd::rewrite::mpd(url, text, &Limits::default(), delay, &mut map).unwrap_or_else(|_| text.clone())
+        }
+    }
 }
 
-/// Headers of a rewritten playlist.
-fn describe(fields: &mut HeaderMap) {
+/// Headers of a rewritten manifest.
+fn describe(fields: &mut HeaderMap, format: Format) {
     for name in &OF_THE_BYTES {
         fields.remove(name);
     }
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
+    let kind = match format {
+        Format::Hls => "application/vnd.apple.mpegurl",
+        Format::Dash => "application/dash+xml",
+    };
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
 }
 
 /// The extension to append so that a player takes the file for what it is; `None` when its own will do.

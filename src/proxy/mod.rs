@@ -14,15 +14,21 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
+mod absent;
 pub mod address;
 mod answer;
 mod connection;
 pub mod control;
+mod dash;
+mod files;
 pub mod headers;
 mod listen;
 mod manifest;
 mod masters;
+mod presentations;
 pub mod range;
+mod recent;
+mod repair;
 mod request;
 mod segment;
 mod tunnel;
@@ -32,10 +38,14 @@ mod tests;
 
 use crate::engine::Handle;
 use crate::manifest::identity::Rules;
+use absent::Absent;
 use address::Names;
 use connection::Connection;
+use files::Files;
 pub use listen::{BindError, bind};
 use masters::Masters;
+use presentations::Presentations;
+use recent::Recent;
 use tunnel::Tunnels;
 
 /// Client connections at the same time; the next one waits to be accepted.
@@ -100,6 +110,10 @@ pub(crate) struct Shared {
     setup: Setup,
     names: Names,
     masters: Masters,
+    presentations: Presentations,
+    files: Files,
+    recent: Recent,
+    absent: Absent,
     tunnels: Tunnels,
 }
 
@@ -121,8 +135,17 @@ pub async fn run(
         names.ports.push(address.port());
         engine.origin().own().add(address);
     }
-    let (masters, tunnels) = (Masters::default(), Tunnels::default());
-    let shared = Arc::new(Shared { engine, setup, names, masters, tunnels });
+    let shared = Arc::new(Shared {
+        engine,
+        setup,
+        names,
+        masters: Masters::default(),
+        presentations: Presentations::default(),
+        files: Files::default(),
+        recent: Recent::default(),
+        absent: Absent::default(),
+        tunnels: Tunnels::default(),
+    });
     let (closing, closed) = watch::channel(false);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();

@@ -1,9 +1,11 @@
 //! Range to byte span (RFC 9110 §14).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
+use std::ops::Range;
+
 use http::{HeaderMap, header};
 
-use crate::engine::Span;
+use crate::engine::{Span, fetch};
 
 /// What a request's Range comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,12 @@ pub fn wanted(headers: &HeaderMap) -> Wanted {
         _ => return Wanted::Span(Span::Whole),
     };
     Wanted::Span(Span::Part { from: first, to: last })
+}
+
+/// The bytes that an answer carries and the file's length, where told (RFC 9110 §14.4).
+#[must_use]
+pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, Option<u64>)> {
+    fetch::content_range(headers.get(header::CONTENT_RANGE)?.to_str().ok()?)
 }
 
 fn bytes_unit(value: &str) -> Option<&str> {

@@ -9,9 +9,9 @@ use url::Url;
 use super::answer::{Body, mark, no_answer, refusal, sentence};
 use super::range::{Wanted, wanted};
 use super::request::Way;
-use super::{Shared, headers};
+use super::{Shared, files, headers};
 use crate::engine::origin::Caller;
-use crate::engine::{Answer, NoAnswer, SegmentAsk, Span};
+use crate::engine::{Answer, NoAnswer, SegmentAsk, Source, Span, of_segment};
 
 /// Answers a GET if the engine can; `None`: the origin is to be asked as if we were not there.
 pub async fn answer(
@@ -28,9 +28,53 @@ pub async fn answer(
         // No status says "from here to an end that nobody knows yet" (RFC 9110 §14.4).
         Ok(found) if found.from > 0 && found.to.is_none() => None,
         Ok(found) => Some(stream(found, span, way)),
-        Err(NoAnswer::NotListed | NoAnswer::PassThrough) => None,
+        Err(NoAnswer::NotListed) => several(url, span, way, caller, shared).await,
+        Err(NoAnswer::PassThrough) => None,
         Err(NoAnswer::Refused(words)) => Some(refusal(words, way == Way::Ours, began.elapsed())),
         Err(NoAnswer::Failed(error)) => Some(no_answer(&error)),
+    }
+}
+
+/// Answers for bytes that reach over several segments of one file.
+async fn several(
+    url: &Url,
+    span: Span,
+    way: Way,
+    caller: &Caller,
+    shared: &Arc<Shared>,
+) -> Option<Response<Body>> {
+    let began = std::time::Instant::now();
+    let file = shared.files.get(caller.viewer, url)?;
+    let file = files::known(file, url, caller, shared).await?;
+    let total = file.total?;
+    let (from, to) = match span {
+        Span::Whole => (0, total),
+        Span::Part { from, to } => (from, to.unwrap_or(total).min(total)),
+    };
+    if from >= to {
+        return Some(unsatisfiable(Some(total)));
+    }
+    let kept = headers::to_player(&of_segment(&file.headers), way == Way::Ours);
+    let body = files::body(file, from..to, url.clone(), caller.clone(), Arc::clone(shared));
+    let mut answer = Response::new(body);
+    *answer.headers_mut() = kept;
+    describe(&mut answer, span, (from, to), Some(total));
+    mark(&mut answer, Source::Mixed.as_str(), began.elapsed());
+    Some(answer)
+}
+
+/// Length and range of an answer whose bytes are known.
+fn describe(answer: &mut Response<Body>, span: Span, (from, to): (u64, u64), total: Option<u64>) {
+    let fields = answer.headers_mut();
+    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    fields.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
+    if matches!(span, Span::Part { .. }) {
+        let total = total.map_or("*".to_owned(), |total| total.to_string());
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes {from}-{}/{total}", to.saturating_sub(1))) {
+            fields.insert(header::CONTENT_RANGE, range);
+        }
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
 }
 
@@ -41,19 +85,16 @@ fn stream(found: Answer, span: Span, way: Way) -> Response<Body> {
     }
     let mut answer = Response::new(body.map_err(Into::into).boxed());
     *answer.headers_mut() = headers::to_player(&fields, way == Way::Ours);
-    let fields = answer.headers_mut();
-    fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    fields.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
-    if let Some(to) = to {
-        fields.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
-    }
-    // A range of a file of unknown length is answered whole if it is the whole, as RFC 9110 §14.2 allows.
-    if let (Span::Part { .. }, Some(to)) = (span, to) {
-        let total = total.map_or("*".to_owned(), |total| total.to_string());
-        if let Ok(range) = HeaderValue::from_str(&format!("bytes {from}-{}/{total}", to.saturating_sub(1))) {
-            fields.insert(header::CONTENT_RANGE, range);
+    match to {
+        Some(to) => describe(&mut answer, span, (from, to), total),
+        // A range of a file of unknown length is answered whole if it is the whole, as RFC 9110 §14.2 allows.
+        None => {
+            let fields = answer.headers_mut();
+            fields.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            fields
+                .entry(header::CONTENT_TYPE)
+                .or_insert(HeaderValue::from_static("application/octet-stream"));
         }
-        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     mark(&mut answer, source.as_str(), waited);
     answer

@@ -1,0 +1,370 @@
+//! From the parsed XML to what a player would make of it: inheritance, base URLs, periods, timelines.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use dash_mpd_core as mpd;
+use url::Url;
+
+use super::pattern::Pattern;
+use super::shape::{Item, Names, Numbered, Shape, Spelled};
+use super::xml::{self, Met};
+use super::{Presentation, Representation, Wall};
+use crate::manifest::identity::Rules;
+use crate::manifest::{Error, Limits};
+use crate::model::ids::SwarmId;
+use crate::model::timeline::Place;
+
+/// Base URLs of one Representation that are told apart.
+const BASES: usize = 8;
+/// A duration that is believed, in microseconds: an hour.
+const LONGEST: i64 = 3_600_000_000;
+/// The target duration of a presentation that does not say.
+const USUAL_TARGET: Duration = Duration::from_secs(6);
+
+pub(super) fn presentation(
+    base: &Url,
+    text: &[u8],
+    limits: &Limits,
+    rules: &Rules,
+) -> Result<Presentation, Error> {
+    let text = std::str::from_utf8(crate::manifest::lines::without_bom(text))
+        .map_err(|_| Error::NotXml { line: 1 })?;
+    let mut root = None;
+    xml::walk(text, limits, &mut |depth, met| {
+        if let (0, Met::Start(element)) = (depth, met) {
+            root.get_or_insert(element.name);
+        }
+        Ok(())
+    })?;
+    if root != Some("MPD") {
+        return Err(Error::NotMpd);
+    }
+    let parsed = mpd::parse(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
+    let reader = Reader { base, mpd: &parsed, limits, rules };
+    Ok(reader.presentation())
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
+}
+
+struct Reader<'a> {
+    base: &'a Url,
+    mpd: &'a mpd::MPD,
+    limits: &'a Limits,
+    rules: &'a Rules,
+}
+
+/// What is inherited on the way down to a Representation.
+#[derive(Clone, Default)]
+struct Inherited {
+    bases: Vec<Url>,
+    template: Option<mpd::SegmentTemplate>,
+    list: Option<mpd::SegmentList>,
+    single: Option<mpd::SegmentBase>,
+}
+
+/// A Period's place in time.
+struct Span {
+    start: i64,
+    duration: Option<i64>,
+    /// Its name, empty where there is only one.
+    name: String,
+}
+
+impl Reader<'_> {
+    fn presentation(&self) -> Presentation {
+        let dynamic = self.mpd.mpdtype.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dynamic"));
+        let top = Inherited {
+            bases: bases(std::slice::from_ref(self.base), &self.mpd.base_url),
+            ..Inherited::default()
+        };
+        let mut representations = Vec::new();
+        for (period, span) in self.mpd.periods.iter().zip(self.spans()) {
+            let Some(span) = span else { continue };
+            let level = top
+                .with(&period.BaseURL, (&period.SegmentTemplate, &period.SegmentList, &period.SegmentBase));
+            for set in &period.adaptations {
+                let level =
+                    level.with(&set.BaseURL, (&set.SegmentTemplate, &set.SegmentList, &set.SegmentBase));
+                for of in &set.representations {
+                    let level =
+                        level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
+                    if representations.len() < self.limits.renditions {
+                        let alternatives = set.representations.len() > 1;
+                        representations.extend(self.representation(of, &level, &span, alternatives, dynamic));
+                    }
+                }
+            }
+        }
+        let longest = representations.iter().map(|of: &Representation| of.target).max();
+        let target = self.mpd.maxSegmentDuration.filter(|d| !d.is_zero()).or(longest).unwrap_or(USUAL_TARGET);
+        Presentation {
+            url: self.base.clone(),
+            dynamic,
+            target: target.clamp(Duration::from_millis(100), Duration::from_micros(LONGEST as u64)),
+            wants_delay: dynamic && self.mpd.suggestedPresentationDelay.is_none(),
+            representations,
+            start: Wall(self.mpd.availabilityStartTime.map_or(0, |at| at.timestamp_micros())),
+            depth: self.mpd.timeShiftBufferDepth,
+        }
+    }
+
+    /// Where each Period begins; `None` for one that waits for others to end.
+    fn spans(&self) -> Vec<Option<Span>> {
+        let dynamic = self.mpd.mpdtype.as_deref() == Some("dynamic");
+        let periods = &self.mpd.periods;
+        let whole = self.mpd.mediaPresentationDuration.map(micros);
+        let mut end = Some(0);
+        let mut spans: Vec<Option<Span>> = Vec::new();
+        for (index, period) in periods.iter().enumerate() {
+            let start = period.start.map(micros).or(end.filter(|_| index > 0 || !dynamic));
+            let next = periods.get(index + 1).and_then(|next| next.start).map(micros);
+            let until = next.or(whole.filter(|_| index + 1 == periods.len()));
+            let duration = period
+                .duration
+                .map(micros)
+                .or(until.zip(start).map(|(until, start)| until.saturating_sub(start)));
+            let duration = duration.filter(|&duration| duration > 0);
+            end = start.zip(duration).map(|(start, duration)| start.saturating_add(duration));
+            let name = match &period.id {
+                _ if periods.len() == 1 => String::new(),
+                Some(id) => id.clone(),
+                None => format!("{}", start.unwrap_or_default()),
+            };
+            // A dynamic presentation may leave the start of its only Period out.
+            let start = start.or((periods.len() == 1).then_some(0));
+            spans.push(start.map(|start| Span { start, duration, name }));
+        }
+        spans
+    }
+
+    fn representation(
+        &self,
+        of: &mpd::Representation,
+        level: &Inherited,
+        span: &Span,
+        alternatives: bool,
+        dynamic: bool,
+    ) -> Option<Representation> {
+        let id = of.id.as_deref().unwrap_or_default();
+        let bandwidth = of.bandwidth.unwrap_or_default();
+        let shape = if let Some(template) = &level.template {
+            self.template(template, level, (id, bandwidth), span, dynamic)?
+        } else if let Some(list) = &level.list {
+            self.list(list, level, span).filter(|_| !dynamic)?
+        } else {
+            self.single(level.single.as_ref()?, level).filter(|_| !dynamic)?
+        };
+        let target = match &shape {
+            Shape::Numbered(of) => of.each as i64,
+            Shape::Spelled(of) => of.items.iter().map(|item| item.duration).max()?,
+            Shape::Indexed { .. } => 0,
+        };
+        let name = if span.name.is_empty() { id.to_owned() } else { format!("{}/{id}", span.name) };
+        let swarm = SwarmId::of(&format!("{}#{}#{id}", self.rules.identity(self.base), span.name));
+        let target = Duration::from_micros(target.unsigned_abs());
+        Some(Representation { name, swarm, bandwidth, alternatives, period: span.start, target, shape })
+    }
+
+    fn template(
+        &self,
+        template: &mpd::SegmentTemplate,
+        level: &Inherited,
+        (id, bandwidth): (&str, u64),
+        span: &Span,
+        dynamic: bool,
+    ) -> Option<Shape> {
+        let media = template.media.as_deref()?;
+        let patterns: Vec<Pattern> =
+            level.bases.iter().filter_map(|base| Pattern::new(base, media, id, bandwidth)).collect();
+        if patterns.is_empty() || patterns.len() != level.bases.len() {
+            return None;
+        }
+        let timescale = template.timescale.unwrap_or(1).max(1);
+        let first = template.startNumber.unwrap_or(1);
+        if let Some(timeline) = &template.SegmentTimeline {
+            let offset = template.presentationTimeOffset.unwrap_or(0);
+            let items = self.items(&timeline.segments, (timescale, offset, first), span)?;
+            return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns), timescale }));
+        }
+        let each = template.duration? * 1e6 / timescale as f64;
+        if !(1_000.0..=LONGEST as f64).contains(&each) || patterns[0].has_time() {
+            return None;
+        }
+        let count = span.duration.map(|duration| (duration as f64 / each - 1e-6).ceil().max(1.0) as u64);
+        let last = match (template.endNumber, count) {
+            (Some(end), _) => Some(end),
+            (None, Some(count)) => Some(first.checked_add(count - 1)?),
+            (None, None) => None,
+        };
+        // Without an end nothing can be listed, unless the clock says how far there is media.
+        let listable = match last {
+            Some(last) => last >= first && (dynamic || (last - first) < self.limits.segments as u64),
+            None => dynamic,
+        };
+        let early = template.availabilityTimeOffset.filter(|early| early.is_finite()).unwrap_or(0.0) * 1e6;
+        listable.then_some(Shape::Numbered(Numbered { patterns, first, last, each, early }))
+    }
+
+    /// A SegmentTimeline, segment by segment.
+    fn items(
+        &self,
+        spelled: &[mpd::S],
+        (timescale, offset, first): (u64, u64, u64),
+        span: &Span,
+    ) -> Option<Vec<Item>> {
+        let mut items = Vec::new();
+        let (mut time, mut number) = (0u64, first);
+        let micros = |units: i128| i64::try_from(units * 1_000_000 / i128::from(timescale)).ok();
+        for (index, s) in spelled.iter().enumerate() {
+            time = s.t.unwrap_or(time);
+            number = s.n.unwrap_or(number);
+            let duration = micros(i128::from(s.d)).filter(|d| (1_000..=LONGEST).contains(d))?;
+            let count = match s.r.unwrap_or(0) {
+                more @ 0.. => more.unsigned_abs().saturating_add(1),
+                // To the next entry, or the end of the Period.
+                _ => {
+                    let next = spelled.get(index + 1).and_then(|next| next.t);
+                    let end = span.duration.map(|d| {
+                        (i128::from(d) * i128::from(timescale) / 1_000_000 + i128::from(offset)).max(0) as u64
+                    });
+                    next.or(end)?.saturating_sub(time).div_ceil(s.d)
+                }
+            };
+            if count > self.limits.segments as u64 || items.len() as u64 + count > self.limits.segments as u64
+            {
+                return None;
+            }
+            for _ in 0..count {
+                let start = micros(i128::from(time) - i128::from(offset))?;
+                items.push(Item { number, time, start, duration });
+                time = time.checked_add(s.d)?;
+                number = number.checked_add(1)?;
+            }
+        }
+        // Out of order it is not a timeline, and a search in it would find nothing.
+        let ordered = items.windows(2).all(|two| two[0].time < two[1].time && two[0].number < two[1].number);
+        (ordered && !items.is_empty()).then_some(items)
+    }
+
+    fn list(&self, list: &mpd::SegmentList, level: &Inherited, span: &Span) -> Option<Shape> {
+        let timescale = list.timescale.unwrap_or(1).max(1);
+        if list.segment_urls.is_empty() || list.segment_urls.len() > self.limits.segments {
+            return None;
+        }
+        let mut items = match (&list.SegmentTimeline, list.duration) {
+            (Some(timeline), _) => self.items(&timeline.segments, (timescale, 0, 0), span)?,
+            (None, Some(each)) => {
+                let s = mpd::S { d: each, r: Some(list.segment_urls.len() as i64 - 1), ..mpd::S::default() };
+                self.items(&[s], (timescale, 0, 0), span)?
+            }
+            (None, None) => return None,
+        };
+        items.truncate(list.segment_urls.len());
+        let places = |base: &Url| -> Option<Vec<Place>> {
+            let place = |of: &mpd::SegmentURL| {
+                let url = of.media.as_deref().map_or(Ok(base.clone()), |media| base.join(media)).ok()?;
+                let range = match &of.mediaRange {
+                    Some(range) => Some(byte_range(range)?),
+                    None => None,
+                };
+                matches!(url.scheme(), "http" | "https").then_some(Place { url, range })
+            };
+            list.segment_urls.iter().take(items.len()).map(place).collect()
+        };
+        let bases: Vec<_> = level.bases.iter().map(places).collect::<Option<_>>()?;
+        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases), timescale }))
+    }
+
+    fn single(&self, single: &mpd::SegmentBase, level: &Inherited) -> Option<Shape> {
+        let index = byte_range(single.indexRange.as_deref()?)?;
+        let near = (index.end - index.start) as usize <= self.limits.bytes;
+        // What stands before the index is the init segment, in one stretch with it.
+        let start = if index.end as usize <= self.limits.bytes { 0 } else { index.start };
+        near.then(|| Shape::Indexed { files: level.bases.clone(), head: start..index.end })
+    }
+}
+
+impl Inherited {
+    /// One level further down: what is said there goes before what was said above.
+    fn with(
+        &self,
+        base_urls: &[mpd::BaseURL],
+        (template, list, single): (
+            &Option<mpd::SegmentTemplate>,
+            &Option<mpd::SegmentList>,
+            &Option<mpd::SegmentBase>,
+        ),
+    ) -> Self {
+        Self {
+            bases: bases(&self.bases, base_urls),
+            template: merged(&self.template, template, inherit_template),
+            list: merged(&self.list, list, inherit_list),
+            single: merged(&self.single, single, inherit_single),
+        }
+    }
+}
+
+fn merged<T: Clone>(above: &Option<T>, here: &Option<T>, inherit: fn(&mut T, &T)) -> Option<T> {
+    let Some(here) = here else { return above.clone() };
+    let mut here = here.clone();
+    if let Some(above) = above {
+        inherit(&mut here, above);
+    }
+    Some(here)
+}
+
+fn inherit_template(here: &mut mpd::SegmentTemplate, above: &mpd::SegmentTemplate) {
+    let or = |here: &mut Option<u64>, above: Option<u64>| *here = here.or(above);
+    here.media = here.media.take().or_else(|| above.media.clone());
+    or(&mut here.startNumber, above.startNumber);
+    or(&mut here.endNumber, above.endNumber);
+    or(&mut here.timescale, above.timescale);
+    or(&mut here.presentationTimeOffset, above.presentationTimeOffset);
+    here.availabilityTimeOffset = here.availabilityTimeOffset.or(above.availabilityTimeOffset);
+    if here.SegmentTimeline.is_none() && here.duration.is_none() {
+        here.duration = above.duration;
+        here.SegmentTimeline = above.SegmentTimeline.clone();
+    }
+}
+
+fn inherit_list(here: &mut mpd::SegmentList, above: &mpd::SegmentList) {
+    here.timescale = here.timescale.or(above.timescale);
+    here.duration = here.duration.or(above.duration);
+    here.SegmentTimeline = here.SegmentTimeline.take().or_else(|| above.SegmentTimeline.clone());
+    if here.segment_urls.is_empty() {
+        here.segment_urls.clone_from(&above.segment_urls);
+    }
+}
+
+fn inherit_single(here: &mut mpd::SegmentBase, above: &mpd::SegmentBase) {
+    here.timescale = here.timescale.or(above.timescale);
+    here.indexRange = here.indexRange.take().or_else(|| above.indexRange.clone());
+}
+
+/// Every base URL of a level resolved against every one above it.
+fn bases(above: &[Url], here: &[mpd::BaseURL]) -> Vec<Url> {
+    if here.is_empty() {
+        return above.to_vec();
+    }
+    let resolve = |(base, here): (&Url, &mpd::BaseURL)| base.join(here.base.trim()).ok();
+    above
+        .iter()
+        .flat_map(|base| here.iter().map(move |here| (base, here)))
+        .filter_map(resolve)
+        .take(BASES)
+        .collect()
+}
+
+/// `first-last`, both included (RFC 9110 §14.1.1), as SegmentURL@mediaRange has it.
+fn byte_range(text: &str) -> Option<Range<u64>> {
+    let (first, last) = text.trim().split_once('-')?;
+    let (first, last) = (first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?);
+    (first <= last && last < u64::MAX).then(|| first..last + 1)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,163 @@
+//! The same MPD with other URIs: nothing else changes, not a byte.
+//!
+//! Only what would lead a player past us is written anew: base URLs of the MPD itself, and further down what is absolute
+//! or begins at the root of a host. Whatever is relative then resolves to where it should. Remote elements (xlink),
+//! events and licence servers stay as they are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use url::Url;
+
+use super::xml::{self, Element, Met, unescaped};
+use crate::manifest::rewrite::{MAX_REWRITTEN, Use};
+use crate::manifest::{Error, Limits};
+
+/// Attributes that hold a URI or a template of one.
+const URI_ATTRIBUTES: [(&str, &str, Use); 9] = [
+    ("SegmentTemplate", "media", Use::Segment),
+    ("SegmentTemplate", "initialization", Use::Map),
+    ("SegmentTemplate", "index", Use::Other),
+    ("SegmentTemplate", "bitstreamSwitching", Use::Map),
+    ("SegmentURL", "media", Use::Segment),
+    ("SegmentURL", "index", Use::Other),
+    ("Initialization", "sourceURL", Use::Map),
+    ("RepresentationIndex", "sourceURL", Use::Other),
+    ("BitstreamSwitching", "sourceURL", Use::Map),
+];
+
+/// Copies the MPD `text`, found at `base` (after redirects), with the URIs that `map` gives.
+///
+/// `map` is called with absolute http and https URLs; `None` leaves one as it is. `delay` is written down as
+/// MPD@suggestedPresentationDelay, which must not be there yet: without it several players start at the very edge.
+/// Linear in the length of `text`.
+///
+/// # Errors
+/// What [`parse`](super::parse) does not read at all: send the original.
+pub fn mpd(
+    base: &Url,
+    text: &[u8],
+    limits: &Limits,
+    delay: Option<Duration>,
+    map: &mut dyn FnMut(&Url, Use) -> Option<String>,
+) -> Result<Bytes, Error> {
+    let text = std::str::from_utf8(text).map_err(|_| Error::NotXml { line: 1 })?;
+    let mut edits = Edits { base, bases: Vec::new(), map, found: Vec::new(), prefix: "", based: None };
+    xml::walk(text, limits, &mut |depth, met| {
+        match met {
+            Met::Start(element) => edits.start(text, depth, element, delay),
+            Met::Text(element, content, range) => edits.text(depth, element.name, content, range),
+        }
+        Ok(())
+    })?;
+    edits.finish(text)
+}
+
+struct Edits<'a, 'm> {
+    base: &'a Url,
+    /// The first base URL of each level, where one has been met.
+    bases: Vec<Option<Url>>,
+    map: &'m mut dyn FnMut(&Url, Use) -> Option<String>,
+    found: Vec<(Range<usize>, String)>,
+    /// The root's namespace prefix, with its colon.
+    prefix: &'a str,
+    /// Where a BaseURL of the MPD would have to stand; `None` once there is one.
+    based: Option<usize>,
+}
+
+impl<'a> Edits<'a, '_> {
+    fn start(&mut self, text: &'a str, depth: usize, element: &Element<'a>, delay: Option<Duration>) {
+        self.bases.truncate(depth);
+        self.bases.push(None);
+        if depth == 0 {
+            let name = &text[element.start + 1..element.named];
+            self.prefix = &name[..name.len() - element.name.len()];
+            if let Some(delay) = delay.filter(|_| element.attribute("suggestedPresentationDelay").is_none()) {
+                let attribute = format!(" suggestedPresentationDelay=\"PT{}S\"", delay.as_secs_f64());
+                self.found.push((element.named..element.named, attribute));
+            }
+            return;
+        }
+        if depth == 1 && self.based.is_none() && element.name != "ProgramInformation" {
+            self.based = Some(element.start);
+        }
+        for &(name, attribute, usage) in URI_ATTRIBUTES.iter().filter(|(name, ..)| *name == element.name) {
+            debug_assert_eq!(name, element.name);
+            if let Some(attribute) = element.attribute(attribute) {
+                self.replace(attribute.value, attribute.range.clone(), usage, false);
+            }
+        }
+        let scheme = element.attribute("schemeIdUri").map_or("", |scheme| scheme.value);
+        if element.name == "UTCTiming"
+            && scheme.contains(":http-")
+            && let Some(value) = element.attribute("value")
+        {
+            self.replace(value.value, value.range.clone(), Use::Other, false);
+        }
+    }
+
+    fn text(&mut self, depth: usize, name: &str, content: &str, range: Range<usize>) {
+        match name {
+            "BaseURL" => {
+                let url = unescaped(content).and_then(|text| self.nearest(depth).join(&text).ok());
+                // One that belongs to the MPD is always written anew: whatever is relative below rests on it.
+                self.replace(content, range, Use::Other, depth == 1);
+                if let Some(level) = depth.checked_sub(1).and_then(|above| self.bases.get_mut(above)) {
+                    *level = level.take().or(url);
+                }
+                if depth == 1 {
+                    self.based = Some(usize::MAX);
+                }
+            }
+            "Location" | "PatchLocation" if depth == 1 => self.replace(content, range, Use::Playlist, true),
+            _ => {}
+        }
+    }
+
+    /// What a relative URI at this depth is relative to.
+    fn nearest(&self, depth: usize) -> Cow<'a, Url> {
+        let above = self.bases[..depth.min(self.bases.len())].iter().rev().flatten().next();
+        above.map_or(Cow::Borrowed(self.base), |url| Cow::Owned(url.clone()))
+    }
+
+    fn replace(&mut self, raw: &str, range: Range<usize>, usage: Use, always: bool) {
+        let Some(reference) = unescaped(raw) else { return };
+        let leaves = reference.starts_with('/') || Url::parse(&reference).is_ok();
+        if !leaves && !always {
+            return;
+        }
+        let base =
+            if usage == Use::Playlist { Cow::Borrowed(self.base) } else { self.nearest(self.bases.len()) };
+        let Ok(url) = base.join(&reference) else { return };
+        if !matches!(url.scheme(), "http" | "https") {
+            return;
+        }
+        if let Some(replacement) = (self.map)(&url, usage) {
+            self.found.push((range, quick_xml::escape::escape(replacement).into_owned()));
+        }
+    }
+
+    fn finish(mut self, text: &str) -> Result<Bytes, Error> {
+        if let Some(at) = self.based.filter(|&at| at != usize::MAX)
+            && let Some(url) = self.base.join("./").ok().and_then(|url| (self.map)(&url, Use::Other))
+        {
+            let (prefix, url) = (self.prefix, quick_xml::escape::escape(url));
+            self.found.push((at..at, format!("<{prefix}BaseURL>{url}</{prefix}BaseURL>")));
+        }
+        self.found.sort_by_key(|(range, _)| range.start);
+        let longer: usize = self.found.iter().map(|(_, replacement)| replacement.len()).sum();
+        if text.len() + longer > MAX_REWRITTEN {
+            return Err(Error::RewrittenTooLong);
+        }
+        let (mut out, mut copied) = (Vec::with_capacity(text.len() + longer), 0);
+        for (range, replacement) in self.found {
+            out.extend_from_slice(&text.as_bytes()[copied..range.start]);
+            out.extend_from_slice(replacement.as_bytes());
+            copied = range.end;
+        }
+        out.extend_from_slice(&text.as_bytes()[copied..]);
+        Ok(Bytes::from(out))
+    }
+}

@@ -1,0 +1,287 @@
+//! The four ways in which an MPD says where segments are, as three: by number, spelled out one by one, and as parts of
+//! one file with an index.
+//!
+//! Times are microseconds from the start of the Period. `until` is the time up to which media exists; `None` for all.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use url::Url;
+
+use super::When;
+use super::pattern::{Pattern, Values};
+use super::sidx::Subsegment;
+use crate::manifest::identity::Rules;
+use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::timeline::{Place, Segment};
+
+/// Segments of a live presentation without a time-shift buffer, or with a very long one, that are listed.
+const MOST_LIVE: u64 = 450;
+
+/// Segments with where each is, in order.
+pub(super) type Entries = Vec<(Segment, Place)>;
+
+/// How the segments of a Representation are named.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    /// By number, all of one duration (SegmentTemplate@duration).
+    Numbered(Numbered),
+    /// One by one (SegmentTimeline, SegmentList).
+    Spelled(Spelled),
+    /// Bytes of one file that its index tells of (SegmentBase).
+    Indexed {
+        /// The file, by each base URL.
+        files: Vec<Url>,
+        /// The bytes of the file in front of the media: up to the end of the index.
+        head: Range<u64>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Numbered {
+    /// One for each base URL.
+    pub patterns: Vec<Pattern>,
+    pub first: u64,
+    /// The last number; `None` while it is not known.
+    pub last: Option<u64>,
+    /// Duration of a segment in microseconds; not whole for many time scales.
+    pub each: f64,
+    /// How long before its end a segment is there (availabilityTimeOffset), in microseconds.
+    pub early: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Spelled {
+    /// In order of time.
+    pub items: Vec<Item>,
+    pub names: Names,
+    /// Units of `time` in a second.
+    pub timescale: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Names {
+    /// One pattern for each base URL.
+    Patterns(Vec<Pattern>),
+    /// For each base URL, one place for each item.
+    Places(Vec<Vec<Place>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub number: u64,
+    /// As `$Time$` has it.
+    pub time: u64,
+    /// In the Period.
+    pub start: i64,
+    pub duration: i64,
+}
+
+impl Shape {
+    /// By which base URL `url` is one of its segments, and whether that is there.
+    pub fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
+        match self {
+            Self::Numbered(numbered) => numbered.find(url, until),
+            Self::Spelled(spelled) => spelled.find(url, until),
+            Self::Indexed { files, head } => {
+                let base = files.iter().position(|file| file.as_str() == url)?;
+                Some((base, When::Unindexed(head.clone())))
+            }
+        }
+    }
+
+    /// What there is; `None` for a file whose index is not known.
+    pub fn entries(
+        &self,
+        swarm: SwarmId,
+        base: usize,
+        until: Option<i64>,
+        depth: Option<Duration>,
+        rules: &Rules,
+    ) -> Option<Entries> {
+        match self {
+            Self::Numbered(numbered) => Some(numbered.entries(swarm, base, until, depth, rules)),
+            Self::Spelled(spelled) => Some(spelled.entries(swarm, base, until, rules)),
+            Self::Indexed { .. } => None,
+        }
+    }
+
+    /// The segments of a file with an index.
+    pub fn subsegments(
+        &self,
+        swarm: SwarmId,
+        base: usize,
+        found: &[Subsegment],
+        rules: &Rules,
+    ) -> Option<Entries> {
+        let Self::Indexed { files, .. } = self else { return None };
+        let (name, url) = (files.first()?, files.get(base)?);
+        let entry = |(sequence, of): (usize, &Subsegment)| {
+            let (sequence, range) = (sequence as u64, Some(of.range.clone()));
+            let id = SegmentId::of(swarm, sequence, &rules.segment_identity(name, range.as_ref()));
+            (Segment { id, sequence, duration: of.duration }, Place { url: url.clone(), range })
+        };
+        Some(found.iter().enumerate().map(entry).collect())
+    }
+}
+
+impl Numbered {
+    /// When segment `number` is there, in the Period.
+    fn there(&self, number: u64) -> f64 {
+        (number - self.first + 1) as f64 * self.each - self.early
+    }
+
+    fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
+        let (base, values) = matching(&self.patterns, url)?;
+        let number = values.number?;
+        if number < self.first || self.last.is_some_and(|last| number > last) {
+            return None;
+        }
+        let Some(until) = until else { return Some((base, When::Now)) };
+        Some((base, when(self.there(number) - until as f64, self.each)))
+    }
+
+    fn entries(
+        &self,
+        swarm: SwarmId,
+        base: usize,
+        until: Option<i64>,
+        depth: Option<Duration>,
+        rules: &Rules,
+    ) -> Entries {
+        let (Some(name), Some(pattern)) = (self.patterns.first(), self.patterns.get(base)) else {
+            return Vec::new();
+        };
+        let mut last = self.last.unwrap_or(u64::MAX);
+        let mut first = self.first;
+        if let Some(until) = until {
+            let whole = ((until as f64 + self.early) / self.each).floor();
+            if whole < 1.0 {
+                return Vec::new();
+            }
+            last = last.min(self.first.saturating_add(whole as u64 - 1));
+            let kept =
+                depth.map_or(MOST_LIVE, |depth| (depth.as_micros() as f64 / self.each).ceil() as u64 + 1);
+            first = first.max(last.saturating_sub(kept.min(MOST_LIVE)));
+        }
+        let duration = Duration::from_micros(self.each as u64);
+        (first..=last)
+            .filter_map(|number| {
+                let url = Url::parse(&pattern.fill(number, 0)).ok()?;
+                let id = id(swarm, number, &name.fill(number, 0), rules)?;
+                Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
+            })
+            .collect()
+    }
+}
+
+impl Spelled {
+    fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
+        let patterns = match &self.names {
+            Names::Patterns(patterns) => patterns,
+            Names::Places(bases) => {
+                let here = |places: &Vec<Place>| places.iter().any(|place| place.url.as_str() == url);
+                return Some((bases.iter().position(here)?, When::Now));
+            }
+        };
+        let (base, values) = matching(patterns, url)?;
+        let last = self.items.last()?;
+        let known = match values {
+            Values { time: Some(time), .. } => {
+                self.items.binary_search_by_key(&time, |item| item.time).is_ok()
+            }
+            Values { number: Some(number), .. } => (self.items[0].number..=last.number).contains(&number),
+            Values { .. } => false,
+        };
+        if known {
+            return Some((base, When::Now));
+        }
+        // The one that would come next: asked for by players that don't wait for the MPD to name it.
+        let end = u128::from(last.time)
+            + (last.duration as u128 * u128::from(self.timescale) + 500_000) / 1_000_000;
+        let distance = match values {
+            Values { time: Some(time), .. } => u128::from(time).checked_sub(end)?,
+            Values { number, .. } => u128::from(number?.checked_sub(last.number + 1)?),
+        };
+        let after = last.start.saturating_add(last.duration.saturating_mul(2));
+        match until {
+            Some(until) if distance == 0 => {
+                Some((base, when((after - until) as f64, last.duration as f64).or_next()))
+            }
+            Some(_) => Some((base, When::Later)),
+            None => None,
+        }
+    }
+
+    fn entries(&self, swarm: SwarmId, base: usize, until: Option<i64>, rules: &Rules) -> Entries {
+        let until = until.unwrap_or(i64::MAX);
+        let by_time = match &self.names {
+            Names::Patterns(patterns) => patterns.first().is_some_and(Pattern::has_time),
+            Names::Places(_) => false,
+        };
+        let unit = self.unit();
+        let mut next = 0;
+        let mut entries = Vec::with_capacity(self.items.len());
+        for (index, item) in self.items.iter().enumerate() {
+            // Half a segment of grace: what an MPD lists is there, whatever the clocks say.
+            if item.start > until.saturating_add(item.duration / 2) {
+                break;
+            }
+            let sequence = if by_time { (item.time / unit).max(next) } else { item.number };
+            next = sequence.saturating_add(1);
+            let duration = Duration::from_micros(item.duration.unsigned_abs());
+            let entry = match &self.names {
+                Names::Patterns(patterns) => {
+                    patterns.get(base).zip(patterns.first()).and_then(|(pattern, name)| {
+                        let url = Url::parse(&pattern.fill(item.number, item.time)).ok()?;
+                        let key = if by_time { item.time } else { item.number };
+                        let id = id(swarm, key, &name.fill(item.number, item.time), rules)?;
+                        Some((Segment { id, sequence, duration }, Place { url, range: None }))
+                    })
+                }
+                Names::Places(bases) => bases.get(base).zip(bases.first()).and_then(|(places, names)| {
+                    let (place, name) = (places.get(index)?, names.get(index)?);
+                    let name = rules.segment_identity(&name.url, name.range.as_ref());
+                    let id = SegmentId::of(swarm, item.number, &name);
+                    Some((Segment { id, sequence, duration }, place.clone()))
+                }),
+            };
+            entries.extend(entry);
+        }
+        entries
+    }
+
+    /// What times are divided by to number segments alike on every viewer, whichever part of the timeline it sees: the
+    /// shortest duration but the last one's, coarsely, so that one odd segment seldom changes it.
+    fn unit(&self) -> u64 {
+        let scale = |item: &Item| (item.duration as u128 * u128::from(self.timescale) / 1_000_000) as u64;
+        let all = &self.items[..self.items.len().saturating_sub(1).max(1).min(self.items.len())];
+        let shortest = all.iter().map(scale).min().unwrap_or(1).max(1);
+        let coarse = shortest.ilog2().saturating_sub(3);
+        (shortest >> coarse) << coarse
+    }
+}
+
+impl When {
+    /// A segment that should be there but is not listed yet is the next to come.
+    fn or_next(self) -> Self {
+        if self == Self::Now { Self::In(Duration::ZERO) } else { self }
+    }
+}
+
+/// Whether what is there in `wait` microseconds is there, the next to come, or one after it.
+fn when(wait: f64, each: f64) -> When {
+    match wait {
+        wait if wait <= 0.0 => When::Now,
+        wait if wait <= each => When::In(Duration::from_micros(wait as u64)),
+        _ => When::Later,
+    }
+}
+
+fn matching(patterns: &[Pattern], url: &str) -> Option<(usize, Values)> {
+    patterns.iter().enumerate().find_map(|(base, pattern)| Some((base, pattern.matches(url)?)))
+}
+
+fn id(swarm: SwarmId, key: u64, name: &str, rules: &Rules) -> Option<SegmentId> {
+    Some(SegmentId::of(swarm, key, &rules.segment_identity(&Url::parse(name).ok()?, None)))
+}

@@ -1,0 +1,4 @@
+//! MPDs as packagers write them, and as they should not.
+
+#[test]
+fn placeholder() {}

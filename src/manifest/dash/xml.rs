@@ -1,0 +1,164 @@
+//! The elements of an MPD as ranges of its bytes, so that what is found can also be replaced in place; and the bounds
+//! that stand before anything else reads it.
+//!
+//! Entities beyond XML's own five are never expanded and a document type is refused, so nothing can grow.
+
+use std::ops::Range;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::manifest::{Error, Limits};
+
+/// How deep elements may be nested; an MPD needs nine levels.
+const DEEPEST: usize = 32;
+/// Elements for each segment that [`Limits`] allows, and as many again for everything else.
+const ELEMENTS_EACH: usize = 2;
+
+/// One attribute, raw.
+#[derive(Clone, Debug)]
+pub(super) struct Attribute<'a> {
+    /// Without a namespace prefix.
+    pub name: &'a str,
+    /// As written: entities are not replaced.
+    pub value: &'a str,
+    /// Where `value` is in the document.
+    pub range: Range<usize>,
+}
+
+/// What is met on the way through a document.
+#[derive(Debug)]
+pub(super) enum Met<'a, 'e> {
+    /// An element begins.
+    Start(&'e Element<'a>),
+    /// An element without children ended; its text, raw.
+    Text(&'e Element<'a>, &'a str, Range<usize>),
+}
+
+/// An element that is open.
+#[derive(Debug)]
+pub(super) struct Element<'a> {
+    /// Without a namespace prefix.
+    pub name: &'a str,
+    /// Where its `<` is.
+    pub start: usize,
+    /// Just past its name.
+    pub named: usize,
+    /// Just past the `>` of its opening.
+    pub opened: usize,
+    /// In the order written.
+    pub attributes: Vec<Attribute<'a>>,
+    childless: bool,
+}
+
+impl<'a> Element<'a> {
+    /// The attribute of this name.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute<'a>> {
+        self.attributes.iter().find(|a| a.name == name)
+    }
+}
+
+/// Goes through `text` once, in linear time and without copying it.
+///
+/// # Errors
+/// What is not well-formed, nested too deeply, too long, or declares a document type; and what `meet` returns.
+pub(super) fn walk<'a>(
+    text: &'a str,
+    limits: &Limits,
+    meet: &mut dyn FnMut(usize, Met<'a, '_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if text.len() > limits.bytes {
+        return Err(Error::TooLong { bytes: text.len(), most: limits.bytes });
+    }
+    let most = limits.segments.saturating_mul(2 * ELEMENTS_EACH);
+    let mut reader = Reader::from_str(text);
+    let (mut open, mut elements, mut at): (Vec<Element<'a>>, usize, usize) = (Vec::new(), 0, 0);
+    let malformed = |at: usize| Error::NotXml { line: line_of(text, at) };
+    loop {
+        let event = reader.read_event().map_err(|_| malformed(at))?;
+        let after = usize::try_from(reader.buffer_position()).unwrap_or(text.len()).min(text.len());
+        let (start, empty) = match event {
+            Event::Eof if open.is_empty() && elements > 0 => return Ok(()),
+            Event::Eof => return Err(malformed(at)),
+            Event::DocType(_) => return Err(Error::DocumentType { line: line_of(text, at) }),
+            Event::Start(start) => (start, false),
+            Event::Empty(start) => (start, true),
+            Event::End(_) => {
+                let element = open.pop().ok_or_else(|| malformed(at))?;
+                if element.childless && element.opened <= at {
+                    let content = element.opened..at;
+                    meet(open.len(), Met::Text(&element, &text[content.clone()], content))?;
+                }
+                at = after;
+                continue;
+            }
+            _ => {
+                at = after;
+                continue;
+            }
+        };
+        elements += 1;
+        if elements > most {
+            return Err(Error::TooMany { line: line_of(text, at), what: "elements", most });
+        }
+        if open.len() == DEEPEST {
+            return Err(Error::TooMany { line: line_of(text, at), what: "nested elements", most: DEEPEST });
+        }
+        if let Some(parent) = open.last_mut() {
+            parent.childless = false;
+        }
+        // What was read is a slice of the document, so its own place in it is known.
+        let begins = after - text[at..after].len() + text[at..after].find('<').unwrap_or(0);
+        let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
+        meet(open.len(), Met::Start(&element))?;
+        if !empty {
+            open.push(element);
+        }
+        at = after;
+    }
+}
+
+fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize) -> Option<Element<'a>> {
+    let named = start + 1 + tag.name().as_ref().len();
+    let name = local(text.get(start + 1..named)?);
+    let inside = text.get(named..opened)?;
+    let mut attributes = Vec::new();
+    let mut rest = inside;
+    // The reader has found the end of the tag, quotes and all; what is left is NAME="VALUE" after NAME="VALUE".
+    while let Some(equals) = rest.find('=') {
+        let key = rest[..equals].trim();
+        let after = &rest[equals + 1..];
+        let quote = after.trim_start().chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let from = after.find(quote)? + 1;
+        let length = after[from..].find(quote)?;
+        let value = &after[from..from + length];
+        let begins = opened - rest.len() + equals + 1 + from;
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            return None;
+        }
+        attributes.push(Attribute { name: local(key), value, range: begins..begins + length });
+        rest = &after[from + length + 1..];
+    }
+    Some(Element { name, start, named, opened, attributes, childless: true })
+}
+
+/// A name without its namespace prefix.
+fn local(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(_, local)| local)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// `raw` with its entities replaced; `None` for one that XML itself does not define.
+pub(super) fn unescaped(raw: &str) -> Option<String> {
+    let raw = raw.trim();
+    if let Some(inner) = raw.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
+        return (!inner.contains("<![CDATA[")).then(|| inner.trim().to_owned());
+    }
+    if raw.contains('<') {
+        return None;
+    }
+    quick_xml::escape::unescape(raw).ok().map(|text| text.into_owned())
+}

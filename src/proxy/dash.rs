@@ -1,0 +1,130 @@
+//! What has to happen before a request for a part of a DASH presentation can be answered: its Representation is listed as
+//! it is by now, its index is read, or the segment is waited for.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use url::Url;
+
+use super::answer::{Body, no_answer, pass_on, sentence};
+use super::files::File;
+use super::presentations::Kept;
+use super::request::Way;
+use super::{Shared, range};
+use crate::delivery::policy::LONGEST_HOLD;
+use crate::engine::origin::{self, Caller};
+use crate::manifest::Limits;
+use crate::manifest::dash::sidx::subsegments;
+use crate::manifest::dash::{Found, When};
+
+/// Prepares for a GET of `url`; an answer means that nothing more is to be done.
+pub async fn prepare(
+    asked: &HeaderMap,
+    url: &Url,
+    way: Way,
+    caller: &Caller,
+    shared: &Arc<Shared>,
+) -> Option<Response<Body>> {
+    let (kept, found) = shared.presentations.find(caller.viewer, url)?;
+    match &found.when {
+        When::Now => {}
+        When::In(wait) => {
+            if kept.is_doubtful()
+                && let Some(answer) = probe(asked, url, way, caller, shared, (&kept, *wait)).await
+            {
+                return Some(answer);
+            }
+            tokio::time::sleep((*wait).min(LONGEST_HOLD)).await;
+        }
+        When::Later => {
+            if !kept.is_doubtful() {
+                return Some(sentence(StatusCode::NOT_FOUND, "by its MPD that segment is not there yet"));
+            }
+            let wait = kept.presentation.target;
+            return probe(asked, url, way, caller, shared, (&kept, wait)).await.or_else(|| {
+                Some(sentence(
+                    StatusCode::NOT_FOUND,
+                    "by its MPD and its origin that segment is not there yet",
+                ))
+            });
+        }
+        When::Unindexed(head) => {
+            if !kept.is_indexed(found.representation) {
+                let found_there = index(url, head.clone(), caller, shared).await.unwrap_or_default();
+                kept.index(found.representation, found_there);
+            }
+        }
+    }
+    list(&kept, &found, caller, shared).await;
+    None
+}
+
+async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
+    if let Some(listing) = kept.due(found, &shared.setup.rules) {
+        shared.engine.listed(listing, caller).await;
+    }
+}
+
+/// Asks for a segment that should come only `early` later; its answer, if it is there all the same.
+async fn probe(
+    asked: &HeaderMap,
+    url: &Url,
+    way: Way,
+    caller: &Caller,
+    shared: &Shared,
+    (kept, early): (&Kept, Duration),
+) -> Option<Response<Body>> {
+    let began = Instant::now();
+    let range = asked.get(header::RANGE).and_then(|range| Some(range.to_str().ok()?.to_owned()));
+    let request =
+        origin::Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
+    match shared.engine.origin().send(request).await {
+        Ok(response) if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) => {
+            kept.confirm();
+            None
+        }
+        Ok(response) => {
+            if response.status.is_success() {
+                kept.correct(early);
+            }
+            Some(pass_on(response, way == Way::Ours, began.elapsed()))
+        }
+        Err(error) => Some(no_answer(&error)),
+    }
+}
+
+/// Reads the beginning of a file up to the end of its index, and keeps it for those who ask for it.
+async fn index(
+    url: &Url,
+    head: Range<u64>,
+    caller: &Caller,
+    shared: &Shared,
+) -> Option<Vec<crate::manifest::dash::sidx::Subsegment>> {
+    let limits = Limits::default();
+    let range = Some(format!("bytes={}-{}", head.start, head.end - 1));
+    let request =
+        origin::Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
+    let response = shared.engine.origin().send(request).await.ok()?;
+    if response.status != StatusCode::PARTIAL_CONTENT
+        || response.headers.contains_key(header::CONTENT_ENCODING)
+    {
+        return None;
+    }
+    let (span, total) = range::content_range(&response.headers)?;
+    if span != head {
+        return None;
+    }
+    let bytes = Limited::new(response.body, limits.bytes).collect().await.ok()?.to_bytes();
+    if bytes.len() as u64 != head.end - head.start {
+        return None;
+    }
+    // The index itself may begin after what only precedes it.
+    let found = subsegments(&bytes, head.start, limits.segments)?;
+    let ranges = found.iter().map(|of| of.range.clone()).collect();
+    let file = File { head: Some((head.start, bytes)), headers: response.headers, ranges, total };
+    shared.files.keep(caller.viewer, url, file);
+    Some(found)
+}

@@ -1,0 +1,238 @@
+//! Files that are several segments: byte ranges of a playlist, subsegments of an index.
+//!
+//! Players ask for one range at a time, for several in one, or for the whole file and read it as fast as they play it.
+//! Whatever they ask, it is cut where segments end, so that all of them hit the same memory.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use url::Url;
+
+use super::answer::Body;
+use super::{Shared, range};
+use crate::engine::origin::{Caller, Request, ViewerKey};
+use crate::engine::{SegmentAsk, Span};
+use crate::model::timeline::Listing;
+
+/// Files that are remembered; the one that was listed longest ago is forgotten and passed through.
+const REMEMBERED: usize = 256;
+/// Segments of all of them together.
+const SEGMENTS: usize = 200_000;
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Bytes in front of the media, with where they begin, where they are known.
+    pub head: Option<(u64, Bytes)>,
+    /// Headers of the origin's answer for it, empty while there was none.
+    pub headers: HeaderMap,
+    /// Its segments, in order, none overlapping.
+    pub ranges: Vec<Range<u64>>,
+    /// Its length, where known.
+    pub total: Option<u64>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Files {
+    kept: Mutex<VecDeque<((ViewerKey, String), Arc<File>)>>,
+}
+
+/// Some bytes of a file and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Head(Range<u64>),
+    Segment(Range<u64>),
+    Between(Range<u64>),
+}
+
+impl Files {
+    /// A viewer has been told of this file.
+    pub fn keep(&self, viewer: ViewerKey, url: &Url, file: File) {
+        let mut kept = self.lock();
+        let key = (viewer, url.as_str().to_owned());
+        kept.retain(|(k, _)| *k != key);
+        kept.push_back((key, Arc::new(file)));
+        while kept.len() > REMEMBERED
+            || kept.iter().map(|(_, file)| file.ranges.len()).sum::<usize>() > SEGMENTS
+        {
+            kept.pop_front();
+        }
+    }
+
+    /// Notes the files that a playlist lists ranges of.
+    pub fn list(&self, viewer: ViewerKey, listing: &Listing) {
+        let mut files: Vec<(&Url, Vec<Range<u64>>)> = Vec::new();
+        for place in &listing.places {
+            let Some(range) = &place.range else { continue };
+            match files.last_mut().filter(|(url, _)| **url == place.url) {
+                Some((_, ranges)) => ranges.push(range.clone()),
+                None => files.push((&place.url, vec![range.clone()])),
+            }
+        }
+        for (url, mut ranges) in files {
+            ranges.sort_by_key(|range| range.start);
+            let mut end = 0;
+            ranges.retain(|range| {
+                let follows = range.start >= end;
+                end = if follows { range.end } else { end };
+                follows
+            });
+            let (headers, total) = self
+                .get(viewer, url)
+                .map_or((HeaderMap::new(), None), |known| (known.headers.clone(), known.total));
+            self.keep(viewer, url, File { head: None, headers, ranges, total });
+        }
+    }
+
+    /// The file at `url`, if it is one.
+    #[must_use]
+    pub fn get(&self, viewer: ViewerKey, url: &Url) -> Option<Arc<File>> {
+        let kept = self.lock();
+        kept.iter().find(|((v, u), _)| *v == viewer && u == url.as_str()).map(|(_, file)| Arc::clone(file))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<((ViewerKey, String), Arc<File>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File {
+    /// The part that byte `at` is in, up to `to` at most.
+    fn part(&self, at: u64, to: u64) -> Part {
+        if let Some((start, bytes)) = &self.head {
+            let end = start + bytes.len() as u64;
+            if (*start..end).contains(&at) {
+                return Part::Head(at..to.min(end));
+            }
+        }
+        let next = self.ranges.partition_point(|range| range.end <= at);
+        match self.ranges.get(next) {
+            Some(range) if range.start <= at => Part::Segment(at..to.min(range.end)),
+            Some(range) => Part::Between(at..to.min(range.start)),
+            None => Part::Between(at..to),
+        }
+    }
+}
+
+/// The file's length and headers, asked for where they are not known yet: one byte is enough to be told.
+pub async fn known(file: Arc<File>, url: &Url, caller: &Caller, shared: &Shared) -> Option<Arc<File>> {
+    if file.total.is_some() {
+        return Some(file);
+    }
+    let request = Request {
+        caller: caller.clone(),
+        method: Method::GET,
+        url: url.clone(),
+        range: Some("bytes=0-0".into()),
+        body: None,
+    };
+    let response = shared.engine.origin().send(request).await.ok()?;
+    if response.status != StatusCode::PARTIAL_CONTENT
+        || response.headers.contains_key(header::CONTENT_ENCODING)
+    {
+        return None;
+    }
+    let (_, total) = range::content_range(&response.headers)?;
+    let file = File { total: Some(total?), headers: response.headers, ..File::clone(&file) };
+    shared.files.keep(caller.viewer, url, file.clone());
+    Some(Arc::new(file))
+}
+
+/// The bytes `span` of a file, part after part as they are read.
+pub fn body(file: Arc<File>, span: Range<u64>, url: Url, caller: Caller, shared: Arc<Shared>) -> Body {
+    struct State {
+        at: u64,
+        part: Option<(Body, u64)>,
+    }
+    let state = State { at: span.start, part: None };
+    let frames = futures_util::stream::try_unfold(state, move |mut state| {
+        let (file, url, caller, shared) =
+            (Arc::clone(&file), url.clone(), caller.clone(), Arc::clone(&shared));
+        async move {
+            loop {
+                let (mut part, end) = match state.part.take() {
+                    Some(part) => part,
+                    None if state.at >= span.end => return Ok(None),
+                    None => {
+                        let part = file.part(state.at, span.end);
+                        let (Part::Head(bytes) | Part::Segment(bytes) | Part::Between(bytes)) = &part;
+                        let end = bytes.end;
+                        (open(&file, part, &url, &caller, &shared).await?, end)
+                    }
+                };
+                match part.frame().await {
+                    Some(frame) => {
+                        let Ok(data) = frame?.into_data() else { continue };
+                        state.at += data.len() as u64;
+                        if state.at > end {
+                            return Err("the origin sent more than it was asked for".into());
+                        }
+                        state.part = Some((part, end));
+                        return Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some((
+                            Frame::data(data),
+                            state,
+                        )));
+                    }
+                    None if state.at < end => return Err("a part of the file came to an early end".into()),
+                    None => {}
+                }
+            }
+        }
+    });
+    BodyExt::boxed(StreamBody::new(Exclusive(Mutex::new(Box::pin(frames)))))
+}
+
+/// A stream that only its owner polls, so that nothing in it needs to be shared between threads.
+struct Exclusive<S>(Mutex<Pin<Box<S>>>);
+
+impl<S: Stream> Stream for Exclusive<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(cx)
+    }
+}
+
+async fn open(
+    file: &File,
+    part: Part,
+    url: &Url,
+    caller: &Caller,
+    shared: &Shared,
+) -> Result<Body, Box<dyn std::error::Error + Send + Sync>> {
+    let bytes = match part {
+        Part::Head(bytes) => {
+            let (start, head) = file.head.as_ref().ok_or("the head of the file is gone")?;
+            let slice = head.slice((bytes.start - start) as usize..(bytes.end - start) as usize);
+            return Ok(super::answer::full(slice));
+        }
+        Part::Segment(bytes) => {
+            let span = Span::Part { from: bytes.start, to: Some(bytes.end) };
+            let ask = SegmentAsk { url: url.clone(), span, caller: caller.clone() };
+            match shared.engine.segment(ask).await {
+                Ok(answer) => return Ok(answer.body.map_err(Into::into).boxed()),
+                Err(_) => bytes,
+            }
+        }
+        Part::Between(bytes) => bytes,
+    };
+    let range = Some(format!("bytes={}-{}", bytes.start, bytes.end - 1));
+    let request =
+        Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
+    let response = shared.engine.origin().send(request).await?;
+    let there = response.status == StatusCode::PARTIAL_CONTENT
+        && range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes);
+    if !there {
+        return Err(format!("the origin answered {} to a part of the file", response.status).into());
+    }
+    Ok(response.body.map_err(Into::into).boxed())
+}

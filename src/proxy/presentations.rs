@@ -1,0 +1,176 @@
+//! The MPDs that players have loaded: which of their URLs are segments, and whether those are there yet.
+//!
+//! An MPD names segments before they exist, and several players ask for them too early: ffmpeg and mpv then try number
+//! after number, a thousand times a second. A segment that is about to come is waited for, one that is further off is
+//! refused here. The clock that says so may be wrong, so now and then one such request is passed on to be told otherwise.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, header};
+use url::Url;
+
+use crate::engine::origin::ViewerKey;
+use crate::manifest::dash::sidx::Subsegment;
+use crate::manifest::dash::{Found, Presentation, Wall};
+use crate::manifest::identity::Rules;
+use crate::model::timeline::Listing;
+
+/// MPDs that are remembered; a player needs one. What the oldest one names is then passed through.
+const REMEMBERED: usize = 64;
+/// A clock that differs by less is taken for right: the Date of an answer has whole seconds.
+const CLOCK_TOLERANCE: i64 = 1_500_000;
+/// How long a clock that was seen to be right is believed without asking again.
+const BELIEVED: Duration = Duration::from_secs(60);
+/// A live Representation is listed again after this time, when a request shows that somebody plays it.
+const LISTED_ANEW: Duration = Duration::from_millis(250);
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Presentations {
+    kept: Mutex<VecDeque<Arc<Kept>>>,
+}
+
+/// One MPD, as one viewer loaded it.
+#[derive(Debug)]
+pub struct Kept {
+    viewer: ViewerKey,
+    asked: String,
+    /// What it says.
+    pub presentation: Presentation,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The origin's clock minus ours, in microseconds.
+    skew: i64,
+    /// When the origin last confirmed that a segment which should not be there is not there.
+    confirmed: Option<Instant>,
+    listed: HashMap<usize, (usize, Instant)>,
+    indexes: HashMap<usize, Arc<Vec<Subsegment>>>,
+}
+
+impl Presentations {
+    /// A player has loaded this MPD, in an answer with these headers.
+    pub fn keep(&self, viewer: ViewerKey, asked: &Url, presentation: Presentation, headers: &HeaderMap) {
+        let mut kept = self.lock();
+        let before = kept.iter().position(|k| k.viewer == viewer && k.asked == asked.as_str());
+        let before = before.and_then(|at| kept.remove(at));
+        let mut state = State { skew: skew(headers), ..State::default() };
+        if let Some(before) = before {
+            let before = before.lock();
+            if before.confirmed.is_some_and(|at| at.elapsed() < BELIEVED) {
+                (state.skew, state.confirmed) = (before.skew, before.confirmed);
+            }
+        }
+        if kept.len() == REMEMBERED {
+            kept.pop_front();
+        }
+        let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
+        kept.push_back(Arc::new(Kept { viewer, asked, presentation, state }));
+    }
+
+    /// The newest MPD of this viewer that names `url`.
+    #[must_use]
+    pub fn find(&self, viewer: ViewerKey, url: &Url) -> Option<(Arc<Kept>, Found)> {
+        let of_viewer: Vec<Arc<Kept>> =
+            self.lock().iter().rev().filter(|kept| kept.viewer == viewer).cloned().collect();
+        of_viewer.into_iter().find_map(|kept| {
+            let found = kept.presentation.find(url, kept.now())?;
+            Some((kept, found))
+        })
+    }
+
+    /// How far behind the edge a player should be told to stay, where the MPD does not say: three segments.
+    #[must_use]
+    pub fn delay(&self, viewer: ViewerKey, asked: &Url) -> Option<Duration> {
+        let kept = self.lock();
+        let of = &kept.iter().rev().find(|k| k.viewer == viewer && k.asked == asked.as_str())?.presentation;
+        of.wants_delay.then(|| of.target * 3)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Kept>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// What the engine is to be told of a Representation now; `None` when it knows.
+    pub fn due(&self, found: &Found, rules: &Rules) -> Option<Listing> {
+        let now = self.now();
+        let (of, base) = (found.representation, found.base);
+        let index = {
+            let mut state = self.lock();
+            let anew = |at: Instant| self.presentation.dynamic && at.elapsed() >= LISTED_ANEW;
+            if state.listed.get(&of).is_some_and(|&(by, at)| by == base && !anew(at)) {
+                return None;
+            }
+            state.listed.insert(of, (base, Instant::now()));
+            state.indexes.get(&of).cloned()
+        };
+        match index {
+            Some(index) => self.presentation.indexed(of, base, &index, rules),
+            None => self.presentation.listing(of, base, now, rules),
+        }
+    }
+
+    /// Whether the index of a Representation that is one file has been read.
+    #[must_use]
+    pub fn is_indexed(&self, of: usize) -> bool {
+        self.lock().indexes.contains_key(&of)
+    }
+
+    /// Its index has been read; without subsegments nothing of the file is shared.
+    pub fn index(&self, of: usize, subsegments: Vec<Subsegment>) {
+        self.lock().indexes.insert(of, Arc::new(subsegments));
+    }
+
+    /// Whether a request for what should not be there is to be passed on, to see.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.lock().confirmed.is_none_or(|at| at.elapsed() >= BELIEVED)
+    }
+
+    /// It was not there.
+    pub fn confirm(&self) {
+        self.lock().confirmed = Some(Instant::now());
+    }
+
+    /// It was there, though it should have come only `early` later: the origin's clock is that much ahead.
+    pub fn correct(&self, early: Duration) {
+        let mut state = self.lock();
+        state.skew = state.skew.saturating_add(i64::try_from(early.as_micros()).unwrap_or(i64::MAX));
+        state.listed.clear();
+    }
+
+    /// The origin's time.
+    fn now(&self) -> Wall {
+        Wall(ours().saturating_add(self.lock().skew))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Our own clock, in microseconds since 1970.
+fn ours() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// How far the clock that wrote Date and Age (RFC 9110 §6.6.1, RFC 9111 §5.1) is ahead of ours, in microseconds.
+fn skew(headers: &HeaderMap) -> i64 {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let Some(date) = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok()) else {
+        return 0;
+    };
+    let age = text(header::AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0u32);
+    let date = date.duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_secs(age.into());
+    // Half a second more: the second that Date names has been under way.
+    let theirs = i64::try_from(date.as_micros()).unwrap_or(i64::MAX).saturating_add(500_000);
+    let skew = theirs.saturating_sub(ours());
+    if skew.abs() < CLOCK_TOLERANCE { 0 } else { skew }
+}

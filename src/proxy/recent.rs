@@ -1,0 +1,125 @@
+//! Manifests that were answered lately: asked for again at once they are not fetched again, hammered at they are held, and
+//! when the origin fails a live one is answered once more with the last good copy.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use url::Url;
+
+use crate::engine::origin::{Caller, Reach};
+use crate::manifest::Format;
+
+/// Manifests that are remembered, all viewers together; the oldest is forgotten and fetched again when asked for.
+const REMEMBERED: usize = 64;
+/// Bytes of all of them together.
+const BYTES: usize = 16 * 1024 * 1024;
+/// A manifest is new for this long, but no longer than half a target duration: several players open it twice to four
+/// times within 100 ms.
+const NEW: Duration = Duration::from_secs(1);
+/// Asked for so often while it is new, it is being hammered at …
+const PATIENCE: u32 = 3;
+/// … and the next answer waits until half a target duration has passed, or this.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// A manifest as the origin sent it.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// The reach that holds for what it names.
+    pub reach: Reach,
+    /// The origin's headers.
+    pub headers: HeaderMap,
+    /// All of it.
+    pub text: Bytes,
+    /// Which kind.
+    pub format: Format,
+}
+
+#[derive(Debug)]
+struct Kept {
+    name: Name,
+    manifest: Arc<Manifest>,
+    fetched: Instant,
+    target: Option<Duration>,
+    grows: bool,
+    asked: u32,
+}
+
+/// Who asked for what: what one viewer was given is never given to another.
+type Name = (u64, Option<http::HeaderValue>, String);
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Recent {
+    kept: Mutex<VecDeque<Kept>>,
+}
+
+/// What is to be done about a request for a manifest.
+#[derive(Debug)]
+pub enum Again {
+    /// Answer with this.
+    With(Arc<Manifest>),
+    /// Wait so long, then fetch it.
+    After(Duration),
+    /// Fetch it.
+    Fetch,
+}
+
+impl Recent {
+    /// Takes in a manifest that was just fetched: its target duration, where it has one, and whether it will change.
+    pub fn keep(
+        &self,
+        caller: &Caller,
+        asked: &Url,
+        manifest: Arc<Manifest>,
+        target: Option<Duration>,
+        grows: bool,
+    ) {
+        let name = name(caller, asked);
+        let mut kept = self.lock();
+        kept.retain(|k| k.name != name);
+        kept.push_back(Kept { name, manifest, fetched: Instant::now(), target, grows, asked: 0 });
+        let bytes = |kept: &VecDeque<Kept>| kept.iter().map(|k| k.manifest.text.len()).sum::<usize>();
+        while kept.len() > REMEMBERED || bytes(&kept) > BYTES {
+            kept.pop_front();
+        }
+    }
+
+    /// Whether a manifest has to be fetched now.
+    pub fn again(&self, caller: &Caller, asked: &Url) -> Again {
+        // A blocking reload asks for what is not there yet (RFC 8216bis §6.2.5.2).
+        if asked.query().is_some_and(|query| query.contains("_HLS_")) {
+            return Again::Fetch;
+        }
+        let name = name(caller, asked);
+        let mut kept = self.lock();
+        let Some(known) = kept.iter_mut().find(|k| k.name == name) else { return Again::Fetch };
+        let age = known.fetched.elapsed();
+        let half = known.target.map_or(NEW, |target| target / 2);
+        known.asked += 1;
+        if known.asked > PATIENCE && known.grows && age < half.min(LONGEST_WAIT) {
+            return Again::After(half.min(LONGEST_WAIT) - age);
+        }
+        if age < NEW.min(half) { Again::With(Arc::clone(&known.manifest)) } else { Again::Fetch }
+    }
+
+    /// The last good copy of a live manifest: for a target duration after the reload that failed it is still good enough.
+    pub fn last_good(&self, caller: &Caller, asked: &Url) -> Option<Arc<Manifest>> {
+        let name = name(caller, asked);
+        let kept = self.lock();
+        let known = kept.iter().find(|k| k.name == name && k.grows)?;
+        (known.fetched.elapsed() <= known.target? * 2).then(|| Arc::clone(&known.manifest))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(caller: &Caller, asked: &Url) -> Name {
+    (caller.viewer.0, caller.headers.get(http::header::COOKIE).cloned(), asked.as_str().to_owned())
+}

@@ -1,0 +1,187 @@
+//! What goes wrong at the origin and need not reach the player: a momentary error is asked again, a body that breaks off
+//! is gone on with where it ended. Listed segments are repaired by the engine; this is for everything else.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use url::Url;
+
+use super::{Shared, range};
+use crate::delivery::policy::FETCH_TRIES;
+use crate::delivery::retry::origin_pause;
+use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
+
+/// Asks the origin; a GET or HEAD is asked again when it fails in a way that may be over in a moment.
+///
+/// # Errors
+/// The last try's.
+pub async fn ask(
+    caller: &Caller,
+    method: &Method,
+    url: &Url,
+    range: Option<String>,
+    body: Option<Body>,
+    shared: &Shared,
+) -> Result<Response, Error> {
+    let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
+    let mut body = body;
+    for failures in 1.. {
+        let (method, url, range) = (method.clone(), url.clone(), range.clone());
+        let request = Request { caller: caller.clone(), method, url, range, body: body.take() };
+        let answer = shared.engine.origin().send(request).await;
+        let again = match &answer {
+            Ok(response) => is_momentary(response),
+            Err(Error::Unreachable(_)) => true,
+            Err(_) => false,
+        };
+        if !repeatable || !again || failures >= FETCH_TRIES {
+            return answer;
+        }
+        drop(answer);
+        tokio::time::sleep(origin_pause(failures)).await;
+    }
+    Err(Error::Invalid("it was never asked".to_owned()))
+}
+
+/// A server that says when it will be back means it (RFC 9110 §10.2.3).
+fn is_momentary(response: &Response) -> bool {
+    let status = matches!(
+        response.status,
+        StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    );
+    status && !response.headers.contains_key(header::RETRY_AFTER)
+}
+
+/// The same answer with a body that is gone on with by Range when it breaks off, where that is safe: the file has a name
+/// for its version, and its length is known.
+pub fn resumed(response: Response, caller: &Caller, method: &Method, shared: &Shared) -> Response {
+    let Some(span) = span_of(&response).filter(|_| *method == Method::GET) else { return response };
+    let validator = [header::ETAG, header::LAST_MODIFIED].into_iter().find_map(|name| {
+        response.headers.get(name).filter(|value| !value.as_bytes().starts_with(b"W/")).cloned()
+    });
+    let Some(validator) = validator else { return response };
+    let Response { url, reach, status, headers, body } = response;
+    let resume = Resume {
+        origin: shared.engine.origin().clone(),
+        caller: caller.clone(),
+        url: url.clone(),
+        validator,
+        at: span.0,
+        end: span.1,
+        failures: 0,
+    };
+    let body = Resuming { body: Some(body), resume, opening: None };
+    Response { url, reach, status, headers, body: body.boxed() }
+}
+
+/// Which bytes of the file the body carries.
+fn span_of(response: &Response) -> Option<(u64, u64)> {
+    if response.headers.contains_key(header::CONTENT_ENCODING) {
+        return None;
+    }
+    match response.status {
+        StatusCode::OK => {
+            let length = response.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+            Some((0, length))
+        }
+        StatusCode::PARTIAL_CONTENT => {
+            range::content_range(&response.headers).map(|(span, _)| (span.start, span.end))
+        }
+        _ => None,
+    }
+}
+
+/// What is needed to go on.
+#[derive(Clone, Debug)]
+struct Resume {
+    origin: Origin,
+    caller: Caller,
+    url: Url,
+    validator: HeaderValue,
+    at: u64,
+    end: u64,
+    failures: u8,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
+
+/// A body that outlives its connection.
+struct Resuming {
+    body: Option<Body>,
+    resume: Resume,
+    opening: Option<std::sync::Mutex<Opening>>,
+}
+
+impl Resume {
+    /// Asks for the rest.
+    async fn open(mut self, error: Error) -> Result<Body, Error> {
+        tokio::time::sleep(origin_pause(self.failures)).await;
+        self.caller.headers.insert(header::IF_RANGE, self.validator);
+        let request = Request {
+            caller: self.caller,
+            method: Method::GET,
+            url: self.url,
+            range: Some(format!("bytes={}-{}", self.at, self.end - 1)),
+            body: None,
+        };
+        let Ok(response) = self.origin.send(request).await else { return Err(error) };
+        let there = response.status == StatusCode::PARTIAL_CONTENT
+            && range::content_range(&response.headers).is_some_and(|(span, _)| span == (self.at..self.end));
+        if there { Ok(response.body) } else { Err(error) }
+    }
+}
+
+impl http_body::Body for Resuming {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(opening) = &mut this.opening {
+                let opening = opening.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+                match std::task::ready!(opening.as_mut().poll(cx)) {
+                    Ok(body) => (this.body, this.opening) = (Some(body), None),
+                    Err(error) => {
+                        this.opening = None;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+            }
+            let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            let error = match std::task::ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        this.resume.at += data.len() as u64;
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                None if this.resume.at >= this.resume.end => return Poll::Ready(None),
+                None => Error::Unreachable("the origin closed the connection early".to_owned()),
+                Some(Err(error)) => error,
+            };
+            this.body = None;
+            this.resume.failures += 1;
+            if this.resume.failures >= FETCH_TRIES || this.resume.at >= this.resume.end {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let opening: Opening = Box::pin(this.resume.clone().open(error));
+            this.opening = Some(std::sync::Mutex::new(opening));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.opening.is_none() && self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.resume.end.saturating_sub(self.resume.at))
+    }
+}
