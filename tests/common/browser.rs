@@ -1,0 +1,116 @@
+//! A player in headless Chromium as a process; see `tests/browser/play.mjs`.
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::{Process, free_port};
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+/// What Chromium may take to start and to end, besides playing, on a loaded machine.
+const AROUND: Duration = Duration::from_secs(40);
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser")
+}
+
+/// The players from npm, once, and again when others are asked for.
+pub fn install() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        assert!(Path::new(CHROMIUM).exists(), "{CHROMIUM} is missing: apt-get install chromium");
+        let written = |path: &str| folder().join(path).metadata().and_then(|file| file.modified()).ok();
+        // npm writes this file last, so a folder that has it is whole.
+        if written("node_modules/.package-lock.json") >= written("package-lock.json") {
+            return;
+        }
+        let npm = Command::new("npm")
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(folder())
+            .output();
+        let npm = npm
+            .unwrap_or_else(|error| panic!("npm could not be started ({error}): apt-get install nodejs npm"));
+        assert!(
+            npm.status.success(),
+            "npm ci in {}, which needs the npm registry once: {}",
+            folder().display(),
+            String::from_utf8_lossy(&npm.stderr)
+        );
+    });
+}
+
+/// A page on a port of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    port: u16,
+}
+
+impl Page {
+    pub fn new() -> Self {
+        Self { port: free_port() }
+    }
+
+    /// The web origin that the daemon and the origin see.
+    pub fn origin(self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts a player ("hls.js" or "dash.js") with further options of `play.mjs`.
+    pub fn start(self, player: &str, url: &str, options: &[&str], limit: Duration) -> Playing {
+        install();
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("node");
+        command
+            .arg(folder().join("play.mjs"))
+            .args(["--player", player, "--url", url, "--chromium", CHROMIUM])
+            .args(["--page-port", &self.port.to_string(), "--limit", &limit.as_secs().to_string()])
+            .args(options)
+            // Chromium's profile goes even if the player is killed.
+            .env("TMPDIR", dir.path());
+        Playing { process: Process::spawn(player, &mut command), limit, dir }
+    }
+
+    /// Plays, and reports how that went.
+    pub fn play(self, player: &str, url: &str, options: &[&str]) -> Value {
+        self.start(player, url, options, Duration::from_secs(120)).report().1
+    }
+}
+
+/// A player that plays. It ends when dropped, and Chromium with it.
+pub struct Playing {
+    pub process: Process,
+    limit: Duration,
+    dir: tempfile::TempDir,
+}
+
+impl Playing {
+    /// Where all that it writes is; Chromium's command line names it.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits for the end: whether it played as asked, and its report.
+    pub fn report(mut self) -> (bool, Value) {
+        let good = self.process.wait(self.limit + AROUND);
+        let log = self.process.log();
+        let report = log.lines().rev().find(|line| line.starts_with('{'));
+        let report = report.unwrap_or_else(|| panic!("the player reports nothing:\n{log}"));
+        (good, serde_json::from_str(report).unwrap())
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        if self.process.running() {
+            self.process.signal("-TERM");
+            let began = Instant::now();
+            while self.process.running() && began.elapsed() < AROUND {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
