@@ -64,6 +64,9 @@ pub async fn prepare(
 
 async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
     if let Some(listing) = kept.due(found, &shared.setup.rules) {
+        if !matches!(found.when, When::Unindexed(_)) {
+            shared.files.list(caller.viewer, &listing);
+        }
         shared.engine.listed(listing, caller).await;
     }
 }
