@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 mod canonical;
+pub mod fitness;
 pub mod hls;
 pub mod identity;
 mod lines;
+pub mod proposal;
+pub mod remarks;
 pub mod rewrite;
 
 #[cfg(test)]
