@@ -205,7 +205,8 @@ fn place_of(response: &Response) -> InFile {
 }
 
 /// `bytes 0-99/1000` (RFC 9110 §14.4) as the bytes carried and the file's length, where told.
-fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
+#[must_use]
+pub fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (span, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.split_once('-')?;
     let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -213,7 +214,8 @@ fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
 }
 
 /// Whether the origin lets others have what it gave us (RFC 9111 §5.2.2).
-fn may_share(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn may_share(headers: &HeaderMap) -> bool {
     let mut directives =
         headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     !directives.any(|value| {
