@@ -124,14 +124,17 @@ pub struct Finding {
 pub struct Report {
     /// What was found, in the order in which it is to be read.
     pub findings: Vec<Finding>,
-    /// Whether viewers can share it: something was looked at, and nothing stands in the way.
+    /// Whether viewers can share it: enough was looked at, and nothing stands in the way.
     pub fit: bool,
 }
+
+/// What one thing about a rendition amounts to; `None`: nothing is known of it.
+type Aspect<'a> = dyn Fn(&Rendition) -> Option<Finding> + 'a;
 
 /// Judges what was observed. Same facts, same report.
 #[must_use]
 pub fn judge(facts: &Facts) -> Report {
-    let aspects: [&dyn Fn(&Rendition) -> Option<Finding>; 8] =
+    let aspects: [&Aspect<'_>; 8] =
         [&window, &length, &size, &|it| names(it, facts), &bytes, &ranges, &encryption, &latency];
     let mut findings: Vec<Finding> = aspects.iter().flat_map(|aspect| gathered(facts, aspect)).collect();
     findings.extend(offer(facts));
@@ -139,11 +142,13 @@ pub fn judge(facts: &Facts) -> Report {
         advise(what.clone(), "check again when it can be looked at; nothing is known of this part")
     }));
     let blocked = findings.iter().any(|finding| finding.severity == Severity::Blocker);
-    Report { findings, fit: !blocked && !facts.renditions.is_empty() }
+    // One rendition that two viewers were listed, and of which a segment was seen, is the least to go by.
+    let known = facts.renditions.iter().any(|it| it.names.is_some() && !it.samples.is_empty());
+    Report { findings, fit: known && !blocked }
 }
 
 /// One aspect of all renditions; what is found of some only names them.
-fn gathered(facts: &Facts, aspect: &dyn Fn(&Rendition) -> Option<Finding>) -> Vec<Finding> {
+fn gathered(facts: &Facts, aspect: &Aspect<'_>) -> Vec<Finding> {
     let mut found: Vec<(Finding, Vec<&str>)> = Vec::new();
     for rendition in &facts.renditions {
         let Some(finding) = aspect(rendition) else { continue };

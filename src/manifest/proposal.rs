@@ -13,8 +13,11 @@ use super::identity::{Options, Rules};
 /// The most folders that a pattern spells out; with more of them nothing is proposed.
 const FOLDERS: usize = 8;
 
+/// A kind of characters as a pattern, and whether one is of it.
+type Class = (&'static str, fn(char) -> bool);
+
 /// Kinds of characters that tokens are made of, the narrowest first.
-const CLASSES: [(&str, fn(char) -> bool); 6] = [
+const CLASSES: [Class; 6] = [
     ("[0-9]", |c| c.is_ascii_digit()),
     ("[0-9a-f]", |c| c.is_ascii_digit() || matches!(c, 'a'..='f')),
     ("[0-9A-F]", |c| c.is_ascii_digit() || matches!(c, 'A'..='F')),

@@ -75,6 +75,6 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     if report.fit {
         return Ok(());
     }
-    let verdict = report::verdict(&facts, &report);
+    let verdict = report::verdict(&report);
     Err(Failure::Running(format!("{} is {verdict}", told(&args.url))))
 }

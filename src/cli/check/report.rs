@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::manifest::fitness::{Facts, Names, Rendition, Report, Severity};
+use crate::manifest::fitness::{Facts, Names, Rendition, Report, Sample, Severity};
 use crate::manifest::identity::Options;
 use crate::model::timeline::Kind;
 use crate::viewer::player::told;
@@ -20,20 +20,18 @@ pub fn text(facts: &Facts, report: &Report) -> String {
     if let Some((rule, _)) = &facts.proposed {
         lines.push(format!("\n{}", block(rule)));
     }
-    lines.push(verdict(facts, report));
+    lines.push(verdict(report));
     lines.join("\n")
 }
 
 /// The sentence that it all comes down to, without a subject.
-pub fn verdict(facts: &Facts, report: &Report) -> String {
+pub fn verdict(report: &Report) -> String {
     let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
     match (report.fit, count(Severity::Advice), count(Severity::Blocker)) {
         (true, 0, _) => "fit for P2P".to_owned(),
         (true, 1, _) => "fit for P2P, with one thing to improve".to_owned(),
         (true, advice, _) => format!("fit for P2P, with {advice} things to improve"),
-        (false, ..) if facts.renditions.is_empty() => {
-            "not known to be fit for P2P: none of its segments could be looked at".to_owned()
-        }
+        (false, _, 0) => "not known to be fit for P2P: too little of it could be looked at".to_owned(),
         (false, _, 1) => "not fit for P2P: one thing stands in the way".to_owned(),
         (false, _, blockers) => format!("not fit for P2P: {blockers} things stand in the way"),
     }
@@ -62,7 +60,7 @@ pub fn document(url: &Url, facts: &Facts, report: &Report) -> Value {
 
 fn rendition(of: &Rendition) -> Value {
     let seconds = |duration: std::time::Duration| (duration.as_secs_f64() * 1e3).round() / 1e3;
-    let any = |of_sample: fn(&crate::manifest::fitness::Sample) -> Option<bool>, is: bool| {
+    let any = |of_sample: fn(&Sample) -> Option<bool>, is: bool| {
         let known: Vec<bool> = of.samples.iter().filter_map(of_sample).collect();
         (!known.is_empty()).then(|| known.contains(&is))
     };

@@ -147,6 +147,8 @@ fn what_was_not_looked_at_is_not_called_fit() {
     let report = judge(&Facts { unseen: unseen.clone(), ..Facts::default() });
     assert!(!report.fit && worst(&report) == Severity::Advice);
     assert!(!judge(&Facts::default()).fit);
+    assert!(!judged(|it| it.samples.clear()).fit, "no segment was seen");
+    assert!(!judged(|it| it.names = None).fit, "there was no second viewer");
     assert!(judge(&Facts { renditions: vec![rendition()], unseen, ..Facts::default() }).fit);
 }
 
