@@ -53,8 +53,12 @@ fn playlist(first: u64, count: u64, folder: &str, end: bool) -> Vec<u8> {
     format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:{first}\n{segments}{end}").into_bytes()
 }
 
-/// What an origin answers: headers, each with its line end, and a body; `None` is 404.
-type Answer = Option<(&'static str, Vec<u8>)>;
+/// What an origin answers: headers, each with its line end, and a body; `None` is 404, and a Location redirects.
+type Answer = Option<(String, Vec<u8>)>;
+
+fn plain(body: Vec<u8>) -> Answer {
+    Some((String::new(), body))
+}
 
 /// An origin that may answer each request differently. It is given the path and how many requests came before.
 struct Origin {
@@ -83,8 +87,9 @@ impl Origin {
                     log.lock().unwrap().push(path.clone());
                     let (status, (headers, body)) = match answer(&path, count.fetch_add(1, Ordering::SeqCst))
                     {
+                        Some(answer) if answer.0.starts_with("Location") => ("302 Found", answer),
                         Some(answer) => ("200 OK", answer),
-                        None => ("404 Not Found", ("", Vec::new())),
+                        None => ("404 Not Found", (String::new(), Vec::new())),
                     };
                     let head = format!(
                         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}Connection: close\r\n\r\n",
@@ -203,6 +208,38 @@ fn every_variant_of_a_master_is_looked_at() {
 }
 
 #[test]
+fn byte_ranges_of_one_file_are_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 12, &["-hls_flags", "single_file"]);
+    let nginx = Nginx::serve(dir.path(), "");
+    let (status, document) = document(&[&nginx.url("index.m3u8")]);
+    assert_eq!(status, 0, "{document:#}");
+    let whole = std::fs::metadata(dir.path().join("index.ts")).unwrap().len();
+    let rendition = &document["renditions"][0];
+    assert!(rendition["largest_bytes"].as_u64().is_some_and(|largest| largest < whole / 2), "{rendition}");
+    assert_eq!((&rendition["ranges"], &rendition["same_bytes"]), (&Value::Bool(true), &Value::Bool(true)));
+}
+
+#[test]
+fn a_redirect_to_a_viewers_own_folder_is_seen() {
+    // A load balancer's way: the master is redirected to another folder for each viewer, where everything else is.
+    let origin = Origin::start(|path, count| {
+        let file = path.rsplit('/').next().unwrap();
+        match file {
+            "index.m3u8" if path.len() < 16 => {
+                Some((format!("Location: /{}/index.m3u8\r\n", token(count)), Vec::new()))
+            }
+            "index.m3u8" => plain(playlist(0, 12, "", false)),
+            _ => plain(b"the same".to_vec()),
+        }
+    });
+    let (status, document) = document(&[&origin.url("index.m3u8")]);
+    assert_eq!(status, 1, "{document:#}");
+    let pattern = document["proposed_rule"]["pattern"].as_str().unwrap();
+    assert!(pattern.ends_with("/)[0-9a-f]{16}(/)"), "{pattern}");
+}
+
+#[test]
 fn a_short_live_window_gets_advice() {
     let dir = tempfile::tempdir().unwrap();
     let _writer = live(dir.path());
@@ -227,7 +264,7 @@ fn a_token_in_the_path_gets_a_rule_that_works() {
     let segments = nginx.url("");
     let origin = Origin::start(move |path, count| {
         let folder = format!("{segments}tok-{}/live/", token(count));
-        (path == "/live/index.m3u8").then(|| ("", playlist(0, 15, &folder, false)))
+        (path == "/live/index.m3u8").then(|| (String::new(), playlist(0, 15, &folder, false)))
     });
     let url = origin.url("live/index.m3u8");
     let (status, out, error) = told(&[&url]);
@@ -265,9 +302,9 @@ fn names_that_no_rule_brings_together_get_none() {
         "/index.m3u8" => {
             let segments: String =
                 (0..12).map(|n| format!("#EXTINF:4,\n{}.ts\n", token(count * 100 + n))).collect();
-            Some(("", format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}").into_bytes()))
+            plain(format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}").into_bytes())
         }
-        _ => Some(("", b"the same".to_vec())),
+        _ => plain(b"the same".to_vec()),
     });
     let (status, document) = document(&[&origin.url("index.m3u8")]);
     assert_eq!(status, 1);
@@ -278,8 +315,8 @@ fn names_that_no_rule_brings_together_get_none() {
 #[test]
 fn bytes_of_each_viewers_own_stand_in_the_way() {
     let origin = Origin::start(|path, count| match path {
-        "/index.m3u8" => Some(("", playlist(0, 12, "", true))),
-        _ => Some(("", format!("for viewer {count}").into_bytes())),
+        "/index.m3u8" => plain(playlist(0, 12, "", true)),
+        _ => plain(format!("for viewer {count}").into_bytes()),
     });
     let (status, document) = document(&[&origin.url("index.m3u8")]);
     assert_eq!((status, &document["fit"]), (1, &Value::Bool(false)));
@@ -292,8 +329,8 @@ fn bytes_of_each_viewers_own_stand_in_the_way() {
 #[test]
 fn what_may_not_be_shared_stands_in_the_way() {
     let origin = Origin::start(|path, _| match path {
-        "/index.m3u8" => Some(("", playlist(0, 12, "", true))),
-        _ => Some(("Cache-Control: private, max-age=60\r\n", b"the same".to_vec())),
+        "/index.m3u8" => plain(playlist(0, 12, "", true)),
+        _ => Some(("Cache-Control: private, max-age=60\r\n".to_owned(), b"the same".to_vec())),
     });
     let (status, document) = document(&[&origin.url("index.m3u8")]);
     assert_eq!(status, 1);
@@ -317,11 +354,11 @@ fn encryption_and_its_keys_are_noted() {
 #[test]
 fn what_can_not_be_looked_at_is_one_sentence() {
     let origin = Origin::start(|path, _| match path {
-        "/page.m3u8" => Some(("Content-Type: text/html\r\n", b"<html>".to_vec())),
-        "/empty.m3u8" => Some(("", b"#EXTM3U\n".to_vec())),
-        "/endless.m3u8" => Some(("", vec![b'#'; 5 << 20])),
-        "/away.m3u8" => Some(("", playlist(0, 12, "gone/", true))),
-        "/stream.mpd" => Some(("Content-Type: application/dash+xml\r\n", b"<MPD></MPD>".to_vec())),
+        "/page.m3u8" => Some(("Content-Type: text/html\r\n".to_owned(), b"<html>".to_vec())),
+        "/empty.m3u8" => plain(b"#EXTM3U\n".to_vec()),
+        "/endless.m3u8" => plain(vec![b'#'; 5 << 20]),
+        "/away.m3u8" => plain(playlist(0, 12, "gone/", true)),
+        "/stream.mpd" => Some(("Content-Type: application/dash+xml\r\n".to_owned(), b"<MPD></MPD>".to_vec())),
         _ => None,
     });
     for (path, why) in [

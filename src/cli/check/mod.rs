@@ -43,7 +43,7 @@ pub struct Args {
     /// Print one JSON document: url, kind, fit, renditions, findings, proposed_rule
     #[arg(long)]
     pub json: bool,
-    /// Configuration whose [[identity]] rules and [origin] section apply
+    /// Configuration whose `[[identity]]` rules and `[origin]` section apply
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
