@@ -43,7 +43,7 @@ fn every_command_of_the_readme_is_understood() {
 
 #[test]
 fn every_command_has_a_page_of_help() {
-    for command in ["serve", "tracker", "demo", "watch", "simulate", "stats", "p2p"] {
+    for command in ["serve", "tracker", "demo", "watch", "check", "simulate", "stats", "p2p"] {
         let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args([command, "--help"]).output().unwrap();
         let help = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && help.contains("Usage: paceline"), "{command}: {help}");

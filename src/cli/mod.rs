@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod control;
 mod demo;
 pub mod exit;
@@ -50,6 +51,9 @@ GET /health says whether it runs, GET /stats what it does. It answers STUN on th
     #[command(after_help = "Through a daemon, or directly to compare:
   paceline watch --via 127.0.0.1:7223 --seconds 60 https://origin.example/live/master.m3u8")]
     Watch(watch::Args),
+    /// Tell whether a stream is fit for peers, and what to change
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Args),
     /// See what the delivery does with thousands of viewers, in a virtual network
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::Args),
@@ -75,6 +79,7 @@ pub fn run() -> ExitCode {
             Command::Tracker(args) => tracker::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Watch(args) => watch::run(args).await,
+            Command::Check(args) => check::run(args).await,
             Command::Simulate(args) => simulate::run(&args),
             Command::Stats(args) => control::stats(args).await,
             Command::P2p(args) => control::p2p(args).await,

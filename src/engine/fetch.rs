@@ -214,7 +214,8 @@ pub fn content_range(value: &str) -> Option<(Range<u64>, Option<u64>)> {
 }
 
 /// Whether the origin lets others have what it gave us (RFC 9111 §5.2.2).
-fn may_share(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn may_share(headers: &HeaderMap) -> bool {
     let mut directives =
         headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     !directives.any(|value| {

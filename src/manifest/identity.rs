@@ -94,6 +94,12 @@ impl Rules {
             text.push_str(&format!(":{port}"));
         }
         text.push_str(url.path());
+        self.apply(text)
+    }
+
+    /// What the rules make of `text`, which is host and path or what other rules have made of them.
+    #[must_use]
+    pub fn apply(&self, mut text: String) -> String {
         for rule in &self.rules {
             rule.apply(&mut text);
         }

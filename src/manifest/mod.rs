@@ -1,7 +1,8 @@
 //! Bytes of a manifest to what is in them, and back with other URIs.
 //!
 //! Reading ([`hls::parse`]) and rewriting ([`rewrite::hls`]) do not depend on each other: a manifest that is too
-//! large or too odd to be listed is still rewritten, so it plays, and merely isn't shared.
+//! large or too odd to be listed is still rewritten, so it plays, and merely isn't shared. [`fitness`], [`proposal`] and
+//! [`remarks`] are what people are told of a stream; delivery never asks them.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,12 @@ use url::Url;
 
 mod canonical;
 pub mod dash;
+pub mod fitness;
 pub mod hls;
 pub mod identity;
 mod lines;
+pub mod proposal;
+pub mod remarks;
 pub mod rewrite;
 
 #[cfg(test)]

@@ -340,8 +340,9 @@ impl Player {
     }
 }
 
-/// A URL without what may be secret in it.
-fn told(url: &Url) -> String {
+/// A URL without what may be secret in it: user and query.
+#[must_use]
+pub fn told(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     // Both fail only for URLs that can't have a user.
