@@ -446,12 +446,14 @@ impl Pieces {
         Some(fetch)
     }
 
-    /// Forgets loose stretches that whole pieces cover.
+    /// Forgets loose stretches that whole pieces cover. None covers what lies past the end: an origin that tells no
+    /// length may send more than a neighbour said there is.
     pub fn tidy(&mut self) {
         let Some(grid) = self.grid else { return };
         let held = self.held;
         self.loose.retain(|span| {
-            (grid.piece_at(span.start)..=grid.piece_at(span.end - 1)).any(|p| held & 1 << p == 0)
+            let mut pieces = grid.piece_at(span.start)..=grid.piece_at(span.end - 1);
+            span.end > grid.length() || pieces.any(|p| held & 1 << p == 0)
         });
     }
 
@@ -492,4 +494,26 @@ pub fn ones(mut bits: u64) -> impl Iterator<Item = u8> + Clone {
             lowest as u8
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_past_the_end_is_covered_by_no_piece() {
+        let (id, duration) = (SegmentId(7), Duration::from_secs(4));
+        let mut pieces = Pieces::new(Segment { id, sequence: 1, duration }, true, Time::ZERO);
+        pieces.set_length(PieceGrid::for_length(16_384).unwrap(), false);
+        pieces.own_piece(0, PieceHash([0; 16]));
+        // The 65th piece, if there were one, and the end of one of the first.
+        for span in [0..16_384, 1_048_576..1_048_577, 0..5_000_000] {
+            let past = span.end > 16_384;
+            pieces.loose = vec![span];
+            pieces.tidy();
+            assert_eq!(!pieces.loose.is_empty(), past);
+        }
+    }
 }

@@ -1,0 +1,164 @@
+//! What a very long playlist costs: `cargo bench --bench manifests`. Prints figures; fails where time is not linear in
+//! the number of segments.
+
+// The allocator that counts is handed what the system's is handed, and hands it on.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use paceline::manifest::identity::Rules;
+use paceline::manifest::rewrite::{self, Use};
+use paceline::manifest::{Limits, hls};
+use url::Url;
+
+/// Segments of the long playlist; the short one has a tenth.
+const SEGMENTS: usize = 100_000;
+/// Runs of each; the median counts.
+const RUNS: usize = 15;
+/// How much longer ten times as many segments may take.
+const LINEAR: f64 = 25.0;
+
+/// Counts the bytes that are in use, and the most that were.
+struct Counting;
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system allocator does the work, with the very arguments that came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: as of the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as of the caller.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let now = IN_USE.fetch_add(size, Ordering::Relaxed) + size;
+        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        MOST.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: as of the caller.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Something that is measured.
+struct Work<'a> {
+    name: &'a str,
+    /// A manifest of so many segments.
+    manifest: fn(usize) -> String,
+    /// What is done with it; gives how many segments or URIs it saw.
+    run: &'a dyn Fn(&[u8]) -> usize,
+}
+
+/// What it cost.
+struct Cost {
+    time: Duration,
+    /// What it takes when nothing else is going on: the shortest of all runs.
+    least: Duration,
+    /// Bytes in use at its height.
+    peak: usize,
+}
+
+fn main() {
+    let base = Url::parse("https://cdn.example/vod/720p/index.m3u8?token=0123456789abcdef").unwrap();
+    let rules = Rules::default();
+    let limits = Limits { bytes: 64 << 20, segments: 2 * SEGMENTS, ..Limits::default() };
+    let parse = |text: &[u8]| match hls::parse(&base, text, &limits, &rules) {
+        Ok(hls::Playlist::Media(media)) => black_box(&media).listing.places.len(),
+        other => panic!("not a media playlist: {other:?}"),
+    };
+    let rewrite = |text: &[u8]| {
+        let mut count = 0;
+        let mut map = |url: &Url, usage: Use| {
+            count += usize::from(usage == Use::Segment);
+            Some(format!("/{url}"))
+        };
+        black_box(rewrite::hls(&base, text, &mut map)).unwrap();
+        count
+    };
+    // DASH takes its place here.
+    let works = [
+        Work { name: "HLS, plain: parse", manifest: plain, run: &parse },
+        Work { name: "HLS, plain: rewrite", manifest: plain, run: &rewrite },
+        Work { name: "HLS, rich: parse", manifest: rich, run: &parse },
+        Work { name: "HLS, rich: rewrite", manifest: rich, run: &rewrite },
+    ];
+    println!("{SEGMENTS} segments, median of {RUNS}; memory on top of the manifest itself\n");
+    println!("{:<22}{:>8}{:>8}{:>10}{:>10}{:>16}", "", "MiB", "ms", "least", "peak MiB", "ms for a tenth");
+    for work in &works {
+        let (long, short) = ((work.manifest)(SEGMENTS), (work.manifest)(SEGMENTS / 10));
+        let (cost, tenth) = (measure(work, &long, SEGMENTS), measure(work, &short, SEGMENTS / 10));
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        println!(
+            "{:<22}{:>8.1}{:>8.1}{:>10.1}{:>10.1}{:>16.1}",
+            work.name,
+            mib(long.len()),
+            ms(cost.time),
+            ms(cost.least),
+            mib(cost.peak),
+            ms(tenth.time)
+        );
+        let factor = ms(cost.least) / ms(tenth.least);
+        assert!(factor < LINEAR, "{}: ten times the segments take {factor:.1} times as long", work.name);
+    }
+}
+
+fn measure(work: &Work<'_>, manifest: &str, segments: usize) -> Cost {
+    let before = IN_USE.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    let mut times = Vec::with_capacity(RUNS);
+    for _ in 0..RUNS {
+        let began = Instant::now();
+        let seen = (work.run)(manifest.as_bytes());
+        times.push(began.elapsed());
+        assert_eq!(seen, segments, "{}", work.name);
+    }
+    times.sort_unstable();
+    Cost { time: times[RUNS / 2], least: times[0], peak: MOST.load(Ordering::Relaxed) - before }
+}
+
+/// As short as it gets: relative names.
+fn plain(segments: usize) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n");
+    for n in 0..segments {
+        write!(text, "#EXTINF:4.004,\nseg{n:06}.ts\n").unwrap();
+    }
+    text + "#EXT-X-ENDLIST\n"
+}
+
+/// As long as it gets in practice: dates, titles, tokens, a new key for every hundredth segment.
+fn rich(segments: usize) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MAP:URI=\"init.mp4\"\n");
+    for n in 0..segments {
+        if n % 100 == 0 {
+            writeln!(text, "#EXT-X-KEY:METHOD=AES-128,URI=\"keys/{n}.bin\",IV=0x{n:032x}").unwrap();
+        }
+        let (hour, minute, second) = (n * 4 / 3600 % 24, n * 4 / 60 % 60, n * 4 % 60);
+        writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T{hour:02}:{minute:02}:{second:02}.000Z").unwrap();
+        writeln!(text, "#EXTINF:4.004,Part {n} of it").unwrap();
+        writeln!(
+            text,
+            "https://edge.example/vod/720p/{n:06}/media.m4s?token=0123456789abcdef0123456789abcdef"
+        )
+        .unwrap();
+    }
+    text + "#EXT-X-ENDLIST\n"
+}
+
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
