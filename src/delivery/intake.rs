@@ -34,6 +34,12 @@ impl Node {
             session.oversized |= length > Some(0);
             return self.pass_through(s, p, out);
         }
+        let pieces = &self.sessions[s].active[p];
+        if length.is_none() && pieces.grid.is_some() && pieces.held() & !pieces.doubtful() == 0 {
+            // An origin that tells no length can't confirm a neighbour's, and a short one would cut the segment off.
+            self.sessions[s].entitled = true;
+            return self.pass_through(s, p, out);
+        }
         let now = self.now;
         let session = &mut self.sessions[s];
         session.entitled = true;

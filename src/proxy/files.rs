@@ -40,10 +40,13 @@ pub struct File {
     pub total: Option<u64>,
 }
 
+/// By whose they are and their URL, the one listed longest ago first.
+type Kept = VecDeque<((ViewerKey, String), Arc<File>)>;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Files {
-    kept: Mutex<VecDeque<((ViewerKey, String), Arc<File>)>>,
+    kept: Mutex<Kept>,
 }
 
 /// Some bytes of a file and where they come from.
@@ -100,7 +103,7 @@ impl Files {
         kept.iter().find(|((v, u), _)| *v == viewer && u == url.as_str()).map(|(_, file)| Arc::clone(file))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<((ViewerKey, String), Arc<File>)>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

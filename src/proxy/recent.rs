@@ -21,7 +21,7 @@ const BYTES: usize = 16 * 1024 * 1024;
 const NEW: Duration = Duration::from_secs(1);
 /// Asked for so often while it is new, it is being hammered at …
 const PATIENCE: u32 = 3;
-/// … and the next answer waits until half a target duration has passed, or this.
+/// … and the next answer waits until three quarters of a target duration have passed, or this.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// A manifest as the origin sent it.
@@ -100,9 +100,10 @@ impl Recent {
         let Some(known) = kept.iter_mut().find(|k| k.name == name) else { return Again::Fetch };
         let age = known.fetched.elapsed();
         let half = known.target.map_or(NEW, |target| target / 2);
+        let rest = (half * 3 / 2).min(LONGEST_WAIT);
         known.asked += 1;
-        if known.asked > PATIENCE && known.grows && age < half.min(LONGEST_WAIT) {
-            return Again::After(half.min(LONGEST_WAIT) - age);
+        if known.asked > PATIENCE && known.grows && age < rest {
+            return Again::After(rest - age);
         }
         if age < NEW.min(half) { Again::With(Arc::clone(&known.manifest)) } else { Again::Fetch }
     }

@@ -510,7 +510,7 @@ fn with_other_renditions_memory_answers_at_the_origins_pace() {
             })
             .max()
     };
-    assert_eq!(ready(&out), Some(64 * 1024), "the first bytes at once");
+    assert_eq!(ready(&out), Some(8 * 1024), "the first bytes at once");
     let half = ready(&rig.sleep_until(asked + Duration::from_millis(100)));
     assert!(half.is_some_and(|bytes| (1_000_000..3_000_000).contains(&bytes)), "{half:?}");
     assert_eq!(ready(&rig.sleep_until(asked + Duration::from_millis(280))), Some(length));

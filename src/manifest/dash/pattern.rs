@@ -55,7 +55,7 @@ impl Pattern {
             }
         }
         // An odd number of dollars leaves one open.
-        if template.split('$').count() % 2 == 0 || variables.is_empty() {
+        if template.matches('$').count() % 2 == 1 || variables.is_empty() {
             return None;
         }
         let url = base.join(&plain).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
