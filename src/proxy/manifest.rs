@@ -110,6 +110,9 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
     if let Some(answer) = segment::answer(head, url, *way, caller, shared).await {
         return Some(answer);
     }
+    if range(head, url, *way).is_some_and(|range| range.trim() != "bytes=0-") {
+        return None;
+    }
     match shared.recent.again(caller, url) {
         Again::With(manifest) => Some(answer_with(&manifest, asked, "memory", began.elapsed(), shared)),
         Again::After(wait) => {
