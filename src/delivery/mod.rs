@@ -25,6 +25,7 @@ pub mod pace;
 mod peering;
 pub mod pieces;
 pub mod policy;
+mod report;
 pub mod retry;
 pub mod session;
 pub mod shelf;
@@ -36,6 +37,7 @@ mod view;
 mod wake;
 
 pub use node::Node;
+pub use report::{Failure, Report};
 pub use wake::Wake;
 
 /// A player's request; numbered by the driver, never used twice.
@@ -312,41 +314,4 @@ pub enum Output {
     },
     /// Worth a line in the log.
     Report(Report),
-}
-
-/// Why a player gets no (whole) answer from us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The origin's own word; the driver kept the answer of this fetch.
-    Origin(FetchId),
-    /// Too large (or empty) to be kept: pass it through.
-    PassThrough,
-}
-
-/// What a user may want to read.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
-    /// A rendition is being watched.
-    StreamJoined {
-        /// Which.
-        swarm: SwarmId,
-    },
-    /// Its viewers have gone.
-    StreamLeft {
-        /// Which.
-        swarm: SwarmId,
-        /// What it came to.
-        bytes: account::Bytes,
-        /// The most viewers its swarm had.
-        viewers: u32,
-        /// Somebody really watched it (a player may only have looked into it).
-        watched: bool,
-    },
-    /// A neighbour was dropped for good.
-    Shunned {
-        /// Who.
-        peer: PeerId,
-        /// What it did, in a few words.
-        why: &'static str,
-    },
 }

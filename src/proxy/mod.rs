@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use url::Url;
 
 mod absent;
 pub mod address;
@@ -25,6 +23,7 @@ pub mod headers;
 mod listen;
 mod manifest;
 mod masters;
+mod options;
 mod presentations;
 pub mod range;
 mod recent;
@@ -44,6 +43,7 @@ use connection::Connection;
 use files::Files;
 pub use listen::{BindError, bind};
 use masters::Masters;
+pub use options::{Channel, Options};
 use presentations::Presentations;
 use recent::Recent;
 use tunnel::Tunnels;
@@ -56,39 +56,6 @@ const HEADERS: usize = 64;
 const HEAD: usize = 16 * 1024;
 /// How long answers under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// The `[proxy]` section of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// The address players are pointed at. Other machines reach the daemon only with `allowed_hosts` set as well.
-    pub listen: SocketAddr,
-    /// Names, besides this machine's own, under which players may address the daemon, such as `box.lan:7223`.
-    pub allowed_hosts: Vec<String>,
-    /// Web origins whose pages may play through the daemon, such as `https://player.example`. None by default.
-    pub allowed_origins: Vec<String>,
-    /// Ports that CONNECT may reach, besides 443.
-    pub connect_ports: Vec<u16>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7223)),
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            connect_ports: Vec::new(),
-        }
-    }
-}
-
-/// A `[channels.NAME]` section: a short address for a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Channel {
-    /// The stream's manifest.
-    pub url: Url,
-}
 
 /// What the proxy is run with.
 #[derive(Clone, Debug)]

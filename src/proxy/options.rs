@@ -1,0 +1,39 @@
+//! The `[proxy]` and `[channels.NAME]` sections of the configuration.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// The `[proxy]` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The address players are pointed at. Other machines reach the daemon only with `allowed_hosts` set as well.
+    pub listen: SocketAddr,
+    /// Names, besides this machine's own, under which players may address the daemon, such as `box.lan:7223`.
+    pub allowed_hosts: Vec<String>,
+    /// Web origins whose pages may play through the daemon, such as `https://player.example`. None by default.
+    pub allowed_origins: Vec<String>,
+    /// Ports that CONNECT may reach, besides 443.
+    pub connect_ports: Vec<u16>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7223)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            connect_ports: Vec::new(),
+        }
+    }
+}
+
+/// A `[channels.NAME]` section: a short address for a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// The stream's manifest.
+    pub url: Url,
+}
