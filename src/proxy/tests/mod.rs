@@ -2,12 +2,14 @@
 
 mod address;
 mod client;
+mod dash;
 mod failing;
 mod guarding;
 mod origin;
 mod passing;
 mod playlists;
 mod redirects;
+mod repairing;
 mod tls;
 mod tunnels;
 

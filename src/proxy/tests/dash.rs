@@ -1,0 +1,119 @@
+//! DASH as a player and an origin see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Daemon;
+use super::origin::{Origin, Seen, answer};
+
+const MIME: (&str, &str) = ("content-type", "application/dash+xml");
+
+/// A live MPD whose presentation began `ago`, with segments of two seconds from number 1 on.
+fn live(ago: Duration) -> String {
+    let start = SystemTime::now() - ago;
+    let milliseconds = start.duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_millis();
+    let start = httpdate::fmt_http_date(start);
+    // `Sat, 21 Nov 2026 08:00:00 GMT` says the same in other words.
+    let word = |n: usize| start.split(' ').nth(n).unwrap().to_owned();
+    let month = 1 + "JanFebMarAprMayJunJulAugSepOctNovDec".find(&word(2)).unwrap() / 3;
+    format!(
+        "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"dynamic\" \
+         availabilityStartTime=\"{}-{month:02}-{}T{}.{milliseconds:03}Z\" minimumUpdatePeriod=\"PT2S\" maxSegmentDuration=\"PT2S\">\
+         <Period start=\"PT0S\"><AdaptationSet><SegmentTemplate duration=\"2\" media=\"$RepresentationID$/$Number$.m4s\"/>\
+         <Representation id=\"v\" bandwidth=\"1000\"/></AdaptationSet></Period></MPD>",
+        word(3),
+        word(1),
+        word(4)
+    )
+}
+
+fn number(seen: &Seen) -> Option<u64> {
+    seen.target.strip_prefix("/live/v/")?.strip_suffix(".m4s")?.parse().ok()
+}
+
+#[tokio::test]
+async fn an_mpd_leads_the_player_back_to_us() {
+    let origin = Origin::start(|_| answer(200, &[MIME], live(Duration::from_secs(60)))).await;
+    let daemon = Daemon::start().await;
+    let reply = daemon.get(&origin.prefix("/live/s.mpd")).await;
+    let base = format!("<BaseURL>http://{}{}</BaseURL><Period", daemon.address, origin.prefix("/live/"));
+    assert!(reply.text().contains(&base), "{}", reply.text());
+    assert!(reply.text().contains(" suggestedPresentationDelay=\"PT6S\""), "{}", reply.text());
+    assert_eq!(reply.header("content-type"), Some(MIME.1));
+    assert_eq!(reply.header("content-length"), Some(reply.body.len().to_string().as_str()));
+    // A forward proxy changes nothing.
+    let forward = daemon.client().await.ask("GET", &origin.url("/live/s.mpd"), "").await;
+    assert!(
+        !forward.text().contains("BaseURL") && !forward.text().contains("suggested"),
+        "{}",
+        forward.text()
+    );
+}
+
+#[tokio::test]
+async fn the_next_segment_is_waited_for_and_later_ones_are_refused_here() {
+    let began = Instant::now();
+    // Six segments are there, and one more every two seconds, a little before its time.
+    let there = move || 6 + ((began.elapsed().as_secs_f64() + 0.1) / 2.0) as u64;
+    let origin = Origin::start(move |seen| match number(seen) {
+        None => answer(200, &[MIME], live(Duration::from_secs(12) + began.elapsed())),
+        Some(number) if number <= there() => answer(200, &[("content-type", "video/mp4")], "media"),
+        Some(_) => answer(404, &[], "not yet"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/live/s.mpd")).await;
+    let ask = async |number: u64| daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await.status;
+    assert_eq!(ask(5).await, 200);
+    // The first request for what should not be there is passed on, since a clock may be wrong.
+    assert_eq!(ask(50).await, 404);
+    let before = origin.seen().len();
+    for number in 100..200 {
+        assert_eq!(ask(number).await, 404);
+    }
+    assert_eq!(origin.seen().len(), before, "none of them reached the origin");
+    let next = there() + 1;
+    assert_eq!(ask(next).await, 200, "waited for");
+    assert!(origin.seen().len() <= before + 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_found_out() {
+    // By its MPD the presentation has just begun; in truth segments of a minute later are there.
+    let origin = Origin::start(move |seen| match number(seen) {
+        None => answer(200, &[MIME], live(Duration::ZERO)),
+        Some(_) => answer(200, &[("content-type", "video/mp4")], "media"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/live/s.mpd")).await;
+    for number in [30, 31, 32, 33] {
+        let reply = daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await;
+        assert_eq!((reply.status, reply.text()), (200, "media"), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_hammered_mpd_is_slowed_down() {
+    let origin = Origin::start(|_| answer(200, &[MIME], live(Duration::from_secs(60)))).await;
+    let daemon = Daemon::start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let hammer = async {
+        let mut client = daemon.client().await;
+        let mut answers = 0;
+        while !stopped.load(Ordering::SeqCst) {
+            assert_eq!(client.get(&origin.prefix("/live/s.mpd")).await.status, 200);
+            answers += 1;
+        }
+        answers
+    };
+    let clock = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        stop.store(true, Ordering::SeqCst);
+    };
+    let (answers, ()) = tokio::join!(hammer, clock);
+    assert!((2..=5).contains(&origin.seen().len()), "{} requests in 4 s", origin.seen().len());
+    assert!(answers <= 24, "{answers} answers: held, not refused");
+}

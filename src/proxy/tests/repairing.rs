@@ -1,0 +1,119 @@
+//! What goes wrong at the origin for a moment does not reach the player, and what players hammer at does not reach the
+//! origin.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::Daemon;
+use super::origin::{Origin, Then, answer};
+
+const LIVE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\nseg7.ts\n";
+const OTHER: &str = "video/mp2t";
+
+#[tokio::test]
+async fn a_momentary_error_is_asked_again() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let origin =
+        Origin::start(move |seen| match (seen.target.as_str(), count.fetch_add(1, Ordering::SeqCst)) {
+            ("/later", _) => answer(503, &[("retry-after", "120")], "later"),
+            ("/never", _) => answer(500, &[], "broken for good"),
+            (_, n) if n % 2 == 0 => answer(503, &[], "busy"),
+            _ => answer(200, &[("content-type", OTHER)], "media"),
+        })
+        .await;
+    let daemon = Daemon::start().await;
+    for target in ["/init.mp4", "/key", "/list.m3u8"] {
+        let reply = daemon.get(&origin.prefix(target)).await;
+        assert_eq!((reply.status, reply.text()), (200, "media"), "{target}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 6);
+    let reply = daemon.get(&origin.prefix("/later")).await;
+    assert_eq!((reply.status, reply.text(), asked.load(Ordering::SeqCst)), (503, "later", 7), "it said when");
+    let reply = daemon.get(&origin.prefix("/never")).await;
+    assert_eq!((reply.status, reply.text()), (500, "broken for good"), "in the end, the origin's own word");
+    // What may have had an effect is not said twice.
+    let before = origin.seen().len();
+    let reply = daemon.client().await.ask("POST", &origin.prefix("/never"), "Content-Length: 0\r\n").await;
+    assert_eq!((reply.status, origin.seen().len()), (500, before + 1));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_gone_on_with() {
+    let origin = Origin::raw(|head, _| {
+        let text = match head.split(' ').nth(1).unwrap() {
+            "/changes" if head.to_ascii_lowercase().contains("\r\nrange:") => {
+                "HTTP/1.1 200 OK\r\nETag: \"2\"\r\nContent-Length: 10\r\n\r\nABCDEFGHIJ"
+            }
+            "/nameless" => "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 10\r\n\r\nabcd",
+            _ if head.to_ascii_lowercase().contains("\r\nrange: bytes=4-9") => {
+                "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: bytes 4-9/10\r\nContent-Length: 6\r\n\r\nefghij"
+            }
+            _ => "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Type: video/mp4\r\nContent-Length: 10\r\n\r\nabcd",
+        };
+        (text.into(), Then::Close)
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let reply = daemon.get(&origin.prefix("/whole")).await;
+    assert_eq!((reply.status, reply.text(), reply.whole), (200, "abcdefghij", true));
+    let rest = origin.seen().pop().unwrap();
+    assert!(String::from_utf8_lossy(&rest.body).to_ascii_lowercase().contains("if-range: \"1\""));
+    for target in ["/changes", "/nameless"] {
+        // Another version, or one without a name: two halves would not be a whole.
+        let reply = daemon.get(&origin.prefix(target)).await;
+        assert_eq!((reply.text(), reply.whole), ("abcd", false), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_live_playlist_that_fails_is_answered_from_its_last_good_copy() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let origin = Origin::start(move |seen| match (failing.load(Ordering::SeqCst), seen.target.as_str()) {
+        (true, _) => answer(404, &[], "gone"),
+        (false, "/vod.m3u8") => answer(200, &[], format!("{LIVE}#EXT-X-ENDLIST\n")),
+        (false, _) => answer(200, &[], LIVE),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    for target in ["/live.m3u8", "/vod.m3u8"] {
+        assert_eq!(daemon.get(&origin.prefix(target)).await.status, 200);
+    }
+    fails.store(true, Ordering::SeqCst);
+    // Past the second in which it is new.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let before = origin.seen().len();
+    let reply = daemon.get(&origin.prefix("/live.m3u8")).await;
+    assert_eq!((reply.status, reply.header("x-paceline-source")), (200, Some("memory")));
+    assert!(reply.text().contains(&origin.prefix("/seg7.ts")), "{}", reply.text());
+    assert_eq!(origin.seen().len(), before + 1, "the origin was asked first");
+    assert_eq!(daemon.get(&origin.prefix("/vod.m3u8")).await.status, 404, "nothing of it will change");
+}
+
+#[tokio::test]
+async fn a_playlist_opened_twice_is_fetched_once_by_each_viewer() {
+    let origin = Origin::start(|_| answer(200, &[], LIVE)).await;
+    let daemon = Daemon::start().await;
+    for agent in ["a", "a", "b"] {
+        let (mut client, named) = (daemon.client().await, format!("User-Agent: {agent}\r\n"));
+        let reply = client.ask("GET", &origin.prefix("/live.m3u8"), &named).await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!(origin.seen().len(), 2);
+    let blocking = origin.prefix("/live.m3u8?_HLS_msn=8");
+    for _ in 0..2 {
+        assert_eq!(daemon.get(&blocking).await.status, 200);
+    }
+    assert_eq!(origin.seen().len(), 4, "a blocking reload always waits for news");
+}
+
+#[tokio::test]
+async fn what_is_absent_twice_is_not_asked_for_at_once_again() {
+    let origin = Origin::start(|_| answer(404, &[], "no")).await;
+    let daemon = Daemon::start().await;
+    for _ in 0..10 {
+        assert_eq!(daemon.get(&origin.prefix("/seg.m4s")).await.status, 404);
+    }
+    assert!(origin.seen().len() <= 3, "asked {} times", origin.seen().len());
+}
