@@ -11,6 +11,7 @@ pub mod exit;
 mod interrupt;
 pub mod logging;
 pub mod serve;
+mod service;
 mod simulate;
 mod tracker;
 mod watch;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::exit::Failure;
-use super::logging;
+use super::{logging, service};
 use crate::config::Config;
 use crate::engine::brain::StartPeers;
 use crate::engine::origin::{Origin, OwnListeners};
@@ -112,10 +112,13 @@ impl Daemon {
 /// When the address is taken or an option can't be used.
 pub async fn start(config: Config) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
-    let listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
-        BindError::Exposed(_) => Failure::Argument(error.to_string()),
-        BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
-    })?;
+    let mut listeners = service::inherited()?;
+    if listeners.is_empty() {
+        listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
+            BindError::Exposed(_) => Failure::Argument(error.to_string()),
+            BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
+        })?;
+    }
     let address = listeners[0].local_addr().map_err(Failure::running)?;
     let own = OwnListeners::default();
     let origin =
@@ -189,13 +192,24 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&args, &mut current, &daemon.handle).await,
+    service::ready();
+    {
+        let watchdog = service::watchdog(|| daemon.handle.stats());
+        tokio::pin!(watchdog);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    service::reloading();
+                    reload(&args, &mut current, &daemon.handle).await;
+                    service::ready();
+                }
+                () = &mut watchdog => {}
+            }
         }
     }
+    service::stopping();
     tracing::info!("stopping: answers under way are finished first");
     tokio::select! {
         () = daemon.stop() => {}

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Failure;
-use super::logging;
+use super::{logging, service};
 use crate::config::Config;
 use crate::tracker;
 
@@ -38,11 +38,15 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     tracing::info!("tracker ready: start viewers with --tracker {scheme}://{}/", bound.address());
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    service::ready();
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // The task that answers is this one's neighbour: if the runtime turns, it does.
+            () = service::watchdog(tokio::task::yield_now) => {}
         }
+        service::stopping();
     };
     tracker::run(bound, options, shutdown).await.map_err(|error| match error {
         tracker::Error::Bind { .. } => Failure::running(error),

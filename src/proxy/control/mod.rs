@@ -5,6 +5,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+mod metrics;
+mod peer5;
+
 use super::answer::{Body, full, sentence};
 use crate::engine::{Handle, Switches};
 
@@ -15,21 +18,32 @@ const CHANGE_BODY: usize = 4096;
 
 /// Answers a request for `/-/` and `path`.
 pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Response<Body> {
-    let path = path.split('?').next().unwrap_or_default();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     match (path, asked.method()) {
         ("health", &Method::GET | &Method::HEAD) => sentence(StatusCode::OK, "ok"),
         ("stats", &Method::GET | &Method::HEAD) => match engine.stats().await {
             serde_json::Value::Null => {
                 sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running")
             }
-            stats => json(&stats),
+            stats => match query {
+                "" => json(&stats),
+                "format=peer5" => json(&peer5::document(&stats)),
+                _ => sentence(StatusCode::BAD_REQUEST, "the only other format is /-/stats?format=peer5"),
+            },
+        },
+        ("metrics", &Method::GET | &Method::HEAD) => match metrics::text(&engine.stats().await) {
+            Some(text) => metrics_answer(text),
+            None => sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running"),
         },
         ("p2p", &Method::GET | &Method::HEAD) => json(&engine.switch(Switches::default()).await),
         ("p2p", &Method::POST) => change(asked, engine).await,
-        ("health" | "stats", _) => not_allowed("GET, HEAD"),
+        ("health" | "stats" | "metrics", _) => not_allowed("GET, HEAD"),
         ("p2p", _) => not_allowed("GET, HEAD, POST"),
-        ("", _) => sentence(StatusCode::NOT_FOUND, "see /-/stats, /-/health and /-/p2p"),
-        _ => sentence(StatusCode::NOT_FOUND, "there is no such page; see /-/stats, /-/health and /-/p2p"),
+        ("", _) => sentence(StatusCode::NOT_FOUND, "see /-/stats, /-/metrics, /-/health and /-/p2p"),
+        _ => sentence(
+            StatusCode::NOT_FOUND,
+            "there is no such page; see /-/stats, /-/metrics, /-/health and /-/p2p",
+        ),
     }
 }
 
@@ -62,6 +76,16 @@ fn json(value: &impl serde::Serialize) -> Response<Body> {
     let mut answer = Response::new(full(Bytes::from(text)));
     let fields = answer.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    super::headers::make_inert(fields);
+    answer
+}
+
+/// The text format of Prometheus.
+fn metrics_answer(text: String) -> Response<Body> {
+    let mut answer = Response::new(full(text));
+    let fields = answer.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(prometheus::TEXT_FORMAT));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     super::headers::make_inert(fields);
     answer

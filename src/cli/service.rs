@@ -1,0 +1,68 @@
+//! Under a service manager (sd_notify(3), sd_listen_fds(3)): sockets it opened, and telling it how we are. Without one
+//! nothing here does anything.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+
+use super::exit::Failure;
+
+/// The sockets that the service manager listens on for us, in its order.
+///
+/// # Errors
+/// When one of them is no TCP socket.
+pub fn inherited() -> Result<Vec<TcpListener>, Failure> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..sockets.len() {
+        if let Some(listener) = sockets.take_tcp_listener(index).map_err(Failure::running)? {
+            listener.set_nonblocking(true).map_err(Failure::running)?;
+            listeners.push(TcpListener::from_std(listener).map_err(Failure::running)?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// Players (or viewers) are served now.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The end has begun.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // A service manager that can't be told is no reason not to serve.
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::debug!("the service manager was not told {states:?}: {error}");
+    }
+}
+
+/// Tells the watchdog, for as long as `alive` resolves in time; pending for ever without one.
+pub async fn watchdog<F: Future>(alive: impl Fn() -> F) {
+    let mut micros = 0;
+    if !sd_notify::watchdog_enabled(false, &mut micros) || micros == 0 {
+        return std::future::pending().await;
+    }
+    // Twice in each period, as sd_watchdog_enabled(3) recommends.
+    let half = Duration::from_micros(micros / 2);
+    loop {
+        if tokio::time::timeout(half, alive()).await.is_ok() {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the engine does not answer; the watchdog is not told that all is well");
+        }
+        tokio::time::sleep(half).await;
+    }
+}

@@ -1,0 +1,110 @@
+//! The statistics for Prometheus. Labels are few and fixed: what grows with streams or peers is summed up.
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, Error, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+use serde_json::Value;
+
+/// Counters of bytes: name, help, and for each label value where the statistics have it.
+const BYTES: [(&str, &str, &[(&str, &str)]); 4] = [
+    (
+        "paceline_received_bytes_total",
+        "Payload bytes of segments by where they came from.",
+        &[("http", "/totals/http_bytes"), ("p2p", "/totals/p2p_bytes")],
+    ),
+    (
+        "paceline_uploaded_bytes_total",
+        "Payload bytes of segments sent to peers.",
+        &[("p2p", "/totals/uploaded_bytes")],
+    ),
+    (
+        "paceline_wasted_bytes_total",
+        "Payload bytes that came although they were here, or were wrong.",
+        &[("any", "/totals/wasted_bytes")],
+    ),
+    (
+        "paceline_served_bytes_total",
+        "Payload bytes of segments sent to players.",
+        &[("player", "/totals/served_bytes")],
+    ),
+];
+
+/// What went wrong with peers.
+const FAULTS: [&str; 6] = ["wrong_bytes", "contradicted_origin", "disputed", "misbehaved", "refused", "late"];
+
+/// Gauges without labels: name, help, where the statistics have it.
+const GAUGES: [(&str, &str, &str); 5] = [
+    (
+        "paceline_peer_efficiency_ratio",
+        "Bytes from peers over bytes from peers and origin, since the start.",
+        "/totals/peer_efficiency",
+    ),
+    (
+        "paceline_peer_efficiency_ceiling_ratio",
+        "The most that the largest swarm seen allows.",
+        "/totals/peer_efficiency_ceiling",
+    ),
+    ("paceline_p2p_enabled", "Whether peers are used: 1 or 0.", "/p2p"),
+    ("paceline_upload_enabled", "Whether peers are served: 1 or 0.", "/upload"),
+    ("paceline_uptime_seconds", "Time since the start.", "/uptime_s"),
+];
+
+/// The text of `/-/metrics` for these statistics; `None` without an engine.
+pub fn text(stats: &Value) -> Option<String> {
+    if stats.is_null() {
+        return None;
+    }
+    let registry = Registry::new();
+    fill(&registry, stats).ok()?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
+fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
+    let number = |pointer: &str| match stats.pointer(pointer) {
+        Some(Value::Bool(on)) => f64::from(u8::from(*on)),
+        Some(value) => value.as_f64().unwrap_or_default(),
+        None => 0.0,
+    };
+    for (name, help, values) in BYTES {
+        let counter = IntCounterVec::new(Opts::new(name, help), &["source"])?;
+        for (label, pointer) in values {
+            counter.with_label_values(&[label]).inc_by(number(pointer) as u64);
+        }
+        registry.register(Box::new(counter))?;
+    }
+    let faults = IntCounterVec::new(
+        Opts::new("paceline_peer_faults_total", "What went wrong with peers, by kind."),
+        &["kind"],
+    )?;
+    for kind in FAULTS {
+        faults.with_label_values(&[kind]).inc_by(number(&format!("/faults/{kind}")) as u64);
+    }
+    registry.register(Box::new(faults))?;
+    let gauge = |name: &str, help: &str, labels: &[&str]| -> Result<GaugeVec, Error> {
+        let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    };
+    for (name, help, pointer) in GAUGES {
+        gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(number(pointer));
+    }
+    let streams = gauge("paceline_streams", "Renditions that are being played, by kind.", &["kind"])?;
+    let neighbours = gauge("paceline_neighbours", "Neighbours, summed over renditions.", &["kind"])?;
+    let buffered = gauge("paceline_buffered_seconds", "The lowest buffer of any player.", &["kind"])?;
+    let late = gauge("paceline_late_segments", "Late segments of renditions being played.", &["kind"])?;
+    let all = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    for kind in ["live", "event", "vod"] {
+        let of_kind = || all.iter().filter(|stream| stream["kind"] == kind);
+        let sum = |key: &str| of_kind().filter_map(|stream| stream[key].as_f64()).fold(0.0, |a, b| a + b);
+        streams.with_label_values(&[kind]).set(of_kind().count() as f64);
+        neighbours.with_label_values(&[kind]).set(sum("neighbours"));
+        late.with_label_values(&[kind]).set(sum("late_segments"));
+        let lowest = of_kind().filter_map(|stream| stream["buffered_s"].as_f64()).reduce(f64::min);
+        buffered.with_label_values(&[kind]).set(lowest.unwrap_or_default());
+    }
+    gauge("paceline_build_info", "Always 1; the version is the label.", &["version"])?
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1.0);
+    registry.register(Box::new(ProcessCollector::for_self()))
+}
