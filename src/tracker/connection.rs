@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::metrics;
 use super::service::{Options, network};
 use super::swarms::ConnectionId;
 use super::tls::Certificate;
@@ -181,11 +182,13 @@ async fn answer(
     }
     Ok(match asked.uri().path() {
         "/health" => sentence(StatusCode::OK, "ok"),
-        "/stats" => stats(door).await,
-        "/" => {
-            sentence(StatusCode::OK, "this is a tracker: viewers connect to it with a WebSocket; see /stats")
-        }
-        _ => sentence(StatusCode::NOT_FOUND, "there is no such page; see /health and /stats"),
+        "/stats" => stats(door, "application/json", |stats| Ok(format!("{stats:#}\n"))).await,
+        "/metrics" => stats(door, prometheus::TEXT_FORMAT, metrics::text).await,
+        "/" => sentence(
+            StatusCode::OK,
+            "this is a tracker: viewers connect to it with a WebSocket; see /stats and /metrics",
+        ),
+        _ => sentence(StatusCode::NOT_FOUND, "there is no such page; see /health, /stats and /metrics"),
     })
 }
 
@@ -200,14 +203,22 @@ fn websocket_key(headers: &HeaderMap) -> Option<String> {
     key.filter(|_| wanted && version).map(str::to_owned)
 }
 
-async fn stats(door: &Arc<Door>) -> Response<Full<Bytes>> {
+async fn stats(
+    door: &Arc<Door>,
+    kind: &'static str,
+    text: impl Fn(&serde_json::Value) -> Result<String, prometheus::Error>,
+) -> Response<Full<Bytes>> {
     let (reply, answer) = oneshot::channel();
     let asked = door.inbox.send(Inbox::Stats(reply)).await.is_ok();
     let Some(Ok(stats)) = (if asked { Some(answer.await) } else { None }) else {
         return sentence(StatusCode::SERVICE_UNAVAILABLE, "the tracker is ending");
     };
-    let mut answer = Response::new(Full::from(format!("{stats:#}\n")));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let text = match text(&stats) {
+        Ok(text) => text,
+        Err(error) => return sentence(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let mut answer = Response::new(Full::from(text));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

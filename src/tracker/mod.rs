@@ -3,6 +3,8 @@
 #[cfg(feature = "daemon")]
 mod connection;
 #[cfg(feature = "daemon")]
+mod metrics;
+#[cfg(feature = "daemon")]
 mod service;
 #[cfg(feature = "daemon")]
 mod stun;

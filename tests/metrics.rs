@@ -1,0 +1,77 @@
+//! What Prometheus is told, as its own tool reads it.
+
+mod common;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use common::{Daemon, Nginx, Tracker, get, recording, until};
+
+/// `promtool check metrics` finds nothing to complain of.
+fn lint(text: &str) {
+    let mut tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| {
+            panic!("promtool could not be started ({e}); install it: apt-get install prometheus")
+        });
+    tool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let said = tool.wait_with_output().unwrap();
+    let said_text =
+        String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && said_text.trim().is_empty(), "{said_text}\n{text}");
+}
+
+/// The value of a sample.
+fn value(text: &str, sample: &str) -> f64 {
+    let line = text.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')));
+    let line = line.unwrap_or_else(|| panic!("no {sample} in\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_daemons_metrics_say_what_its_statistics_say() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 8, &[]);
+    let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]));
+    let played = get_all(&daemon, &nginx);
+    let text = until("the bytes to be counted", || {
+        let text = get(daemon.address, "/-/metrics")?.text();
+        (value(&text, "paceline_served_bytes_total{source=\"player\"}") == played as f64).then_some(text)
+    });
+    lint(&text);
+    assert_eq!(
+        value(&text, "paceline_received_bytes_total{source=\"http\"}"),
+        daemon.total("http_bytes") as f64
+    );
+    assert_eq!(value(&text, "paceline_streams{kind=\"vod\"}"), 1.0);
+    assert!(value(&text, "process_resident_memory_bytes") > 0.0);
+    let peer5: serde_json::Value =
+        serde_json::from_str(&get(daemon.address, "/-/stats?format=peer5").unwrap().text()).unwrap();
+    assert_eq!(peer5["totalHttpDownloaded"], daemon.total("http_bytes"));
+    assert_eq!(peer5["numOfPeers"], 0);
+    assert_eq!(get(daemon.address, "/-/stats?format=other").unwrap().status, 400);
+}
+
+/// Loads a playlist and all of its segments; how many bytes those have.
+fn get_all(daemon: &Daemon, nginx: &Nginx) -> usize {
+    let list = daemon.get(&nginx.url("/index.m3u8")).text();
+    let segments: Vec<_> = list.lines().filter(|line| line.starts_with('/')).collect();
+    assert!(segments.len() >= 2, "{list}");
+    segments.iter().map(|path| get(daemon.address, path).unwrap().body.len()).sum()
+}
+
+#[test]
+fn the_trackers_metrics_say_what_its_statistics_say() {
+    let tracker = Tracker::start();
+    let address: SocketAddr =
+        tracker.url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
+    let text = get(address, "/metrics").unwrap().text();
+    lint(&text);
+    assert_eq!(value(&text, "paceline_tracker_viewers"), 0.0);
+    assert_eq!(value(&text, "paceline_tracker_announces_total"), 0.0);
+}
