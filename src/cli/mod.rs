@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod check;
 mod control;
@@ -10,6 +10,7 @@ mod demo;
 pub mod exit;
 mod interrupt;
 pub mod logging;
+mod manual;
 pub mod serve;
 mod service;
 mod simulate;
@@ -62,6 +63,14 @@ GET /health says whether it runs, GET /stats what it does. It answers STUN on th
     Stats(control::StatsArgs),
     /// Turn peers on or off in a running daemon
     P2p(control::P2pArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "For bash, as an ordinary user:
+  paceline completions bash > ~/.local/share/bash-completion/completions/paceline")]
+    Completions(manual::CompletionsArgs),
+    /// Write man pages into a folder
+    #[command(after_help = "Read them with man -l:
+  paceline man target/man && man -l target/man/paceline.1")]
+    Man(manual::ManArgs),
 }
 
 /// Runs the command that was typed.
@@ -84,6 +93,8 @@ pub fn run() -> ExitCode {
             Command::Simulate(args) => simulate::run(&args),
             Command::Stats(args) => control::stats(args).await,
             Command::P2p(args) => control::p2p(args).await,
+            Command::Completions(args) => manual::completions(&args, Cli::command()),
+            Command::Man(args) => manual::pages(&args, Cli::command()),
         }
     });
     runtime.shutdown_background();
