@@ -111,10 +111,23 @@ impl Presentation {
     #[must_use]
     pub fn find(&self, url: &Url, now: Wall) -> Option<Found> {
         let text = url.as_str().split('#').next()?;
-        self.representations.iter().enumerate().find_map(|(index, representation)| {
-            let (base, when) = representation.shape.find(text, self.media_time(representation, now))?;
-            Some(Found { representation: index, base, when })
-        })
+        let mut best: Option<Found> = None;
+        for (index, representation) in self.representations.iter().enumerate() {
+            let Some((base, when)) = representation.shape.find(text, self.media_time(representation, now))
+            else {
+                continue;
+            };
+            let found = Found { representation: index, base, when };
+            if matches!(found.when, When::Now | When::Unindexed(_)) {
+                return Some(found);
+            }
+            // Periods often have one pattern: what is to come by an earlier one may be there by a later one.
+            let sooner = matches!((&found.when, &best), (When::In(_), Some(Found { when: When::Later, .. })));
+            if sooner || best.is_none() {
+                best = Some(found);
+            }
+        }
+        best
     }
 
     /// What Representation `index` has by now, under its base URL `base`. Whole files are listed by

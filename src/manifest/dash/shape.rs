@@ -55,8 +55,6 @@ pub(super) struct Spelled {
     /// In order of time.
     pub items: Vec<Item>,
     pub names: Names,
-    /// Units of `time` in a second.
-    pub timescale: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +70,8 @@ pub(super) struct Item {
     pub number: u64,
     /// As `$Time$` has it.
     pub time: u64,
+    /// Its duration, in units of `time`.
+    pub units: u64,
     /// In the Period.
     pub start: i64,
     pub duration: i64,
@@ -197,11 +197,9 @@ impl Spelled {
             return Some((base, When::Now));
         }
         // The one that would come next: asked for by players that don't wait for the MPD to name it.
-        let end = u128::from(last.time)
-            + (last.duration as u128 * u128::from(self.timescale) + 500_000) / 1_000_000;
         let distance = match values {
-            Values { time: Some(time), .. } => u128::from(time).checked_sub(end)?,
-            Values { number, .. } => u128::from(number?.checked_sub(last.number + 1)?),
+            Values { time: Some(time), .. } => time.checked_sub(last.time.checked_add(last.units)?)?,
+            Values { number, .. } => number?.checked_sub(last.number.checked_add(1)?)?,
         };
         let after = last.start.saturating_add(last.duration.saturating_mul(2));
         match until {
@@ -254,9 +252,8 @@ impl Spelled {
     /// What times are divided by to number segments alike on every viewer, whichever part of the timeline it sees: the
     /// shortest duration but the last one's, coarsely, so that one odd segment seldom changes it.
     fn unit(&self) -> u64 {
-        let scale = |item: &Item| (item.duration as u128 * u128::from(self.timescale) / 1_000_000) as u64;
         let all = &self.items[..self.items.len().saturating_sub(1).max(1).min(self.items.len())];
-        let shortest = all.iter().map(scale).min().unwrap_or(1).max(1);
+        let shortest = all.iter().map(|item| item.units).min().unwrap_or(1).max(1);
         let coarse = shortest.ilog2().saturating_sub(3);
         (shortest >> coarse) << coarse
     }

@@ -18,7 +18,7 @@ const ELEMENTS_EACH: usize = 2;
 /// One attribute, raw.
 #[derive(Clone, Debug)]
 pub(super) struct Attribute<'a> {
-    /// Without a namespace prefix.
+    /// As written: those of an MPD have no namespace prefix.
     pub name: &'a str,
     /// As written: entities are not replaced.
     pub value: &'a str,
@@ -136,7 +136,7 @@ fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize)
         if key.is_empty() || key.contains(char::is_whitespace) {
             return None;
         }
-        attributes.push(Attribute { name: local(key), value, range: begins..begins + length });
+        attributes.push(Attribute { name: key, value, range: begins..begins + length });
         rest = &after[from + length + 1..];
     }
     Some(Element { name, start, named, opened, attributes, childless: true })
