@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::xml::{self, Element, Met, unescaped};
+use super::xml::{self, Element, Met};
 use crate::manifest::lines::without_bom;
 use crate::manifest::rewrite::{MAX_REWRITTEN, Use};
 use crate::manifest::{Error, Limits};
@@ -119,7 +119,7 @@ impl<'a> Edits<'a, '_> {
         for &(name, attribute, usage) in URI_ATTRIBUTES.iter().filter(|(name, ..)| *name == element.name) {
             debug_assert_eq!(name, element.name);
             if let Some(attribute) = element.attribute(attribute) {
-                self.replace(depth, attribute.value, attribute.range.clone(), usage, false);
+                self.replace(depth, xml::value(attribute.value), attribute.range.clone(), usage, false);
             }
         }
         let scheme = element.attribute("schemeIdUri").map_or("", |scheme| scheme.value);
@@ -130,7 +130,7 @@ impl<'a> Edits<'a, '_> {
             // There may be several, with spaces between.
             for url in value.value.split_ascii_whitespace() {
                 let begins = value.range.start + (url.as_ptr() as usize - value.value.as_ptr() as usize);
-                self.replace(0, url, begins..begins + url.len(), Use::Other, false);
+                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Other, false);
             }
         }
     }
@@ -140,9 +140,10 @@ impl<'a> Edits<'a, '_> {
             "BaseURL" => {
                 let Some(level) = depth.checked_sub(1) else { return };
                 // Not to those beside it: they are alternatives.
-                let url = unescaped(content).and_then(|text| self.nearest(level).join(&text).ok());
+                let text = xml::content(content);
+                let url = text.as_ref().and_then(|text| self.nearest(level).join(text).ok());
                 // One that belongs to the MPD is always written anew: whatever is relative below rests on it.
-                self.replace(level, content, range, Use::Other, depth == 1);
+                self.replace(level, text, range, Use::Other, depth == 1);
                 if let Some(level) = self.bases.get_mut(level) {
                     *level = level.take().or(url);
                 }
@@ -151,7 +152,7 @@ impl<'a> Edits<'a, '_> {
                 }
             }
             "Location" | "PatchLocation" if depth == 1 => {
-                self.replace(0, content, range, Use::Playlist, true);
+                self.replace(0, xml::content(content), range, Use::Playlist, true);
             }
             _ => {}
         }
@@ -163,8 +164,15 @@ impl<'a> Edits<'a, '_> {
         above.map_or(Cow::Borrowed(self.base), |url| Cow::Owned(url.clone()))
     }
 
-    fn replace(&mut self, depth: usize, raw: &str, range: Range<usize>, usage: Use, always: bool) {
-        let Some(reference) = unescaped(raw) else { return };
+    fn replace(
+        &mut self,
+        depth: usize,
+        reference: Option<String>,
+        range: Range<usize>,
+        usage: Use,
+        always: bool,
+    ) {
+        let Some(reference) = reference else { return };
         let base = self.nearest(depth);
         if !always && !leaves(&base, &reference) {
             return;

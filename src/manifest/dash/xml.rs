@@ -151,14 +151,32 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// `raw` with its entities replaced; `None` for one that XML itself does not define.
-pub(super) fn unescaped(raw: &str) -> Option<String> {
-    let raw = raw.trim();
-    if let Some(inner) = raw.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
-        return (!inner.contains("<![CDATA[")).then(|| inner.trim().to_owned());
+/// The value `raw` of an attribute with its entities replaced; `None` for one that XML itself does not define.
+pub(super) fn value(raw: &str) -> Option<String> {
+    quick_xml::escape::unescape(raw.trim()).ok().map(|text| text.into_owned())
+}
+
+/// The text that `raw`, the inside of an element without children, stands for: without comments, and CDATA as it is.
+pub(super) fn content(raw: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), raw);
+    while let Some(at) = rest.find('<') {
+        text.push_str(&quick_xml::escape::unescape(&rest[..at]).ok()?);
+        let mark = &rest[at..];
+        let (begin, end, kept) = if mark.starts_with("<![CDATA[") {
+            (9, "]]>", true)
+        } else if mark.starts_with("<!--") {
+            (4, "-->", false)
+        } else if mark.starts_with("<?") {
+            (2, "?>", false)
+        } else {
+            return None;
+        };
+        let (inside, after) = mark[begin..].split_once(end)?;
+        if kept {
+            text.push_str(inside);
+        }
+        rest = after;
     }
-    if raw.contains('<') {
-        return None;
-    }
-    quick_xml::escape::unescape(raw).ok().map(|text| text.into_owned())
+    text.push_str(&quick_xml::escape::unescape(rest).ok()?);
+    Some(text.trim().to_owned())
 }

@@ -55,8 +55,8 @@ fn what_leads_past_us_is_written_anew() {
 #[test]
 fn what_is_not_ours_stays() {
     assert_rewritten(
-        r#"<MPD><BaseURL>ftp://x.example/</BaseURL><Period><EventStream><Event><BaseURL>https://x.example/</BaseURL><SegmentURL media="/x"/></Event></EventStream><AdaptationSet><ContentProtection schemeIdUri="x"><ms:laurl licenseUrl="https://l.example/"/><BaseURL>/l</BaseURL></ContentProtection><SegmentTemplate x:media="/q" media="https://$RepresentationID$.example/$Number$"/><BaseURL><!-- c -->https://y.example/</BaseURL><Representation><BaseURL>/r</BaseURL></Representation></AdaptationSet></Period></MPD>"#,
-        r#"<MPD><BaseURL>ftp://x.example/</BaseURL><Period><EventStream><Event><BaseURL>https://x.example/</BaseURL><SegmentURL media="/x"/></Event></EventStream><AdaptationSet><ContentProtection schemeIdUri="x"><ms:laurl licenseUrl="https://l.example/"/><BaseURL>/l</BaseURL></ContentProtection><SegmentTemplate x:media="/q" media="https://$RepresentationID$.example/$Number$"/><BaseURL><!-- c -->https://y.example/</BaseURL><Representation><BaseURL>/r</BaseURL></Representation></AdaptationSet></Period></MPD>"#,
+        r#"<MPD><BaseURL>ftp://x.example/</BaseURL><Period><EventStream><Event><BaseURL>https://x.example/</BaseURL><SegmentURL media="/x"/></Event></EventStream><AdaptationSet><ContentProtection schemeIdUri="x"><ms:laurl licenseUrl="https://l.example/"/><BaseURL>/l</BaseURL></ContentProtection><SegmentTemplate x:media="/q" media="https://$RepresentationID$.example/$Number$"/></AdaptationSet></Period></MPD>"#,
+        r#"<MPD><BaseURL>ftp://x.example/</BaseURL><Period><EventStream><Event><BaseURL>https://x.example/</BaseURL><SegmentURL media="/x"/></Event></EventStream><AdaptationSet><ContentProtection schemeIdUri="x"><ms:laurl licenseUrl="https://l.example/"/><BaseURL>/l</BaseURL></ContentProtection><SegmentTemplate x:media="/q" media="https://$RepresentationID$.example/$Number$"/></AdaptationSet></Period></MPD>"#,
         &[],
     );
 }
@@ -85,6 +85,11 @@ fn a_base_is_written_down_where_there_is_none() {
         "<MPD><BaseURL>[1]</BaseURL><Period/></MPD>",
         &[("https://cdn.example/a&b/", Use::Other)],
     );
+    assert_rewritten(
+        "<MPD><BaseURL><!-- < -->/a<?b <?>&amp;<![CDATA[&b]]> </BaseURL><Period/></MPD>",
+        "<MPD><BaseURL>[1]</BaseURL><Period/></MPD>",
+        &[("https://cdn.example/a&&b", Use::Other)],
+    );
     let escaped = rewritten("<MPD><Period/></MPD>", None, &mut |_, _| Some("/?a=1&b=\"<".to_owned()));
     assert_eq!(escaped, "<MPD><BaseURL>/?a=1&amp;b=&quot;&lt;</BaseURL><Period/></MPD>");
 }
@@ -112,7 +117,7 @@ fn base() -> impl Strategy<Value = String> {
         1 => Just("<BaseURL>//o.example/p/</BaseURL>"),
         1 => Just("<BaseURL> <![CDATA[http://o.example:8080/c?a&b]]></BaseURL>"),
         1 => Just("<BaseURL>r/</BaseURL><BaseURL>/s/</BaseURL><BaseURL>https://t.example/</BaseURL>"),
-        1 => Just("<BaseURL></BaseURL>"),
+        1 => Just("<BaseURL><!-- -->r/<!-- b --></BaseURL>"),
     ]
     .prop_map(str::to_owned)
 }
@@ -141,8 +146,8 @@ proptest! {
         let text = format!(
             "<MPD mediaPresentationDuration=\"PT16S\">{mpd}<Period>{period}<AdaptationSet>{set}<Representation id=\"v w\" bandwidth=\"9\">{representation}{segments}</Representation></AdaptationSet></Period></MPD>"
         );
-        let text = text.replace("</", "\u{1}").replace("<![", "\u{2}").replace('<', &format!("<{prefix}"))
-            .replace('\u{1}', &format!("</{prefix}")).replace('\u{2}', "<![");
+        let text = text.replace("</", "\u{1}").replace("<!", "\u{2}").replace('<', &format!("<{prefix}"))
+            .replace('\u{1}', &format!("</{prefix}")).replace('\u{2}', "<!");
         let text = if bom { format!("\u{feff}{text}") } else { text };
         let out = rewritten(&text, None, &mut |url, _| Some(format!("/{url}")));
         let (before, after) = (read(&text), read_at(&format!("{DAEMON}/{BASE}"), &out).unwrap());
