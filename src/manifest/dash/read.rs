@@ -7,6 +7,7 @@ use dash_mpd_core as mpd;
 use url::Url;
 
 use super::pattern::Pattern;
+use super::protection::encryption;
 use super::shape::{Item, Names, Numbered, Shape, Spelled};
 use super::xml::{self, Met};
 use super::{Presentation, Representation, Wall};
@@ -98,7 +99,12 @@ impl Reader<'_> {
                         level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
                     if representations.len() < self.limits.renditions {
                         let alternatives = set.representations.len() > 1;
-                        let read = self.representation(of, &level, &span, alternatives, dynamic);
+                        let read = self.representation(of, &level, &span, dynamic).map(|read| {
+                            let said =
+                                [&period.ContentProtection, &set.ContentProtection, &of.ContentProtection];
+                            let encryption = encryption(said.into_iter().flatten(), self.base);
+                            Representation { alternatives, encryption, ..read }
+                        });
                         // Of two with one name, viewers could not tell which is meant.
                         let known =
                             |one: &Representation| representations.iter().any(|r| r.swarm == one.swarm);
@@ -150,7 +156,6 @@ impl Reader<'_> {
         of: &mpd::Representation,
         level: &Inherited,
         span: &Span,
-        alternatives: bool,
         dynamic: bool,
     ) -> Option<Representation> {
         let id = of.id.as_deref().unwrap_or_default();
@@ -170,7 +175,16 @@ impl Reader<'_> {
         let name = if span.name.is_empty() { id.to_owned() } else { format!("{}/{id}", span.name) };
         let swarm = SwarmId::of(&format!("{}#{}#{id}", self.rules.identity(self.base), span.key));
         let target = Duration::from_micros(target.unsigned_abs());
-        Some(Representation { name, swarm, bandwidth, alternatives, period: span.start, target, shape })
+        Some(Representation {
+            name,
+            swarm,
+            bandwidth,
+            alternatives: false,
+            encryption: Vec::new(),
+            period: span.start,
+            target,
+            shape,
+        })
     }
 
     fn template(
