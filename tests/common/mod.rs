@@ -362,7 +362,6 @@ pub fn recording(dir: &Path, seconds: u32, extra: &[&str]) {
 }
 
 /// The same in DASH, picture and sound apart.
-#[allow(dead_code, reason = "not every test file needs it")]
 pub fn presentation(dir: &Path, seconds: u32, extra: &[&str]) {
     recorded(&dir.join("stream.mpd"), seconds, &[&["-f", "dash", "-seg_duration", "4"], extra].concat());
 }
