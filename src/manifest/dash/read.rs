@@ -41,7 +41,9 @@ pub(super) fn presentation(
     if root != Some("MPD") {
         return Err(Error::NotMpd);
     }
-    let parsed = mpd::parse(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
+    // Not by `mpd::parse`, which keeps the path to every element in case there is an error in it.
+    let parsed: mpd::MPD =
+        quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
     let reader = Reader { base, mpd: &parsed, limits, rules };
     Ok(reader.presentation())
 }

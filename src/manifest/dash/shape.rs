@@ -168,7 +168,7 @@ impl Numbered {
         (first..=last)
             .filter_map(|number| {
                 let url = Url::parse(&pattern.fill(number, 0)).ok()?;
-                let id = id(swarm, number, &name.fill(number, 0), rules)?;
+                let id = id(swarm, number, (base > 0).then(|| name.fill(number, 0)), &url, rules)?;
                 Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
             })
             .collect()
@@ -233,7 +233,8 @@ impl Spelled {
                     patterns.get(base).zip(patterns.first()).and_then(|(pattern, name)| {
                         let url = Url::parse(&pattern.fill(item.number, item.time)).ok()?;
                         let key = if by_time { item.time } else { item.number };
-                        let id = id(swarm, key, &name.fill(item.number, item.time), rules)?;
+                        let name = (base > 0).then(|| name.fill(item.number, item.time));
+                        let id = id(swarm, key, name, &url, rules)?;
                         Some((Segment { id, sequence, duration }, Place { url, range: None }))
                     })
                 }
@@ -279,6 +280,8 @@ fn matching(patterns: &[Pattern], url: &str) -> Option<(usize, Values)> {
     patterns.iter().enumerate().find_map(|(base, pattern)| Some((base, pattern.matches(url)?)))
 }
 
-fn id(swarm: SwarmId, key: u64, name: &str, rules: &Rules) -> Option<SegmentId> {
-    Some(SegmentId::of(swarm, key, &rules.segment_identity(&Url::parse(name).ok()?, None)))
+/// The id of the segment at `url`, whose URL by the first base is `name`, where that is another.
+fn id(swarm: SwarmId, key: u64, name: Option<String>, url: &Url, rules: &Rules) -> Option<SegmentId> {
+    let name = name.map(|name| Url::parse(&name)).transpose().ok()?;
+    Some(SegmentId::of(swarm, key, &rules.segment_identity(name.as_ref().unwrap_or(url), None)))
 }

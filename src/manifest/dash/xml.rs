@@ -12,6 +12,8 @@ use crate::manifest::{Error, Limits};
 
 /// How deep elements may be nested; an MPD needs nine levels.
 const DEEPEST: usize = 32;
+/// Attributes of one element; an MPD needs some twenty. The parser compares each with all before it.
+const MOST_ATTRIBUTES: usize = 100;
 /// Elements for each segment that [`Limits`] allows, and as many again for everything else.
 const ELEMENTS_EACH: usize = 2;
 
@@ -110,6 +112,10 @@ pub(super) fn walk<'a>(
         // What was read is a slice of the document, so its own place in it is known.
         let begins = after - text[at..after].len() + text[at..after].find('<').unwrap_or(0);
         let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
+        if element.attributes.len() > MOST_ATTRIBUTES {
+            let line = line_of(text, begins);
+            return Err(Error::TooMany { line, what: "attributes of one element", most: MOST_ATTRIBUTES });
+        }
         meet(open.len(), Met::Start(&element))?;
         if !empty {
             open.push(element);

@@ -59,6 +59,9 @@ fn what_is_too_much_is_refused() {
         text.replace("</AdaptationSet>", &format!("{again}{}</AdaptationSet>", again.replace('x', "y")));
     let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
     assert_eq!(read.representations().len(), 2, "as many as are allowed");
+    let attributes: String = (0..101).map(|n| format!(" a{n}='1'")).collect();
+    let error = refused(format!("<MPD>\n<Period{attributes}/></MPD>").as_bytes(), &Limits::default());
+    assert_eq!(error.to_string(), "line 2: more than 100 attributes of one element");
     let entities = "<MPD><BaseURL>&b;</BaseURL></MPD>";
     assert!(parse(&url(BASE), entities.as_bytes(), &limits, &Rules::default()).is_err());
 }
