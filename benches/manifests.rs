@@ -5,11 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use paceline::manifest::dash::{self, Presentation, Wall};
 use paceline::manifest::identity::Rules;
 use paceline::manifest::rewrite::{self, Use};
 use paceline::manifest::{Limits, hls};
@@ -60,8 +62,8 @@ struct Work<'a> {
     name: &'a str,
     /// A manifest of so many segments.
     manifest: fn(usize) -> String,
-    /// What is done with it; gives how many segments or URIs it saw.
-    run: &'a dyn Fn(&[u8]) -> usize,
+    /// What is done with it; gives how many segments or URIs it saw, where it sees each.
+    run: &'a dyn Fn(&[u8]) -> Option<usize>,
 }
 
 /// What it cost.
@@ -78,7 +80,7 @@ fn main() {
     let rules = Rules::default();
     let limits = Limits { bytes: 64 << 20, segments: 2 * SEGMENTS, ..Limits::default() };
     let parse = |text: &[u8]| match hls::parse(&base, text, &limits, &rules) {
-        Ok(hls::Playlist::Media(media)) => black_box(&media).listing.places.len(),
+        Ok(hls::Playlist::Media(media)) => Some(black_box(&media).listing.places.len()),
         other => panic!("not a media playlist: {other:?}"),
     };
     let rewrite = |text: &[u8]| {
@@ -88,14 +90,39 @@ fn main() {
             Some(format!("/{url}"))
         };
         black_box(rewrite::hls(&base, text, &mut map)).unwrap();
-        count
+        Some(count)
     };
-    // DASH takes its place here.
+    let read = |text: &[u8]| dash::parse(&base, text, &limits, &rules).unwrap();
+    let parse_mpd = |text: &[u8]| {
+        assert_eq!(black_box(read(text)).representations().len(), 1);
+        None
+    };
+    let rewrite_mpd = |text: &[u8]| {
+        let mut map = |url: &Url, _| Some(format!("/{url}"));
+        black_box(dash::rewrite::mpd(&base, text, &limits, None, &mut map)).unwrap();
+        None
+    };
+    // Read once: a player's request finds what its last MPD said.
+    let kept: RefCell<Option<(usize, Presentation)>> = RefCell::new(None);
+    let list_mpd = |text: &[u8]| {
+        let mut kept = kept.borrow_mut();
+        if kept.as_ref().is_none_or(|(length, _)| *length != text.len()) {
+            *kept = Some((text.len(), read(text)));
+        }
+        let listing = kept.as_ref()?.1.listing(0, 0, Wall(0), &rules);
+        Some(black_box(listing)?.places.len())
+    };
     let works = [
         Work { name: "HLS, plain: parse", manifest: plain, run: &parse },
         Work { name: "HLS, plain: rewrite", manifest: plain, run: &rewrite },
         Work { name: "HLS, rich: parse", manifest: rich, run: &parse },
         Work { name: "HLS, rich: rewrite", manifest: rich, run: &rewrite },
+        Work { name: "DASH, times: parse", manifest: times, run: &parse_mpd },
+        Work { name: "DASH, times: rewrite", manifest: times, run: &rewrite_mpd },
+        Work { name: "DASH, times: list", manifest: times, run: &list_mpd },
+        Work { name: "DASH, files: parse", manifest: files, run: &parse_mpd },
+        Work { name: "DASH, files: rewrite", manifest: files, run: &rewrite_mpd },
+        Work { name: "DASH, files: list", manifest: files, run: &list_mpd },
     ];
     println!("{SEGMENTS} segments, median of {RUNS}; memory on top of the manifest itself\n");
     println!("{:<22}{:>8}{:>8}{:>10}{:>10}{:>16}", "", "MiB", "ms", "least", "peak MiB", "ms for a tenth");
@@ -125,7 +152,7 @@ fn measure(work: &Work<'_>, manifest: &str, segments: usize) -> Cost {
         let began = Instant::now();
         let seen = (work.run)(manifest.as_bytes());
         times.push(began.elapsed());
-        assert_eq!(seen, segments, "{}", work.name);
+        assert_eq!(seen.unwrap_or(segments), segments, "{}", work.name);
     }
     times.sort_unstable();
     Cost { time: times[RUNS / 2], least: times[0], peak: MOST.load(Ordering::Relaxed) - before }
@@ -157,6 +184,28 @@ fn rich(segments: usize) -> String {
         .unwrap();
     }
     text + "#EXT-X-ENDLIST\n"
+}
+
+/// A SegmentTimeline in which no two neighbours are alike.
+fn times(segments: usize) -> String {
+    let spelled: String =
+        (0..segments).map(|n| format!("<S d=\"{}\"/>\n", if n % 2 == 0 { 95_232 } else { 96_256 })).collect();
+    mpd(&format!(
+        "<SegmentTemplate media=\"$RepresentationID$/$Time$.m4s\" timescale=\"48000\"><SegmentTimeline>\n{spelled}</SegmentTimeline></SegmentTemplate>"
+    ))
+}
+
+/// A SegmentList of as many files.
+fn files(segments: usize) -> String {
+    let files: String =
+        (0..segments).map(|n| format!("<SegmentURL media=\"720p/{n:06}/media.m4s\"/>\n")).collect();
+    mpd(&format!("<SegmentList duration=\"4\">\n{files}</SegmentList>"))
+}
+
+fn mpd(inside: &str) -> String {
+    format!(
+        "<MPD type=\"static\" mediaPresentationDuration=\"PT400000S\"><Period><AdaptationSet><Representation id=\"v\" bandwidth=\"800000\">{inside}</Representation></AdaptationSet></Period></MPD>\n"
+    )
 }
 
 fn mib(bytes: usize) -> f64 {

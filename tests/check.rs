@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use common::{Nginx, live, recording};
+use common::{Nginx, live, presentation, recording};
 use paceline::config::Config;
 use paceline::manifest::identity::Rules;
 use serde_json::Value;
@@ -352,11 +352,74 @@ fn encryption_and_its_keys_are_noted() {
 }
 
 #[test]
+fn a_dash_recording_is_fit() {
+    for extra in [
+        &["-use_timeline", "1"][..],
+        &["-use_timeline", "0"],
+        &["-single_file", "1"],
+        &["-single_file", "1", "-global_sidx", "1"],
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        presentation(dir.path(), 12, extra);
+        let nginx = Nginx::serve(dir.path(), "");
+        let (status, document) = document(&[&nginx.url("stream.mpd?token=CANARY")]);
+        assert_eq!((status, document["kind"].as_str()), (0, Some("vod")), "{extra:?} {document:#}");
+        let renditions = document["renditions"].as_array().unwrap();
+        let names: Vec<_> = renditions.iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["0", "1"], "{extra:?}");
+        for one in renditions {
+            let window = one["window_s"].as_f64().unwrap();
+            assert!((11.9..16.1).contains(&window), "{extra:?} {one:#}");
+            assert!((3..5).contains(&one["segments"].as_u64().unwrap()), "{extra:?} {one:#}");
+            assert_eq!((&one["same_urls"], &one["same_bytes"]), (&Value::Bool(true), &Value::Bool(true)));
+            assert!(one["largest_bytes"].as_u64().is_some_and(|bytes| (1..1_000_000).contains(&bytes)));
+        }
+        assert_eq!(severity(&document, "2 renditions"), "ok");
+    }
+}
+
+#[test]
+fn a_live_dash_stream_is_looked_at_as_of_now() {
+    let manifest = r#"<MPD type="dynamic" availabilityStartTime="1970-01-01T00:00:00Z" timeShiftBufferDepth="PT60S">
+        <Period id="p" start="PT0S"><AdaptationSet>
+        <ContentProtection schemeIdUri="urn:mpeg:dash:mp4protection:2011" value="cenc"/>
+        <ContentProtection schemeIdUri="urn:uuid:EDEF8BA9-79D6-4ACE-A3C8-27DCD51D21ED"><Laurl>https://keys.example/l?secret=CANARY</Laurl></ContentProtection>
+        <SegmentTemplate media="$RepresentationID$/$Number$.m4s" duration="4"/>
+        <Representation id="low" bandwidth="800000"/><Representation id="high" bandwidth="1600000"/>
+        </AdaptationSet></Period></MPD>"#;
+    let origin = Origin::start(move |path, _| match path {
+        "/stream.mpd" => plain(manifest.as_bytes().to_vec()),
+        path if path.ends_with(".m4s") => plain(b"the same".to_vec()),
+        _ => None,
+    });
+    let (status, document) = document(&[&origin.url("stream.mpd")]);
+    assert_eq!((status, document["kind"].as_str()), (0, Some("live")), "{document:#}");
+    let renditions = document["renditions"].as_array().unwrap();
+    let rates: Vec<_> = renditions.iter().map(|it| it["bit_rate"].as_u64().unwrap()).collect();
+    assert_eq!(rates, [800_000, 1_600_000]);
+    assert_eq!((renditions[0]["segments"].as_u64(), renditions[0]["name"].as_str()), (Some(15), Some("low")));
+    assert_eq!(severity(&document, "window 60 s, 15 segments of 4.0 s"), "ok");
+    assert_eq!(severity(&document, "encrypted: Widevine, keys at https://keys.example; cenc"), "ok");
+    let newest = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 4;
+    let asked: Vec<u64> = origin
+        .asked()
+        .iter()
+        .filter_map(|path| path.rsplit_once('/')?.1.strip_suffix(".m4s")?.parse().ok())
+        .collect();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|number| (newest - 20..=newest).contains(number)),
+        "{asked:?}"
+    );
+    assert!(!document.to_string().contains("CANARY"));
+}
+
+#[test]
 fn what_can_not_be_looked_at_is_one_sentence() {
     let origin = Origin::start(|path, _| match path {
         "/page.m3u8" => Some(("Content-Type: text/html\r\n".to_owned(), b"<html>".to_vec())),
         "/empty.m3u8" => plain(b"#EXTM3U\n".to_vec()),
         "/endless.m3u8" => plain(vec![b'#'; 5 << 20]),
+        "/bomb.mpd" => plain(b"<!DOCTYPE MPD [<!ENTITY a \"aa\">]><MPD>&a;</MPD>".to_vec()),
         "/away.m3u8" => plain(playlist(0, 12, "gone/", true)),
         "/stream.mpd" => Some(("Content-Type: application/dash+xml\r\n".to_owned(), b"<MPD></MPD>".to_vec())),
         _ => None,
@@ -365,6 +428,7 @@ fn what_can_not_be_looked_at_is_one_sentence() {
         ("page.m3u8?token=CANARY", "page.m3u8: not an HLS playlist"),
         ("empty.m3u8", "neither a master nor a media playlist"),
         ("endless.m3u8", "longer than"),
+        ("bomb.mpd?token=CANARY", "bomb.mpd: line 1: a document type declaration is not read"),
         ("nothing.m3u8?token=CANARY", "nothing.m3u8: the origin answered 404"),
     ] {
         let (status, out, error) = told(&[&origin.url(path)]);

@@ -2,6 +2,8 @@
 
 #[path = "fuzz/targets/hls.rs"]
 mod hls;
+#[path = "fuzz/targets/mpd.rs"]
+mod mpd;
 #[path = "fuzz/targets/node.rs"]
 mod node;
 #[path = "fuzz/targets/tracker.rs"]
@@ -14,8 +16,13 @@ use std::path::Path;
 /// A target: its name, which is also its folder's, and what it checks.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 4] =
-    [("hls", hls::check), ("node", node::check), ("tracker", tracker::check), ("wire", wire::check)];
+const TARGETS: [Target; 5] = [
+    ("hls", hls::check),
+    ("mpd", mpd::check),
+    ("node", node::check),
+    ("tracker", tracker::check),
+    ("wire", wire::check),
+];
 
 #[test]
 fn what_was_found_once_holds() {

@@ -21,7 +21,7 @@ pub struct Remarks {
 /// One kind of encryption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {
-    /// Its name in the playlist, such as `AES-128`.
+    /// Its name in the manifest, such as `AES-128` or `cenc`.
     pub method: String,
     /// Where its keys are: scheme and host, or the scheme alone where there is no host; `None`: not said.
     pub keys: Option<String>,
@@ -53,14 +53,14 @@ pub fn remarks(base: &Url, text: &[u8]) -> Remarks {
     remarks
 }
 
-fn word(bytes: &[u8]) -> Option<&str> {
+pub(super) fn word(bytes: &[u8]) -> Option<&str> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     std::str::from_utf8(bytes)
         .ok()
         .filter(|word| (1..=32).contains(&word.len()) && word.as_bytes().iter().all(plain))
 }
 
-fn place(base: &Url, uri: &str) -> Option<String> {
+pub(super) fn place(base: &Url, uri: &str) -> Option<String> {
     let url = base.join(uri).ok()?;
     let host = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https"));
     Some(match (host, url.port()) {

@@ -357,16 +357,24 @@ fn source(seconds: &str) -> Vec<String> {
 
 /// A recording of H.264 and AAC in HLS, `extra` being further options of the muxer.
 pub fn recording(dir: &Path, seconds: u32, extra: &[&str]) {
-    let seconds = seconds.to_string();
-    let mut args = vec!["-v".to_owned(), "error".to_owned()];
-    args.extend(source(&seconds));
-    args.extend(VIDEO.map(str::to_owned));
-    let out = dir.join("index.m3u8").display().to_string();
-    args.extend(["-c:a", "aac", "-f", "hls", "-hls_time", "4", "-hls_list_size", "0"].map(str::to_owned));
-    args.extend(["-hls_playlist_type", "vod"].map(str::to_owned));
-    args.extend(extra.iter().map(|&e| e.to_owned()));
-    args.push(out);
-    ffmpeg(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let muxer = ["-f", "hls", "-hls_time", "4", "-hls_list_size", "0", "-hls_playlist_type", "vod"];
+    recorded(&dir.join("index.m3u8"), seconds, &[&muxer, extra].concat());
+}
+
+/// The same in DASH, picture and sound apart.
+pub fn presentation(dir: &Path, seconds: u32, extra: &[&str]) {
+    recorded(&dir.join("stream.mpd"), seconds, &[&["-f", "dash", "-seg_duration", "4"], extra].concat());
+}
+
+fn recorded(out: &Path, seconds: u32, muxer: &[&str]) {
+    let (inputs, out) = (source(&seconds.to_string()), out.display().to_string());
+    let mut args = vec!["-v", "error"];
+    args.extend(inputs.iter().map(String::as_str));
+    args.extend(VIDEO);
+    args.extend(["-c:a", "aac"]);
+    args.extend(muxer);
+    args.push(&out);
+    ffmpeg(&args);
 }
 
 /// A live stream that is written into a folder in real time, until dropped.

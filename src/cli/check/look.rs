@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::compare::{compared, labels, proposed, spread};
+use super::dash::{self, Seen};
 use super::viewer::{Got, Viewer};
 use crate::engine::origin::Reach;
 use crate::manifest::fitness::{Facts, Rendition, Sample};
@@ -44,12 +45,14 @@ struct Told {
     reach: Reach,
     bit_rate: Option<BitsPerSecond>,
     remarks: Remarks,
+    /// Its name, where its manifest is not its own.
+    name: Option<String>,
 }
 
 impl Told {
     fn new(got: &Got, media: Media) -> Self {
         let remarks = remarks(&got.url, &got.bytes);
-        Self { listing: media.listing, reach: got.reach, bit_rate: None, remarks }
+        Self { listing: media.listing, reach: got.reach, bit_rate: None, remarks, name: None }
     }
 }
 
@@ -75,6 +78,7 @@ pub async fn look(viewers: &[Viewer; 2], url: &Url, rules: &Rules) -> Result<Fac
         if chosen.contains(&index) {
             seen = samples(viewers, one, *other, &mut unseen).await;
         }
+        let name = one.name.clone().unwrap_or(name);
         renditions.push(rendition(one, *other, name, seen, rules));
     }
     let listings = pairs.iter().filter_map(|(one, other)| Some((&one.listing, &other.as_ref()?.listing)));
@@ -88,7 +92,7 @@ async fn stream(viewer: &Viewer, url: &Url, rules: &Rules) -> Result<Stream, Str
     let got = viewer.get(url, Reach::Loopback, limits.bytes).await?;
     let refused = |error: Error| format!("{}: {error}", told(&got.url));
     if is_manifest(got.content_type.as_deref(), &got.url, &got.bytes) == Some(Format::Dash) {
-        return Ok(dash(&got));
+        return dash(viewer, &got, rules).await;
     }
     match hls::parse(&got.url, &got.bytes, &limits, rules).map_err(refused)? {
         Playlist::Media(media) => {
@@ -99,10 +103,15 @@ async fn stream(viewer: &Viewer, url: &Url, rules: &Rules) -> Result<Stream, Str
     }
 }
 
-/// The renditions of a DASH manifest: to be filled in from the listings that a parser of it gives.
-fn dash(got: &Got) -> Stream {
-    let why = format!("{} is a DASH manifest: its segments could not be looked at", told(&got.url));
-    Stream { unseen: vec![why], ..Stream::default() }
+/// The Representations of a DASH manifest.
+async fn dash(viewer: &Viewer, got: &Got, rules: &Rules) -> Result<Stream, String> {
+    let (seen, listed, unseen) = dash::seen(viewer, got, LISTED, rules).await?;
+    let renditions = seen.into_iter().map(|Seen { listing, bit_rate, encryption }| {
+        let name = Some(listing.rendition.clone());
+        let remarks = Remarks { encryption, low_latency: false };
+        Told { listing, reach: got.reach, bit_rate, remarks, name }
+    });
+    Ok(Stream { renditions: renditions.enumerate().collect(), listed, unseen })
 }
 
 /// The renditions of a master playlist, but for those without sound or pictures.

@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 use url::Url;
 
 mod compare;
+mod dash;
 mod look;
 mod report;
 mod viewer;
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What `--help` ends with.
 pub const EXAMPLES: &str = "Examples:
   paceline check https://origin.example/live/master.m3u8
-  paceline check --json https://origin.example/live/master.m3u8
+  paceline check --json https://origin.example/live/stream.mpd
   paceline check --config paceline.toml https://origin.example/live/master.m3u8
 Two viewers, each with cookies and connections of its own, load the playlists and a few segments
 of up to three renditions; no daemon is needed, and nothing is shared. Where their URLs differ by
@@ -38,7 +39,7 @@ says what to change. Exit status: 0 fit for P2P, 1 not fit or not to be looked a
 /// Arguments of `check`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The stream's playlist (.m3u8), http or https, master or media
+    /// The stream's manifest, http or https: a playlist (.m3u8), master or media, or an MPD
     pub url: Url,
     /// Print one JSON document: url, kind, fit, renditions, findings, proposed_rule
     #[arg(long)]

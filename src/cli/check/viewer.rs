@@ -91,6 +91,30 @@ impl Viewer {
         patiently(url, asking).await
     }
 
+    /// These bytes of what is behind `url`.
+    ///
+    /// # Errors
+    /// One sentence that names the URL, without its query.
+    pub async fn part(&self, url: &Url, reach: Reach, range: Range<u64>) -> Result<Bytes, String> {
+        let asking = async {
+            let mut answer = self.ask(url, reach, Some(range.clone())).await?;
+            let sent = answer.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+            let sent = sent.and_then(content_range).map(|(sent, _)| sent);
+            if answer.status != StatusCode::PARTIAL_CONTENT || sent.as_ref() != Some(&range) {
+                return Err("the origin does not answer Range requests".to_owned());
+            }
+            let mut bytes = BytesMut::new();
+            while let Some(data) = next(&mut answer).await? {
+                if (bytes.len() + data.len()) as u64 > range.end - range.start {
+                    return Err("the origin sent more than was asked for".to_owned());
+                }
+                bytes.extend_from_slice(&data);
+            }
+            Ok(bytes.freeze())
+        };
+        patiently(url, asking).await
+    }
+
     /// Asks for the first byte of a segment.
     ///
     /// # Errors

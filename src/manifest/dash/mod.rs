@@ -11,11 +11,13 @@ use std::time::Duration;
 use url::Url;
 
 use super::identity::Rules;
+use super::remarks::Encryption;
 use super::{Error, Limits};
 use crate::model::ids::SwarmId;
 use crate::model::timeline::Listing;
 
 mod pattern;
+mod protection;
 mod read;
 pub mod rewrite;
 mod shape;
@@ -61,8 +63,10 @@ pub struct Representation {
     pub bandwidth: u64,
     /// Whether its AdaptationSet has others to switch to.
     pub alternatives: bool,
+    /// How its segments are encrypted; empty: they are not.
+    pub encryption: Vec<Encryption>,
     /// When its Period begins, in microseconds from the start of the presentation.
-    period: i64,
+    pub period: i64,
     /// Its longest segment.
     target: Duration,
     shape: Shape,
@@ -111,10 +115,23 @@ impl Presentation {
     #[must_use]
     pub fn find(&self, url: &Url, now: Wall) -> Option<Found> {
         let text = url.as_str().split('#').next()?;
-        self.representations.iter().enumerate().find_map(|(index, representation)| {
-            let (base, when) = representation.shape.find(text, self.media_time(representation, now))?;
-            Some(Found { representation: index, base, when })
-        })
+        let mut best: Option<Found> = None;
+        for (index, representation) in self.representations.iter().enumerate() {
+            let Some((base, when)) = representation.shape.find(text, self.media_time(representation, now))
+            else {
+                continue;
+            };
+            let found = Found { representation: index, base, when };
+            if matches!(found.when, When::Now | When::Unindexed(_)) {
+                return Some(found);
+            }
+            // Periods often have one pattern: what is to come by an earlier one may be there by a later one.
+            let sooner = matches!((&found.when, &best), (When::In(_), Some(Found { when: When::Later, .. })));
+            if sooner || best.is_none() {
+                best = Some(found);
+            }
+        }
+        best
     }
 
     /// What Representation `index` has by now, under its base URL `base`. Whole files are listed by
@@ -122,9 +139,8 @@ impl Presentation {
     #[must_use]
     pub fn listing(&self, index: usize, base: usize, now: Wall, rules: &Rules) -> Option<Listing> {
         let of = self.representations.get(index)?;
-        let depth = self.depth.filter(|_| self.dynamic);
         of.shape
-            .entries(of.swarm, base, self.media_time(of, now), depth, rules)
+            .entries(of.swarm, base, self.media_time(of, now), self.window(), rules)
             .map(|entries| self.list(of, entries))
     }
 
@@ -133,6 +149,21 @@ impl Presentation {
     pub fn indexed(&self, index: usize, base: usize, found: &[Subsegment], rules: &Rules) -> Option<Listing> {
         let of = self.representations.get(index)?;
         of.shape.subsegments(of.swarm, base, found, rules).map(|entries| self.list(of, entries))
+    }
+
+    /// The file of a Representation that is one, under its base URL `base`, and the bytes up to the end of its index.
+    #[must_use]
+    pub fn file(&self, index: usize, base: usize) -> Option<(&Url, Range<u64>)> {
+        match &self.representations.get(index)?.shape {
+            Shape::Indexed { files, head } => Some((files.get(base)?, head.clone())),
+            Shape::Numbered(_) | Shape::Spelled(_) => None,
+        }
+    }
+
+    /// How far back segments are kept, where they come and go and the MPD says.
+    #[must_use]
+    pub fn window(&self) -> Option<Duration> {
+        self.depth.filter(|_| self.dynamic)
     }
 
     /// Up to when, in the time of a Representation's Period, there is media; `None`: all of it.

@@ -63,6 +63,10 @@ impl Pattern {
         let mut parts = Vec::new();
         for (index, variable) in variables.into_iter().enumerate() {
             let (before, after) = rest.split_once(&format!("{MARK}{index}-"))?;
+            // Nobody could tell where the one before ends.
+            if index > 0 && before.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
             parts.push(Part::Text(before.to_owned()));
             parts.push(variable);
             rest = after;
@@ -92,7 +96,7 @@ impl Pattern {
     /// The values with which it is `url`, if there are any.
     pub fn matches(&self, url: &str) -> Option<Values> {
         let (mut rest, mut values) = (url, Values::default());
-        for part in &self.parts {
+        for (index, part) in self.parts.iter().enumerate() {
             let slot = match part {
                 Part::Text(text) => {
                     rest = rest.strip_prefix(text.as_str())?;
@@ -101,7 +105,12 @@ impl Pattern {
                 Part::Number(_) => &mut values.number,
                 Part::Time(_) => &mut values.time,
             };
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            // Digits that follow a variable are not of its value.
+            let after = match self.parts.get(index + 1) {
+                Some(Part::Text(text)) => digits(text),
+                _ => 0,
+            };
+            let digits = digits(rest).checked_sub(after)?;
             let value = rest[..digits].parse().ok()?;
             if slot.replace(value).is_some_and(|before| before != value) {
                 return None;
@@ -111,6 +120,11 @@ impl Pattern {
         let again = self.fill(values.number.unwrap_or_default(), values.time.unwrap_or_default());
         (rest.is_empty() && again == url).then_some(values)
     }
+}
+
+/// How many digits `text` begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
 /// The width of `0Nd`.
@@ -137,14 +151,23 @@ mod tests {
             ("/t/$Time$_$Number%03d$.mp4", "https://cdn.example/t/900_007.mp4"),
             ("https://other.example/$$$Number$", "https://other.example/$7"),
             ("$Bandwidth%09d$/$Number$", "https://cdn.example/live/a/000800000/7"),
+            ("1$Number$23.m4s", "https://cdn.example/live/a/1723.m4s"),
+            ("$Number$0$RepresentationID$-$Time$1", "https://cdn.example/live/a/70v%201-9001"),
         ] {
             let pattern = pattern(template).unwrap();
             assert_eq!(pattern.fill(7, 900), url, "{template}");
             assert_eq!(pattern.matches(url).and_then(|v| v.number), Some(7), "{template}");
         }
-        for template in
-            ["all.mp4", "$SubNumber$.m4s", "$Number", "$Number%5d$", "$Number%099d$", "data:,$Number$"]
-        {
+        for template in [
+            "$Number$$Time$",
+            "$Number$0$Time$",
+            "all.mp4",
+            "$SubNumber$.m4s",
+            "$Number",
+            "$Number%5d$",
+            "$Number%099d$",
+            "data:,$Number$",
+        ] {
             assert_eq!(pattern(template), None, "{template}");
         }
     }

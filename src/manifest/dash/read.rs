@@ -7,6 +7,7 @@ use dash_mpd_core as mpd;
 use url::Url;
 
 use super::pattern::Pattern;
+use super::protection::encryption;
 use super::shape::{Item, Names, Numbered, Shape, Spelled};
 use super::xml::{self, Met};
 use super::{Presentation, Representation, Wall};
@@ -40,7 +41,9 @@ pub(super) fn presentation(
     if root != Some("MPD") {
         return Err(Error::NotMpd);
     }
-    let parsed = mpd::parse(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
+    // Not by `mpd::parse`, which keeps the path to every element in case there is an error in it.
+    let parsed: mpd::MPD =
+        quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
     let reader = Reader { base, mpd: &parsed, limits, rules };
     Ok(reader.presentation())
 }
@@ -60,6 +63,8 @@ struct Reader<'a> {
 #[derive(Clone, Default)]
 struct Inherited {
     bases: Vec<Url>,
+    /// How long before its end a segment is there, by the base URLs, in microseconds.
+    early: f64,
     template: Option<mpd::SegmentTemplate>,
     list: Option<mpd::SegmentList>,
     single: Option<mpd::SegmentBase>,
@@ -71,6 +76,8 @@ struct Span {
     duration: Option<i64>,
     /// Its name, empty where there is only one.
     name: String,
+    /// What tells it from others, now and later, however many there are by then.
+    key: String,
 }
 
 impl Reader<'_> {
@@ -78,10 +85,11 @@ impl Reader<'_> {
         let dynamic = self.mpd.mpdtype.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dynamic"));
         let top = Inherited {
             bases: bases(std::slice::from_ref(self.base), &self.mpd.base_url),
+            early: early(&self.mpd.base_url),
             ..Inherited::default()
         };
-        let mut representations = Vec::new();
-        for (period, span) in self.mpd.periods.iter().zip(self.spans()) {
+        let mut representations: Vec<Representation> = Vec::new();
+        for (period, span) in self.mpd.periods.iter().zip(self.spans(dynamic)) {
             let Some(span) = span else { continue };
             let level = top
                 .with(&period.BaseURL, (&period.SegmentTemplate, &period.SegmentList, &period.SegmentBase));
@@ -93,12 +101,21 @@ impl Reader<'_> {
                         level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
                     if representations.len() < self.limits.renditions {
                         let alternatives = set.representations.len() > 1;
-                        representations.extend(self.representation(of, &level, &span, alternatives, dynamic));
+                        let read = self.representation(of, &level, &span, dynamic).map(|read| {
+                            let said =
+                                [&period.ContentProtection, &set.ContentProtection, &of.ContentProtection];
+                            let encryption = encryption(said.into_iter().flatten(), self.base);
+                            Representation { alternatives, encryption, ..read }
+                        });
+                        // Of two with one name, viewers could not tell which is meant.
+                        let known =
+                            |one: &Representation| representations.iter().any(|r| r.swarm == one.swarm);
+                        representations.extend(read.filter(|one| !known(one)));
                     }
                 }
             }
         }
-        let longest = representations.iter().map(|of: &Representation| of.target).max();
+        let longest = representations.iter().map(|of| of.target).max();
         let target = self.mpd.maxSegmentDuration.filter(|d| !d.is_zero()).or(longest).unwrap_or(USUAL_TARGET);
         Presentation {
             url: self.base.clone(),
@@ -112,14 +129,15 @@ impl Reader<'_> {
     }
 
     /// Where each Period begins; `None` for one that waits for others to end.
-    fn spans(&self) -> Vec<Option<Span>> {
-        let dynamic = self.mpd.mpdtype.as_deref() == Some("dynamic");
+    fn spans(&self, dynamic: bool) -> Vec<Option<Span>> {
         let periods = &self.mpd.periods;
         let whole = self.mpd.mediaPresentationDuration.map(micros);
         let mut end = Some(0);
         let mut spans: Vec<Option<Span>> = Vec::new();
         for (index, period) in periods.iter().enumerate() {
-            let start = period.start.map(micros).or(end.filter(|_| index > 0 || !dynamic));
+            // A dynamic presentation may leave the start of its only Period out.
+            let known = index > 0 || !dynamic || periods.len() == 1;
+            let start = period.start.map(micros).or(end.filter(|_| known));
             let next = periods.get(index + 1).and_then(|next| next.start).map(micros);
             let until = next.or(whole.filter(|_| index + 1 == periods.len()));
             let duration = period
@@ -128,14 +146,9 @@ impl Reader<'_> {
                 .or(until.zip(start).map(|(until, start)| until.saturating_sub(start)));
             let duration = duration.filter(|&duration| duration > 0);
             end = start.zip(duration).map(|(start, duration)| start.saturating_add(duration));
-            let name = match &period.id {
-                _ if periods.len() == 1 => String::new(),
-                Some(id) => id.clone(),
-                None => format!("{}", start.unwrap_or_default()),
-            };
-            // A dynamic presentation may leave the start of its only Period out.
-            let start = start.or((periods.len() == 1).then_some(0));
-            spans.push(start.map(|start| Span { start, duration, name }));
+            let key = period.id.clone().unwrap_or_else(|| start.unwrap_or_default().to_string());
+            let name = if periods.len() == 1 { String::new() } else { key.clone() };
+            spans.push(start.map(|start| Span { start, duration, name, key }));
         }
         spans
     }
@@ -145,7 +158,6 @@ impl Reader<'_> {
         of: &mpd::Representation,
         level: &Inherited,
         span: &Span,
-        alternatives: bool,
         dynamic: bool,
     ) -> Option<Representation> {
         let id = of.id.as_deref().unwrap_or_default();
@@ -163,9 +175,18 @@ impl Reader<'_> {
             Shape::Indexed { .. } => 0,
         };
         let name = if span.name.is_empty() { id.to_owned() } else { format!("{}/{id}", span.name) };
-        let swarm = SwarmId::of(&format!("{}#{}#{id}", self.rules.identity(self.base), span.name));
+        let swarm = SwarmId::of(&format!("{}#{}#{id}", self.rules.identity(self.base), span.key));
         let target = Duration::from_micros(target.unsigned_abs());
-        Some(Representation { name, swarm, bandwidth, alternatives, period: span.start, target, shape })
+        Some(Representation {
+            name,
+            swarm,
+            bandwidth,
+            alternatives: false,
+            encryption: Vec::new(),
+            period: span.start,
+            target,
+            shape,
+        })
     }
 
     fn template(
@@ -187,7 +208,7 @@ impl Reader<'_> {
         if let Some(timeline) = &template.SegmentTimeline {
             let offset = template.presentationTimeOffset.unwrap_or(0);
             let items = self.items(&timeline.segments, (timescale, offset, first), span)?;
-            return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns), timescale }));
+            return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns) }));
         }
         let each = template.duration? * 1e6 / timescale as f64;
         if !(1_000.0..=LONGEST as f64).contains(&each) || patterns[0].has_time() {
@@ -204,7 +225,7 @@ impl Reader<'_> {
             Some(last) => last >= first && (dynamic || (last - first) < self.limits.segments as u64),
             None => dynamic,
         };
-        let early = template.availabilityTimeOffset.filter(|early| early.is_finite()).unwrap_or(0.0) * 1e6;
+        let early = level.early + offset(template.availabilityTimeOffset);
         listable.then_some(Shape::Numbered(Numbered { patterns, first, last, each, early }))
     }
 
@@ -239,7 +260,7 @@ impl Reader<'_> {
             }
             for _ in 0..count {
                 let start = micros(i128::from(time) - i128::from(offset))?;
-                items.push(Item { number, time, start, duration });
+                items.push(Item { number, time, units: s.d, start, duration });
                 time = time.checked_add(s.d)?;
                 number = number.checked_add(1)?;
             }
@@ -275,7 +296,7 @@ impl Reader<'_> {
             list.segment_urls.iter().take(items.len()).map(place).collect()
         };
         let bases: Vec<_> = level.bases.iter().map(places).collect::<Option<_>>()?;
-        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases), timescale }))
+        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases) }))
     }
 
     fn single(&self, single: &mpd::SegmentBase, level: &Inherited) -> Option<Shape> {
@@ -298,12 +319,20 @@ impl Inherited {
             &Option<mpd::SegmentBase>,
         ),
     ) -> Self {
-        Self {
+        let mut here = Self {
             bases: bases(&self.bases, base_urls),
+            early: self.early + early(base_urls),
             template: merged(&self.template, template, inherit_template),
             list: merged(&self.list, list, inherit_list),
             single: merged(&self.single, single, inherit_single),
+        };
+        // Another kind than above takes its place.
+        if template.is_some() || list.is_some() || single.is_some() {
+            here.template.take_if(|_| template.is_none());
+            here.list.take_if(|_| list.is_none());
+            here.single.take_if(|_| single.is_none());
         }
+        here
     }
 }
 
@@ -356,6 +385,16 @@ fn bases(above: &[Url], here: &[mpd::BaseURL]) -> Vec<Url> {
         .filter_map(resolve)
         .take(BASES)
         .collect()
+}
+
+/// How much earlier a segment is there by the base URLs of a level, of which the first counts.
+fn early(here: &[mpd::BaseURL]) -> f64 {
+    here.first().map_or(0.0, |here| offset(here.availability_time_offset))
+}
+
+/// An availabilityTimeOffset in microseconds.
+fn offset(seconds: Option<f64>) -> f64 {
+    seconds.filter(|early| early.is_finite()).unwrap_or(0.0) * 1e6
 }
 
 /// `first-last`, both included (RFC 9110 §14.1.1), as SegmentURL@mediaRange has it.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use url::Url;
 
-use super::xml::{self, Element, Met, unescaped};
+use super::xml::{self, Element, Met};
+use crate::manifest::lines::without_bom;
 use crate::manifest::rewrite::{MAX_REWRITTEN, Use};
 use crate::manifest::{Error, Limits};
 
@@ -28,6 +29,9 @@ const URI_ATTRIBUTES: [(&str, &str, Use); 9] = [
     ("BitstreamSwitching", "sourceURL", Use::Map),
 ];
 
+/// Elements whose content may be anything.
+const OPAQUE: [&str; 4] = ["EventStream", "ContentProtection", "EssentialProperty", "SupplementalProperty"];
+
 /// Copies the MPD `text`, found at `base` (after redirects), with the URIs that `map` gives.
 ///
 /// `map` is called with absolute http and https URLs; `None` leaves one as it is. `delay` is written down as
@@ -43,16 +47,32 @@ pub fn mpd(
     delay: Option<Duration>,
     map: &mut dyn FnMut(&Url, Use) -> Option<String>,
 ) -> Result<Bytes, Error> {
-    let text = std::str::from_utf8(text).map_err(|_| Error::NotXml { line: 1 })?;
-    let mut edits = Edits { base, bases: Vec::new(), map, found: Vec::new(), prefix: "", based: None };
+    let bom = &text[..text.len() - without_bom(text).len()];
+    let text = std::str::from_utf8(&text[bom.len()..]).map_err(|_| Error::NotXml { line: 1 })?;
+    let mut edits =
+        Edits { base, bases: Vec::new(), map, found: Vec::new(), prefix: "", based: None, opaque: None };
     xml::walk(text, limits, &mut |depth, met| {
+        if edits.is_opaque(depth, &met) {
+            return Ok(());
+        }
         match met {
             Met::Start(element) => edits.start(text, depth, element, delay),
             Met::Text(element, content, range) => edits.text(depth, element.name, content, range),
         }
         Ok(())
     })?;
-    edits.finish(text)
+    edits.finish(bom, text)
+}
+
+/// Whether a player at our address would not resolve `reference` to what it is by `base`.
+fn leaves(base: &Url, reference: &str) -> bool {
+    // A query alone would be that of the folder which is written down as the base.
+    if reference.starts_with(['/', '\\', '?']) {
+        return true;
+    }
+    // Above the root of a host there is nothing; but above where we put that root there is something.
+    let climbs = reference.split(['/', '\\']).filter(|part| *part == "..").count();
+    climbs >= base.path().matches('/').count().max(1) || Url::parse(reference).is_ok()
 }
 
 struct Edits<'a, 'm> {
@@ -65,9 +85,22 @@ struct Edits<'a, 'm> {
     prefix: &'a str,
     /// Where a BaseURL of the MPD would have to stand; `None` once there is one.
     based: Option<usize>,
+    /// The depth of the element that is open and whose content is not an MPD's.
+    opaque: Option<usize>,
 }
 
 impl<'a> Edits<'a, '_> {
+    /// Whether it is part of an event or of a key system's data, which may look like anything.
+    fn is_opaque(&mut self, depth: usize, met: &Met<'a, '_>) -> bool {
+        if self.opaque.is_some_and(|at| depth > at) {
+            return true;
+        }
+        if let Met::Start(element) = met {
+            self.opaque = OPAQUE.contains(&element.name).then_some(depth);
+        }
+        false
+    }
+
     fn start(&mut self, text: &'a str, depth: usize, element: &Element<'a>, delay: Option<Duration>) {
         self.bases.truncate(depth);
         self.bases.push(None);
@@ -86,7 +119,7 @@ impl<'a> Edits<'a, '_> {
         for &(name, attribute, usage) in URI_ATTRIBUTES.iter().filter(|(name, ..)| *name == element.name) {
             debug_assert_eq!(name, element.name);
             if let Some(attribute) = element.attribute(attribute) {
-                self.replace(attribute.value, attribute.range.clone(), usage, false);
+                self.replace(depth, xml::value(attribute.value), attribute.range.clone(), usage, false);
             }
         }
         let scheme = element.attribute("schemeIdUri").map_or("", |scheme| scheme.value);
@@ -94,44 +127,60 @@ impl<'a> Edits<'a, '_> {
             && scheme.contains(":http-")
             && let Some(value) = element.attribute("value")
         {
-            self.replace(value.value, value.range.clone(), Use::Other, false);
+            // There may be several, with spaces between.
+            for url in value.value.split_ascii_whitespace() {
+                let begins = value.range.start + (url.as_ptr() as usize - value.value.as_ptr() as usize);
+                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Other, false);
+            }
         }
     }
 
     fn text(&mut self, depth: usize, name: &str, content: &str, range: Range<usize>) {
         match name {
             "BaseURL" => {
-                let url = unescaped(content).and_then(|text| self.nearest(depth).join(&text).ok());
+                let Some(level) = depth.checked_sub(1) else { return };
+                // Not to those beside it: they are alternatives.
+                let text = xml::content(content);
+                let url = text.as_ref().and_then(|text| self.nearest(level).join(text).ok());
                 // One that belongs to the MPD is always written anew: whatever is relative below rests on it.
-                self.replace(content, range, Use::Other, depth == 1);
-                if let Some(level) = depth.checked_sub(1).and_then(|above| self.bases.get_mut(above)) {
+                self.replace(level, text, range, Use::Other, depth == 1);
+                if let Some(level) = self.bases.get_mut(level) {
                     *level = level.take().or(url);
                 }
                 if depth == 1 {
                     self.based = Some(usize::MAX);
                 }
             }
-            "Location" | "PatchLocation" if depth == 1 => self.replace(content, range, Use::Playlist, true),
+            "Location" | "PatchLocation" if depth == 1 => {
+                self.replace(0, xml::content(content), range, Use::Playlist, true);
+            }
             _ => {}
         }
     }
 
-    /// What a relative URI at this depth is relative to.
+    /// What a relative URI is relative to, by the base URLs of the levels above this depth.
     fn nearest(&self, depth: usize) -> Cow<'a, Url> {
         let above = self.bases[..depth.min(self.bases.len())].iter().rev().flatten().next();
         above.map_or(Cow::Borrowed(self.base), |url| Cow::Owned(url.clone()))
     }
 
-    fn replace(&mut self, raw: &str, range: Range<usize>, usage: Use, always: bool) {
-        let Some(reference) = unescaped(raw) else { return };
-        let leaves = reference.starts_with('/') || Url::parse(&reference).is_ok();
-        if !leaves && !always {
+    fn replace(
+        &mut self,
+        depth: usize,
+        reference: Option<String>,
+        range: Range<usize>,
+        usage: Use,
+        always: bool,
+    ) {
+        let Some(reference) = reference else { return };
+        let base = self.nearest(depth);
+        if !always && !leaves(&base, &reference) {
             return;
         }
-        let base =
-            if usage == Use::Playlist { Cow::Borrowed(self.base) } else { self.nearest(self.bases.len()) };
         let Ok(url) = base.join(&reference) else { return };
-        if !matches!(url.scheme(), "http" | "https") {
+        // A variable in the host's name would not survive as one.
+        let named = url.host_str().is_some_and(|host| !host.contains('$'));
+        if !named || !matches!(url.scheme(), "http" | "https") {
             return;
         }
         if let Some(replacement) = (self.map)(&url, usage) {
@@ -139,7 +188,7 @@ impl<'a> Edits<'a, '_> {
         }
     }
 
-    fn finish(mut self, text: &str) -> Result<Bytes, Error> {
+    fn finish(mut self, bom: &[u8], text: &str) -> Result<Bytes, Error> {
         if let Some(at) = self.based.filter(|&at| at != usize::MAX)
             && let Some(url) = self.base.join("./").ok().and_then(|url| (self.map)(&url, Use::Other))
         {
@@ -148,10 +197,11 @@ impl<'a> Edits<'a, '_> {
         }
         self.found.sort_by_key(|(range, _)| range.start);
         let longer: usize = self.found.iter().map(|(_, replacement)| replacement.len()).sum();
-        if text.len() + longer > MAX_REWRITTEN {
+        if bom.len() + text.len() + longer > MAX_REWRITTEN {
             return Err(Error::RewrittenTooLong);
         }
-        let (mut out, mut copied) = (Vec::with_capacity(text.len() + longer), 0);
+        let (mut out, mut copied) = (Vec::with_capacity(bom.len() + text.len() + longer), 0);
+        out.extend_from_slice(bom);
         for (range, replacement) in self.found {
             out.extend_from_slice(&text.as_bytes()[copied..range.start]);
             out.extend_from_slice(replacement.as_bytes());

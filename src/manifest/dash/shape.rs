@@ -55,8 +55,6 @@ pub(super) struct Spelled {
     /// In order of time.
     pub items: Vec<Item>,
     pub names: Names,
-    /// Units of `time` in a second.
-    pub timescale: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +70,8 @@ pub(super) struct Item {
     pub number: u64,
     /// As `$Time$` has it.
     pub time: u64,
+    /// Its duration, in units of `time`.
+    pub units: u64,
     /// In the Period.
     pub start: i64,
     pub duration: i64,
@@ -168,7 +168,7 @@ impl Numbered {
         (first..=last)
             .filter_map(|number| {
                 let url = Url::parse(&pattern.fill(number, 0)).ok()?;
-                let id = id(swarm, number, &name.fill(number, 0), rules)?;
+                let id = id(swarm, number, (base > 0).then(|| name.fill(number, 0)), &url, rules)?;
                 Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
             })
             .collect()
@@ -197,11 +197,9 @@ impl Spelled {
             return Some((base, When::Now));
         }
         // The one that would come next: asked for by players that don't wait for the MPD to name it.
-        let end = u128::from(last.time)
-            + (last.duration as u128 * u128::from(self.timescale) + 500_000) / 1_000_000;
         let distance = match values {
-            Values { time: Some(time), .. } => u128::from(time).checked_sub(end)?,
-            Values { number, .. } => u128::from(number?.checked_sub(last.number + 1)?),
+            Values { time: Some(time), .. } => time.checked_sub(last.time.checked_add(last.units)?)?,
+            Values { number, .. } => number?.checked_sub(last.number.checked_add(1)?)?,
         };
         let after = last.start.saturating_add(last.duration.saturating_mul(2));
         match until {
@@ -235,7 +233,8 @@ impl Spelled {
                     patterns.get(base).zip(patterns.first()).and_then(|(pattern, name)| {
                         let url = Url::parse(&pattern.fill(item.number, item.time)).ok()?;
                         let key = if by_time { item.time } else { item.number };
-                        let id = id(swarm, key, &name.fill(item.number, item.time), rules)?;
+                        let name = (base > 0).then(|| name.fill(item.number, item.time));
+                        let id = id(swarm, key, name, &url, rules)?;
                         Some((Segment { id, sequence, duration }, Place { url, range: None }))
                     })
                 }
@@ -254,9 +253,8 @@ impl Spelled {
     /// What times are divided by to number segments alike on every viewer, whichever part of the timeline it sees: the
     /// shortest duration but the last one's, coarsely, so that one odd segment seldom changes it.
     fn unit(&self) -> u64 {
-        let scale = |item: &Item| (item.duration as u128 * u128::from(self.timescale) / 1_000_000) as u64;
         let all = &self.items[..self.items.len().saturating_sub(1).max(1).min(self.items.len())];
-        let shortest = all.iter().map(scale).min().unwrap_or(1).max(1);
+        let shortest = all.iter().map(|item| item.units).min().unwrap_or(1).max(1);
         let coarse = shortest.ilog2().saturating_sub(3);
         (shortest >> coarse) << coarse
     }
@@ -282,6 +280,8 @@ fn matching(patterns: &[Pattern], url: &str) -> Option<(usize, Values)> {
     patterns.iter().enumerate().find_map(|(base, pattern)| Some((base, pattern.matches(url)?)))
 }
 
-fn id(swarm: SwarmId, key: u64, name: &str, rules: &Rules) -> Option<SegmentId> {
-    Some(SegmentId::of(swarm, key, &rules.segment_identity(&Url::parse(name).ok()?, None)))
+/// The id of the segment at `url`, whose URL by the first base is `name`, where that is another.
+fn id(swarm: SwarmId, key: u64, name: Option<String>, url: &Url, rules: &Rules) -> Option<SegmentId> {
+    let name = name.map(|name| Url::parse(&name)).transpose().ok()?;
+    Some(SegmentId::of(swarm, key, &rules.segment_identity(name.as_ref().unwrap_or(url), None)))
 }

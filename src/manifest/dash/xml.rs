@@ -12,13 +12,15 @@ use crate::manifest::{Error, Limits};
 
 /// How deep elements may be nested; an MPD needs nine levels.
 const DEEPEST: usize = 32;
+/// Attributes of one element; an MPD needs some twenty. The parser compares each with all before it.
+const MOST_ATTRIBUTES: usize = 100;
 /// Elements for each segment that [`Limits`] allows, and as many again for everything else.
 const ELEMENTS_EACH: usize = 2;
 
 /// One attribute, raw.
 #[derive(Clone, Debug)]
 pub(super) struct Attribute<'a> {
-    /// Without a namespace prefix.
+    /// As written: those of an MPD have no namespace prefix.
     pub name: &'a str,
     /// As written: entities are not replaced.
     pub value: &'a str,
@@ -110,6 +112,10 @@ pub(super) fn walk<'a>(
         // What was read is a slice of the document, so its own place in it is known.
         let begins = after - text[at..after].len() + text[at..after].find('<').unwrap_or(0);
         let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
+        if element.attributes.len() > MOST_ATTRIBUTES {
+            let line = line_of(text, begins);
+            return Err(Error::TooMany { line, what: "attributes of one element", most: MOST_ATTRIBUTES });
+        }
         meet(open.len(), Met::Start(&element))?;
         if !empty {
             open.push(element);
@@ -136,7 +142,7 @@ fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize)
         if key.is_empty() || key.contains(char::is_whitespace) {
             return None;
         }
-        attributes.push(Attribute { name: local(key), value, range: begins..begins + length });
+        attributes.push(Attribute { name: key, value, range: begins..begins + length });
         rest = &after[from + length + 1..];
     }
     Some(Element { name, start, named, opened, attributes, childless: true })
@@ -151,14 +157,32 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// `raw` with its entities replaced; `None` for one that XML itself does not define.
-pub(super) fn unescaped(raw: &str) -> Option<String> {
-    let raw = raw.trim();
-    if let Some(inner) = raw.strip_prefix("<![CDATA[").and_then(|rest| rest.strip_suffix("]]>")) {
-        return (!inner.contains("<![CDATA[")).then(|| inner.trim().to_owned());
+/// The value `raw` of an attribute with its entities replaced; `None` for one that XML itself does not define.
+pub(super) fn value(raw: &str) -> Option<String> {
+    quick_xml::escape::unescape(raw.trim()).ok().map(|text| text.into_owned())
+}
+
+/// The text that `raw`, the inside of an element without children, stands for: without comments, and CDATA as it is.
+pub(super) fn content(raw: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), raw);
+    while let Some(at) = rest.find('<') {
+        text.push_str(&quick_xml::escape::unescape(&rest[..at]).ok()?);
+        let mark = &rest[at..];
+        let (begin, end, kept) = if mark.starts_with("<![CDATA[") {
+            (9, "]]>", true)
+        } else if mark.starts_with("<!--") {
+            (4, "-->", false)
+        } else if mark.starts_with("<?") {
+            (2, "?>", false)
+        } else {
+            return None;
+        };
+        let (inside, after) = mark[begin..].split_once(end)?;
+        if kept {
+            text.push_str(inside);
+        }
+        rest = after;
     }
-    if raw.contains('<') {
-        return None;
-    }
-    quick_xml::escape::unescape(raw).ok().map(|text| text.into_owned())
+    text.push_str(&quick_xml::escape::unescape(rest).ok()?);
+    Some(text.trim().to_owned())
 }

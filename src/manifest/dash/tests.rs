@@ -1,1 +1,0 @@
-//! MPDs as packagers write them, and as they should not.

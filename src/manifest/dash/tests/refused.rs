@@ -1,0 +1,67 @@
+use super::*;
+use crate::manifest::dash::rewrite;
+
+fn refused(text: &[u8], limits: &Limits) -> Error {
+    let error = parse(&url(BASE), text, limits, &Rules::default()).unwrap_err();
+    let rewritten = rewrite::mpd(&url(BASE), text, limits, None, &mut |_, _| None);
+    if let Ok(same) = rewritten {
+        assert_eq!(same, text);
+    }
+    error
+}
+
+#[test]
+fn what_is_no_mpd_is_refused_in_a_sentence() {
+    let deep = "<a>".repeat(100_000);
+    let bomb = "<?xml version=\"1.0\"?>\n<!DOCTYPE MPD [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;&a;\">]>\n<MPD><BaseURL>&b;</BaseURL></MPD>";
+    for (text, expected) in [
+        (bomb, "line 2: a document type declaration is not read"),
+        (
+            "<!DOCTYPE MPD SYSTEM \"file:///etc/passwd\"><MPD/>",
+            "line 1: a document type declaration is not read",
+        ),
+        (&deep, "line 1: more than 32 nested elements"),
+        ("<MPD>\n<Period>\n", "line 3: not well-formed XML in UTF-8"),
+        ("<MPD><Period></MPD>", "line 1: not well-formed XML in UTF-8"),
+        ("<MPD", "line 1: not well-formed XML in UTF-8"),
+        ("", "line 1: not well-formed XML in UTF-8"),
+        ("no XML", "line 1: not well-formed XML in UTF-8"),
+        ("<html><MPD/></html>", "not a DASH manifest: the root element is not MPD"),
+        ("<mpd/>", "not a DASH manifest: the root element is not MPD"),
+    ] {
+        let error = refused(text.as_bytes(), &Limits::default()).to_string();
+        assert!(error.starts_with(expected), "{error}: {:.60}", text);
+    }
+    for text in [
+        "<MPD mediaPresentationDuration=\"long\"/>",
+        "<MPD><Period><AdaptationSet><SegmentTemplate startNumber=\"-1\"/></AdaptationSet></Period></MPD>",
+        "<MPD a=\"1\" a=\"2\"/>",
+    ] {
+        let error = refused(text.as_bytes(), &Limits::default());
+        assert!(matches!(error, Error::Mpd { .. } | Error::NotXml { .. }), "{error}: {text}");
+        assert!(error.to_string().len() < 300);
+    }
+    assert_eq!(refused(b"<MPD>\xff</MPD>", &Limits::default()), Error::NotXml { line: 1 });
+    assert_eq!(refused(b"\xff\xfe<\0M\0", &Limits::default()), Error::NotXml { line: 1 });
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let limits = Limits { bytes: 1000, segments: 10, renditions: 2, ..Limits::default() };
+    let long = recording(8.0, &" ".repeat(1000));
+    assert_eq!(refused(long.as_bytes(), &limits), Error::TooLong { bytes: long.len(), most: 1000 });
+    let many = format!("<MPD>{}</MPD>", "<a/>".repeat(100));
+    assert_eq!(refused(many.as_bytes(), &limits), Error::TooMany { line: 1, what: "elements", most: 40 });
+    let text = recording(8.0, r#"<SegmentTemplate media="$Number$" duration="4"/>"#);
+    let again =
+        r#"<Representation id="x"><SegmentTemplate media="x$Number$" duration="4"/></Representation>"#;
+    let text =
+        text.replace("</AdaptationSet>", &format!("{again}{}</AdaptationSet>", again.replace('x', "y")));
+    let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
+    assert_eq!(read.representations().len(), 2, "as many as are allowed");
+    let attributes: String = (0..101).map(|n| format!(" a{n}='1'")).collect();
+    let error = refused(format!("<MPD>\n<Period{attributes}/></MPD>").as_bytes(), &Limits::default());
+    assert_eq!(error.to_string(), "line 2: more than 100 attributes of one element");
+    let entities = "<MPD><BaseURL>&b;</BaseURL></MPD>";
+    assert!(parse(&url(BASE), entities.as_bytes(), &limits, &Rules::default()).is_err());
+}
