@@ -448,3 +448,30 @@ fn what_can_not_be_looked_at_is_one_sentence() {
     assert_eq!(told(&["no address"]).0, 2);
     assert_eq!(told(&["--config", "/nowhere.toml", &origin.url("page.m3u8")]).0, 2);
 }
+
+#[test]
+fn without_a_stream_this_machine_is_examined() {
+    let (tracker, port) = (common::Tracker::start(), common::free_port());
+    let config = tempfile::tempdir().unwrap();
+    let file = config.path().join("paceline.toml");
+    std::fs::write(&file, format!("[proxy]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let (status, found) = document(&["--config", file, "--tracker", &tracker.url()]);
+    assert_eq!((status, &found["healthy"]), (0, &Value::Bool(true)), "{found:#}");
+    for what in ["players can be served", "the tracker", "UDP is open", "the clock agrees"] {
+        assert_eq!(severity(&found, what), "ok");
+    }
+    // Somebody else listens where players are to be served, and there is no tracker.
+    let _other = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let closed = format!("ws://127.0.0.1:{}/", common::free_port());
+    let (status, out, error) = told(&["--config", file, "--tracker", &closed]);
+    assert_eq!(status, 1, "{out}{error}");
+    assert!(
+        out.contains("blocker players can't be served: ") && out.contains("choose another address"),
+        "{out}"
+    );
+    assert!(out.contains(&format!("blocker the tracker {closed} can't be reached")), "{out}");
+    assert!(error.contains("2 things stand in the way"), "{error}");
+    let (status, out, _) = told(&["--config", file, "--tracker", &tracker.url(), "http://o.example/x.m3u8"]);
+    assert_eq!((status, out.as_str()), (2, ""), "a stream is not looked at through a tracker");
+}

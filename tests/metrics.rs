@@ -75,3 +75,28 @@ fn the_trackers_metrics_say_what_its_statistics_say() {
     assert_eq!(value(&text, "paceline_tracker_viewers"), 0.0);
     assert_eq!(value(&text, "paceline_tracker_announces_total"), 0.0);
 }
+
+#[test]
+fn the_dashboard_for_grafana_shows_what_there_is() {
+    let daemon = Daemon::start(&[], &[]);
+    let tracker = Tracker::start();
+    let address: SocketAddr =
+        tracker.url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
+    let known = get(daemon.address, "/-/metrics").unwrap().text() + &get(address, "/metrics").unwrap().text();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string("docs/grafana.json").unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut seen = 0;
+    for expression in expressions.map(|target| target["expr"].as_str().unwrap()) {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("paceline_") || word.starts_with("process_")) {
+            assert!(
+                known.contains(&format!("# TYPE {name} ")),
+                "{name} in `{expression}` is no metric of ours"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen >= panels.len(), "{seen} metrics in {} panels", panels.len());
+}

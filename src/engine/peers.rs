@@ -147,6 +147,13 @@ impl Options {
     }
 }
 
+/// The STUN servers that the configuration means, as `stun:host:port`.
+#[must_use]
+pub fn stun_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<String> {
+    let servers = ice_servers(ice, trackers).into_iter().map(|server| server.url);
+    servers.filter(|url| url.starts_with("stun:")).collect()
+}
+
 fn ice_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<IceServer> {
     let plain = |url: String| IceServer { url, ..IceServer::default() };
     let mut servers: Vec<IceServer> = match ice.stun.as_slice() {

@@ -67,6 +67,23 @@ pub async fn run(dial: Dial, mut outgoing: mpsc::Receiver<ToTracker>, signals: m
     let _ = signals.send(Signal::Down(index)).await;
 }
 
+/// Connects once, to see whether a tracker is there.
+///
+/// # Errors
+/// Why not, in a few words.
+pub async fn reach(
+    url: &Url,
+    connecting: Duration,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(), String> {
+    let dial = Dial { index: 0, url: url.clone(), connecting, ping: connecting, tls };
+    match tokio::time::timeout(connecting, connect(&dial)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
 enum Socket {
     Plain(Box<WebSocketStream<TcpStream>>),
     Tls(Box<WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>>),

@@ -14,3 +14,5 @@ mod tls;
 
 #[cfg(feature = "daemon")]
 pub use service::{Bound, Error, Options, bind, run};
+#[cfg(feature = "daemon")]
+pub use stun::respond as stun_response;

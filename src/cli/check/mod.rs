@@ -1,4 +1,4 @@
-//! `paceline check`: is this stream fit for peers?
+//! `paceline check`: is this stream fit for peers? And without a stream: is this machine ([`doctor`])?
 //!
 //! Two viewers that know nothing of each other ([`viewer`]) look at the stream side by side ([`look`]); what they saw is
 //! judged by `manifest::fitness` and told ([`report`]). Nothing is decided here.
@@ -11,6 +11,7 @@ use url::Url;
 
 mod compare;
 mod dash;
+mod doctor;
 mod look;
 mod report;
 mod viewer;
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What `--help` ends with.
 pub const EXAMPLES: &str = "Examples:
+  paceline check --tracker ws://tracker.example:7224/
   paceline check https://origin.example/live/master.m3u8
   paceline check --json https://origin.example/live/stream.mpd
   paceline check --config paceline.toml https://origin.example/live/master.m3u8
@@ -34,17 +36,22 @@ Two viewers, each with cookies and connections of its own, load the playlists an
 of up to three renditions; no daemon is needed, and nothing is shared. Where their URLs differ by
 a token, an [[identity]] rule is proposed: paste it into the configuration of every viewer, and
 check again with --config. Each finding is a line that begins with `ok`, `advice` or `blocker` and
-says what to change. Exit status: 0 fit for P2P, 1 not fit or not to be looked at, 2 bad arguments.";
+says what to change. Without a URL this machine is examined: can players be served, do the trackers
+answer, is UDP open, what does the NAT do, is the clock right.
+Exit status: 0 fit for P2P, 1 not fit or not to be looked at, 2 bad arguments.";
 
 /// Arguments of `check`.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// The stream's manifest, http or https: a playlist (.m3u8), master or media, or an MPD
-    pub url: Url,
-    /// Print one JSON document: url, kind, fit, renditions, findings, proposed_rule
+    pub url: Option<Url>,
+    /// Without a URL: a tracker to try, besides those of the configuration
+    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    pub tracker: Vec<String>,
+    /// Print one JSON document: url, kind, fit, renditions, findings, proposed_rule; without a URL healthy and findings
     #[arg(long)]
     pub json: bool,
-    /// Configuration whose `[[identity]]` rules and `[origin]` section apply
+    /// Configuration that applies
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -54,22 +61,26 @@ pub struct Args {
 /// # Errors
 /// When the stream can't be looked at, or is not fit.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    if !matches!(args.url.scheme(), "http" | "https") {
-        return Err(Failure::Argument(format!("{} is not an http:// or https:// address", args.url)));
+    let mut config = Config::load(args.config.as_deref(), std::env::vars())?;
+    let Some(url) = args.url else {
+        config.tracker.urls.extend(args.tracker);
+        return machine(&config, args.json).await;
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Failure::Argument(format!("{url} is not an http:// or https:// address")));
     }
-    let config = Config::load(args.config.as_deref(), std::env::vars())?;
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
     let viewer = |number| {
         Viewer::new(number, config.origin.clone()).map_err(|error| Failure::Argument(error.to_string()))
     };
     let viewers = [viewer(1)?, viewer(2)?];
-    let looked = tokio::time::timeout(PATIENCE, look::look(&viewers, &args.url, &rules)).await;
+    let looked = tokio::time::timeout(PATIENCE, look::look(&viewers, &url, &rules)).await;
     let late =
-        |_| Failure::Running(format!("{}: looking took more than {} s", told(&args.url), PATIENCE.as_secs()));
+        |_| Failure::Running(format!("{}: looking took more than {} s", told(&url), PATIENCE.as_secs()));
     let facts = looked.map_err(late)?.map_err(Failure::Running)?;
     let report = judge(&facts);
     if args.json {
-        println!("{:#}", report::document(&args.url, &facts, &report));
+        println!("{:#}", report::document(&url, &facts, &report));
     } else {
         println!("{}", report::text(&facts, &report));
     }
@@ -77,5 +88,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return Ok(());
     }
     let verdict = report::verdict(&report);
-    Err(Failure::Running(format!("{} is {verdict}", told(&args.url))))
+    Err(Failure::Running(format!("{} is {verdict}", told(&url))))
+}
+
+/// Examines this machine.
+async fn machine(config: &Config, json: bool) -> Result<(), Failure> {
+    let findings = doctor::examine(config).await;
+    if json {
+        println!("{:#}", doctor::document(&findings));
+    } else {
+        println!("{}", doctor::text(&findings));
+    }
+    match findings.iter().filter(|of| of.kind == "blocker").count() {
+        0 => Ok(()),
+        1 => Err(Failure::Running("one thing stands in the way; see above".to_owned())),
+        count => Err(Failure::Running(format!("{count} things stand in the way; see above"))),
+    }
 }

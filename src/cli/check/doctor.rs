@@ -1,0 +1,291 @@
+//! `paceline check` without a stream: would the daemon work here, and would it find peers?
+//!
+//! Everything is tried as the daemon does it: the listener is bound, trackers are connected to, STUN servers are asked from
+//! one socket. Each finding says what to do about it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::net::{TcpStream, UdpSocket};
+use url::Url;
+
+use crate::config::Config;
+use crate::engine::origin::tls_config;
+use crate::engine::{peers, signalling};
+use crate::proxy::{self, BindError};
+
+/// How long each thing that is asked may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A STUN request is repeated this often within that time (RFC 8489 §6.2.1 begins with 500 ms).
+const REPEAT: Duration = Duration::from_millis(500);
+/// The magic cookie of STUN (RFC 8489 §5).
+const COOKIE: u32 = 0x2112_A442;
+/// A clock that is further off than this misjudges live DASH and certificates.
+const CLOCK: Duration = Duration::from_secs(5);
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `ok`, `advice` or `blocker`.
+    pub kind: &'static str,
+    /// What was found.
+    pub what: String,
+    /// What to do.
+    pub advice: Option<String>,
+}
+
+fn ok(what: String) -> Finding {
+    Finding { kind: "ok", what, advice: None }
+}
+
+fn advice(what: String, advice: &str) -> Finding {
+    Finding { kind: "advice", what, advice: Some(advice.to_owned()) }
+}
+
+fn blocker(what: String, advice: &str) -> Finding {
+    Finding { kind: "blocker", what, advice: Some(advice.to_owned()) }
+}
+
+/// Tries everything.
+pub async fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![listener(config).await];
+    let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+    if trackers.is_empty() {
+        findings.push(advice(
+            "no tracker is configured: everything is plain HTTP".to_owned(),
+            "set tracker.urls to the one your publisher runs, or run `paceline tracker`",
+        ));
+    }
+    for url in &trackers {
+        findings.push(tracker(url).await);
+    }
+    findings.extend(udp(config, &trackers).await);
+    findings.push(clock(&trackers).await);
+    findings
+}
+
+/// The findings as lines, and as one JSON document.
+pub fn text(findings: &[Finding]) -> String {
+    let line = |of: &Finding| match &of.advice {
+        Some(advice) => format!("{:<8}{}: {advice}", of.kind, of.what),
+        None => format!("{:<8}{}", of.kind, of.what),
+    };
+    findings.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The same as JSON.
+pub fn document(findings: &[Finding]) -> Value {
+    let row = |of: &Finding| json!({ "severity": of.kind, "what": of.what, "advice": of.advice });
+    json!({
+        "healthy": findings.iter().all(|of| of.kind != "blocker"),
+        "findings": findings.iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
+/// Whether players can be served.
+async fn listener(config: &Config) -> Finding {
+    let address = config.proxy.listen;
+    match proxy::bind(&config.proxy).await {
+        Ok(_) => ok(format!("players can be served at {address}")),
+        Err(BindError::Taken(_)) if serves(address).await => {
+            ok(format!("a daemon serves players at {address} already"))
+        }
+        Err(error) => blocker("players can't be served".to_owned(), &error.to_string()),
+    }
+}
+
+/// Whether what listens there is one of us.
+async fn serves(address: SocketAddr) -> bool {
+    answer(address, &address.to_string(), "/-/health")
+        .await
+        .is_some_and(|head| head.starts_with("HTTP/1.1 200"))
+}
+
+/// The head of the answer to a GET, as far as it fits into one read.
+async fn answer(address: impl tokio::net::ToSocketAddrs, host: &str, path: &str) -> Option<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut head = vec![0; 2048];
+        let length = stream.read(&mut head).await.ok()?;
+        Some(String::from_utf8_lossy(&head[..length]).into_owned())
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok()?
+}
+
+async fn tracker(url: &Url) -> Finding {
+    let tls = tls_config().ok().map(std::sync::Arc::new);
+    match signalling::reach(url, PATIENCE, tls).await {
+        Ok(()) => ok(format!("the tracker {url} answers")),
+        Err(why) => blocker(
+            format!("the tracker {url} can't be reached ({why})"),
+            "is the address right, is it running, does a firewall stand between?",
+        ),
+    }
+}
+
+/// Whether UDP gets out and back, and what the NAT does to it.
+async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
+    let servers = peers::stun_servers(&config.ice, trackers);
+    let Ok(socket) = UdpSocket::bind(("0.0.0.0", 0)).await else {
+        return vec![blocker("no UDP socket can be opened".to_owned(), "peers are only reached over UDP")];
+    };
+    let mut findings = Vec::new();
+    if config.ice.udp_port != 0 && UdpSocket::bind(("0.0.0.0", config.ice.udp_port)).await.is_err() {
+        findings.push(advice(
+            format!("UDP port {} is taken", config.ice.udp_port),
+            "unless a daemon runs, choose another ice.udp_port",
+        ));
+    }
+    if servers.is_empty() {
+        let what = "no STUN server is known: only viewers of the same network can be met".to_owned();
+        findings.push(advice(what, "set ice.stun, or a tracker that answers STUN"));
+        return findings;
+    }
+    let mut mapped = Vec::new();
+    for server in &servers {
+        match ask(&socket, server).await {
+            Some(address) => mapped.push(address),
+            None => findings.push(advice(
+                format!("the STUN server {server} does not answer"),
+                "UDP may be closed on the way, or the server is gone; without STUN or TURN nobody outside is met",
+            )),
+        }
+    }
+    findings.extend(nat(&mapped, socket.local_addr().ok().map(|local| local.port())));
+    findings
+}
+
+/// What the addresses that servers saw tell of the NAT (RFC 4787 §4.1).
+fn nat(mapped: &[SocketAddr], port: Option<u16>) -> Option<Finding> {
+    let first = mapped.first()?;
+    let everywhere = mapped.iter().all(|address| address == first);
+    Some(match (mapped.len(), everywhere) {
+        (1, _) if is_own(first.ip()) && Some(first.port()) == port => {
+            ok(format!("UDP is open, without a NAT in front of the one STUN server ({first})"))
+        }
+        (1, _) => {
+            ok(format!("UDP is open, and seen as {first}; a second STUN server would tell the kind of NAT"))
+        }
+        (_, true) => ok(format!("UDP is open, and seen as {first} by all: peers can be met")),
+        (_, false) => advice(
+            "the NAT gives each destination another port (symmetric): few peers can be met".to_owned(),
+            "set ice.turn to a TURN server, or open UDP on the router",
+        ),
+    })
+}
+
+/// Whether an address is this machine's.
+fn is_own(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// The address that a STUN server (`stun:host:port`) sees us under.
+async fn ask(socket: &UdpSocket, server: &str) -> Option<SocketAddr> {
+    let host = server.split_once(':')?.1;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await.ok()?.collect();
+    let to = addresses.into_iter().find(SocketAddr::is_ipv4)?;
+    let mut id = [0; 12];
+    getrandom::fill(&mut id).ok()?;
+    let mut request = vec![0, 1, 0, 0];
+    request.extend(COOKIE.to_be_bytes());
+    request.extend(id);
+    let mut response = [0; 576];
+    let asked = async {
+        loop {
+            socket.send_to(&request, to).await.ok()?;
+            let Ok(got) = tokio::time::timeout(REPEAT, socket.recv_from(&mut response)).await else {
+                continue;
+            };
+            let (length, from) = got.ok()?;
+            if from == to
+                && let Some(address) = mapped(&response[..length], id)
+            {
+                return Some(address);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok()?
+}
+
+/// XOR-MAPPED-ADDRESS of a success response (RFC 8489 §14.2), IPv4 only.
+fn mapped(response: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
+    let head = response.get(..20)?;
+    if head[..2] != [1, 1] || head[8..] != id {
+        return None;
+    }
+    let mut rest = &response[20..];
+    loop {
+        let kind = u16::from_be_bytes(rest.get(..2)?.try_into().ok()?);
+        let length = usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?));
+        let value = rest.get(4..4 + length)?;
+        if kind == 0x0020 && value.get(1) == Some(&1) {
+            let port = u16::from_be_bytes(value.get(2..4)?.try_into().ok()?) ^ (COOKIE >> 16) as u16;
+            let ip = u32::from_be_bytes(value.get(4..8)?.try_into().ok()?) ^ COOKIE;
+            return Some(SocketAddr::from((std::net::Ipv4Addr::from(ip), port)));
+        }
+        rest = rest.get(4 + length.next_multiple_of(4)..)?;
+    }
+}
+
+/// Whether our clock agrees with a tracker's.
+async fn clock(trackers: &[Url]) -> Finding {
+    let ours = SystemTime::now();
+    for url in trackers.iter().filter(|url| url.scheme() == "ws") {
+        let Some((host, port)) = url.host_str().zip(url.port_or_known_default()) else { continue };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let Some(head) = answer((bare, port), &format!("{host}:{port}"), "/health").await else { continue };
+        let date = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("date").then(|| httpdate::parse_http_date(value.trim()).ok())?
+        });
+        let Some(theirs) = date else { continue };
+        let apart = ours.duration_since(theirs).unwrap_or_else(|error| error.duration());
+        if apart < CLOCK {
+            return ok("the clock agrees with the tracker's".to_owned());
+        }
+        let what = format!("the clock is {} s off the tracker's", apart.as_secs());
+        return advice(what, "set it by NTP, such as `timedatectl set-ntp true`");
+    }
+    // Older than this program it can't be.
+    let since = ours.duration_since(UNIX_EPOCH).unwrap_or_default();
+    if since < Duration::from_secs(1_780_000_000) {
+        return blocker(
+            "the clock is years behind: certificates will be refused".to_owned(),
+            "set it by NTP",
+        );
+    }
+    ok("the clock looks right; there was nobody to compare it with".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tracker::stun_response;
+
+    #[test]
+    fn what_our_own_server_answers_is_read() {
+        let (id, from) = ([7; 12], SocketAddr::from(([192, 0, 2, 1], 40_000)));
+        let mut request = vec![0, 1, 0, 0];
+        request.extend(COOKIE.to_be_bytes());
+        request.extend(id);
+        let response = stun_response(&request, from).unwrap();
+        assert_eq!(mapped(&response, id), Some(from));
+        assert_eq!(mapped(&response, [8; 12]), None, "of another request");
+        for length in 0..response.len() {
+            assert_eq!(mapped(&response[..length], id), None);
+        }
+    }
+
+    #[test]
+    fn the_kind_of_nat_is_told_as_far_as_it_can_be() {
+        let at = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        assert_eq!(nat(&[], Some(1)), None);
+        assert!(nat(&[at(5)], Some(5)).unwrap().what.contains("second STUN server"));
+        assert_eq!(nat(&[at(5), at(5)], Some(1)).unwrap().kind, "ok");
+        assert!(nat(&[at(5), at(6)], Some(1)).unwrap().what.contains("symmetric"));
+    }
+}
