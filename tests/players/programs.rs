@@ -1,13 +1,19 @@
 //! ffmpeg, mpv and VLC as processes that tell what they have decoded.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use crate::common::{Process, is_root};
 
 /// How long a player may take with what it plays, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Bytes of a decoded picture.
+const PICTURE: usize = 320 * 180 * 3 / 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -33,6 +39,7 @@ pub enum Pace {
 /// A program that plays.
 pub struct Playing {
     program: Program,
+    pace: Pace,
     process: Process,
     dir: tempfile::TempDir,
 }
@@ -42,8 +49,8 @@ pub struct Playing {
 pub struct Played {
     /// The hash of each decoded picture and piece of sound (VLC: of each one as it goes to the decoder).
     pub frames: Vec<String>,
-    /// Complaints, by their number: their words have addresses in them.
-    pub complaints: usize,
+    /// What it complained of, each kind once and without its numbers and addresses.
+    pub complaints: BTreeSet<String>,
     /// What it wrote.
     pub log: String,
 }
@@ -72,7 +79,7 @@ impl Program {
             Self::Vlc => vlc(url, pace, &out),
         };
         command.env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
-        Playing { program: self, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
+        Playing { program: self, pace, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
     }
 
     /// Plays to the end as fast as it comes.
@@ -98,9 +105,13 @@ fn ffmpeg(url: &str, pace: Pace, out: &str) -> Command {
 fn mpv(url: &str, pace: Pace, out: &str) -> Command {
     let mut command = Command::new("mpv");
     // As a warning it only says that picture and sound come faster than they are played.
-    command.args(["--no-config", "--msg-level=all=warn,cplayer=error", "--of=framemd5", "--ovc=rawvideo"]);
+    command.args(["--no-config", "--msg-level=all=warn,cplayer=error", "--ovc=rawvideo"]);
     command.arg(format!("--o={out}"));
-    command.arg(if pace == Pace::Whole { "--oac=pcm_s16le" } else { "--no-audio" });
+    command.args(match pace {
+        Pace::Whole => ["--of=framemd5", "--oac=pcm_s16le"],
+        // A list of hashes has to be in order, and a live stream may step back.
+        _ => ["--of=rawvideo", "--no-audio"],
+    });
     if let Pace::Seconds(seconds) = pace {
         command.arg(format!("--length={seconds}"));
     }
@@ -136,19 +147,34 @@ impl Playing {
         let good = self.process.wait(PATIENCE);
         let log = self.process.log();
         assert!(good, "{:?} failed:\n{log}", self.program);
-        let list = std::fs::read_to_string(self.dir.path().join("frames")).unwrap_or_default();
+        let list = std::fs::read(self.dir.path().join("frames")).unwrap_or_default();
+        let frames = match (self.program, self.pace) {
+            (Program::Mpv, Pace::Watched | Pace::Seconds(_)) => list.chunks(PICTURE).map(digest).collect(),
+            (Program::Vlc, _) => packets(&String::from_utf8_lossy(&list)),
+            _ => hashes(&String::from_utf8_lossy(&list)),
+        };
         let complaint = |line: &&str| match self.program {
             Program::Ffmpeg | Program::Mpv => !line.trim().is_empty(),
             // That there is no desktop is no fault of the stream's.
             Program::Vlc => {
-                let desktop = [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
+                let desktop =
+                    [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
                 line.contains("discontinuity") || (line.contains(" error: ") && !desktop)
             }
         };
-        let complaints = log.lines().filter(complaint).count();
-        let frames = if self.program == Program::Vlc { packets(&list) } else { hashes(&list) };
+        let complaints = log.lines().filter(complaint).map(kind).collect();
         Played { frames, complaints, log }
     }
+}
+
+fn digest(picture: &[u8]) -> String {
+    Sha256::digest(picture).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line of a log without what is another each time.
+fn kind(line: &str) -> String {
+    let words = line.split([' ', '@', '[', ']', '\'']).filter(|word| !word.contains("://"));
+    words.filter(|word| !word.chars().any(|c| c.is_ascii_digit())).collect::<Vec<_>>().join(" ")
 }
 
 /// Of VLC's list the kind of the track and the hash, track after track: how they alternate is chance.
