@@ -9,6 +9,9 @@ use crate::media::{self, OPEN, manifest, source};
 use crate::programs::{PROGRAMS, Pace, Played, Program};
 use crate::{is_good, settings, start};
 
+/// Tests that hold several players to real time go one after the other.
+pub static REAL_TIME: Mutex<()> = Mutex::new(());
+
 /// So much of a stream without an end is watched.
 const WATCHED: u32 = 12;
 /// An EVENT ends after so many seconds.
@@ -16,9 +19,7 @@ const EVENT: u32 = 20;
 
 /// ffmpeg, mpv and VLC watch through a daemon each, and a page with them; who comes by which way is turned by `turn`.
 fn shared(format: &str, page_player: &str, turn: usize) {
-    // One after the other: they hold players to real time.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let ends = format == "event";
     let origin = Nginx::serve(dir.path(), OPEN);
