@@ -11,6 +11,8 @@ mod growing;
 mod media;
 #[path = "players/programs.rs"]
 mod programs;
+#[path = "common/scripted.rs"]
+mod scripted;
 #[path = "players/storms.rs"]
 mod storms;
 
