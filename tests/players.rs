@@ -77,9 +77,15 @@ fn same_in_programs(formats: &[&'static str]) {
             ] {
                 if played.frames != direct.frames || !played.complaints.is_subset(&direct.complaints) {
                     let (ours, theirs) = (played.frames.len(), direct.frames.len());
+                    let others: Vec<_> = played.frames.iter().zip(&direct.frames).enumerate().collect();
+                    let others: Vec<_> = others.iter().filter(|(_, (ours, theirs))| ours != theirs).collect();
                     broken.push(format!(
-                        "{format}, {program:?}, {way}: {ours} frames, {theirs} directly:\n{}--- directly:\n{}",
-                        played.log, direct.log
+                        "{format}, {program:?}, {way}: {ours} frames, {theirs} directly, {} others, {:?}:\n\
+                         {}--- directly:\n{}",
+                        others.len(),
+                        others.iter().take(8).collect::<Vec<_>>(),
+                        played.log,
+                        direct.log
                     ));
                 }
             }

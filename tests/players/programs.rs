@@ -1,6 +1,6 @@
 //! ffmpeg, mpv and VLC as processes that tell what they have decoded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
@@ -55,15 +55,19 @@ pub struct Played {
     pub log: String,
 }
 
-/// The hashes of a list that ffmpeg's framemd5 wrote, each with the number of its track.
+/// The hashes of a list that framemd5 wrote, track after track, the one with most of them first: which track mpv writes
+/// first, and how they alternate, is chance.
 pub fn hashes(list: &str) -> Vec<String> {
-    let lines = list.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    lines
-        .map(|line| {
-            let mut fields = line.split(',').map(str::trim);
-            format!("{} {}", fields.next().unwrap(), fields.next_back().unwrap())
-        })
-        .collect()
+    let mut tracks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let mut fields = line.split(',').map(str::trim);
+        if let (Some(track), Some(hash)) = (fields.next(), fields.next_back()) {
+            tracks.entry(track).or_default().push(hash.to_owned());
+        }
+    }
+    let mut tracks: Vec<_> = tracks.into_values().collect();
+    tracks.sort_by_key(|track| std::cmp::Reverse(track.len()));
+    tracks.concat()
 }
 
 impl Program {
