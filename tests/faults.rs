@@ -1,91 +1,23 @@
 //! Slow, broken, lying, vanishing: the player must not notice, and the daemon serves afterwards.
 
 mod common;
+#[path = "common/scripted.rs"]
+mod scripted;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use scripted::{Scripted, from_of, respond};
+
 use common::{Daemon, Nginx, Tracker, complaints, get, live, player, raw, recording, until};
-
-/// An origin that does to each request what its script says; everything else is like any origin.
-struct Scripted {
-    address: SocketAddr,
-    requests: Arc<AtomicU64>,
-    ended: Arc<AtomicBool>,
-}
-
-type Script = dyn Fn(u64, &str, &mut TcpStream) + Send + Sync;
-
-impl Scripted {
-    /// `script` is given the number of the request (from 0), its head, and the connection to answer on.
-    fn start(script: impl Fn(u64, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
-    }
-
-    fn on(listener: TcpListener, script: impl Fn(u64, &str, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let address = listener.local_addr().unwrap();
-        let (requests, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, over) = (Arc::clone(&requests), Arc::clone(&ended));
-        let script: Arc<Script> = Arc::new(script);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (Ok(mut stream), count, script) = (stream, Arc::clone(&count), Arc::clone(&script))
-                else {
-                    return;
-                };
-                std::thread::spawn(move || {
-                    let mut head = Vec::new();
-                    let mut byte = [0];
-                    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
-                        head.push(byte[0]);
-                    }
-                    if head.is_empty() {
-                        return;
-                    }
-                    let number = count.fetch_add(1, Ordering::SeqCst);
-                    script(number, &String::from_utf8_lossy(&head), &mut stream);
-                });
-            }
-        });
-        Self { address, requests, ended }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
-    }
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}Connection: close\r\n\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-}
 
 const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n#EXT-X-ENDLIST\n";
 
 fn content() -> Vec<u8> {
     (0..200_000u32).map(|i| (i * 7 + i / 251) as u8).collect()
-}
-
-/// The range a request asks for, of a file of this length.
-fn from_of(head: &str) -> usize {
-    let range = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-    range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Serves the playlist, and leaves segments to `segment`, which is told how many of them were asked for before.

@@ -1,0 +1,156 @@
+//! Formats and players: what plays directly plays the same through paceline, by every way in.
+
+#[path = "common/browser.rs"]
+mod browser;
+mod common;
+#[path = "players/faults.rs"]
+mod faults;
+#[path = "players/growing.rs"]
+mod growing;
+#[path = "players/media.rs"]
+mod media;
+#[path = "players/programs.rs"]
+mod programs;
+#[path = "common/scripted.rs"]
+mod scripted;
+#[path = "players/storms.rs"]
+mod storms;
+
+use std::sync::OnceLock;
+
+use browser::Page;
+use common::{Daemon, Nginx};
+use media::{DASH, FRAMES, HLS, OPEN, manifest};
+use programs::PROGRAMS;
+use serde_json::Value;
+
+/// The recordings, made once.
+fn recordings() -> &'static std::path::Path {
+    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        media::recordings(dir.path());
+        dir
+    });
+    made.path()
+}
+
+/// Settings of a daemon: channels with the paths of their manifests, and a page that may play.
+fn settings(origin: &Nginx, channels: &[(&str, String)], page: Option<Page>) -> Vec<(String, String)> {
+    let channel = |(name, path): &(&str, String)| {
+        (format!("PACELINE_CHANNELS_{}", name.to_ascii_uppercase()), origin.url(path))
+    };
+    let page = page.map(|page| ("PACELINE_PROXY_ALLOWED_ORIGINS".to_owned(), page.origin()));
+    channels.iter().map(channel).chain(page).collect()
+}
+
+fn start(args: &[&str], settings: &[(String, String)]) -> Daemon {
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+    Daemon::start(args, &settings)
+}
+
+/// A daemon with a channel for each of these recordings.
+fn daemon_for(origin: &Nginx, formats: &[&'static str], page: Option<Page>) -> Daemon {
+    let channels: Vec<_> =
+        formats.iter().map(|format| (*format, format!("{format}/{}", manifest(format)))).collect();
+    start(&[], &settings(origin, &channels, page))
+}
+
+/// Each program plays each format by each way in.
+fn same_in_programs(formats: &[&'static str]) {
+    let origin = Nginx::serve(recordings(), OPEN);
+    let daemon = daemon_for(&origin, formats, None);
+    let proxy = format!("http://{}", daemon.address);
+    let mut broken = Vec::new();
+    for format in formats {
+        let url = origin.url(&format!("{format}/{}", manifest(format)));
+        let channel = format!("{proxy}/{format}/{}", manifest(format));
+        for program in PROGRAMS {
+            let direct = program.play(&url, None);
+            // Of an MPD with lists of segments ffmpeg and mpv leave out the first segment, directly as well.
+            let least = if *format == "list" { FRAMES * 4 / 5 } else { FRAMES };
+            assert!(direct.frames.len() >= least, "{program:?} plays nothing of {url}:\n{}", direct.log);
+            for (way, played) in [
+                ("prefix", program.play(&daemon.prefix(&url), None)),
+                ("forward proxy", program.play(&url, Some(&proxy))),
+                ("channel", program.play(&channel, None)),
+            ] {
+                if played.frames != direct.frames || !played.complaints.is_subset(&direct.complaints) {
+                    let (ours, theirs) = (played.frames.len(), direct.frames.len());
+                    let others: Vec<_> = played.frames.iter().zip(&direct.frames).enumerate().collect();
+                    let others: Vec<_> = others.iter().filter(|(_, (ours, theirs))| ours != theirs).collect();
+                    broken.push(format!(
+                        "{format}, {program:?}, {way}: {ours} frames, {theirs} directly, {} others, {:?}:\n\
+                         {}--- directly:\n{}",
+                        others.len(),
+                        others.iter().take(8).collect::<Vec<_>>(),
+                        played.log,
+                        direct.log
+                    ));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn programs_play_hls() {
+    same_in_programs(&HLS);
+}
+
+#[test]
+fn programs_play_dash() {
+    same_in_programs(&DASH);
+}
+
+/// What a page reports of a stream that it has played as it was told to.
+fn good(page: Page, player: &str, url: &str, options: &[&str]) -> Value {
+    let report = page.play(player, url, options);
+    is_good(&report);
+    report
+}
+
+fn is_good(report: &Value) {
+    let fatal = report["errors"].as_array().unwrap().iter().any(|error| error["fatal"] == true);
+    assert!(!fatal && report["played_s"].as_f64().unwrap() > 1.0, "{report:#}");
+}
+
+/// A player in a page plays each format by prefix and by channel. By a forward proxy it does not: Chromium never asks one
+/// for what is on the same machine.
+fn same_in_pages(player: &str, formats: &[&'static str]) {
+    let origin = Nginx::serve(recordings(), OPEN);
+    let page = Page::new();
+    let daemon = daemon_for(&origin, formats, Some(page));
+    // What is too much for the screen is decoded all the same, and then dropped.
+    let options = ["--to-end", "--rate", "4"];
+    for format in formats {
+        let url = origin.url(&format!("{format}/{}", manifest(format)));
+        let direct = good(page, player, &url, &options);
+        assert_eq!(direct["ended"], true, "{direct:#}");
+        let channel = format!("http://{}/{format}/{}", daemon.address, manifest(format));
+        for address in [daemon.prefix(&url), channel] {
+            let ours = good(page, player, &address, &options);
+            // Which variant is played when depends on the speed, and what is played twice is decoded twice.
+            let frames = (*format != "variants").then_some("decoded_frames");
+            for key in ["ended", "duration_s"].into_iter().chain(frames) {
+                assert_eq!(ours[key], direct[key], "{format}: {key}: {ours:#}\n{direct:#}");
+            }
+            let errors = |report: &Value| report["errors"].as_array().unwrap().len();
+            assert!(errors(&ours) <= errors(&direct), "{format}: {ours:#}\n{direct:#}");
+            // Nothing of what the player asked for went past the daemon.
+            let hosts = ours["hosts"].as_object().unwrap();
+            assert!(hosts.keys().eq([&daemon.address.to_string()]), "{format}: {ours:#}");
+        }
+    }
+}
+
+#[test]
+fn hls_js_plays_hls() {
+    same_in_pages("hls.js", &HLS);
+}
+
+#[test]
+fn dash_js_plays_dash() {
+    same_in_pages("dash.js", &DASH);
+}

@@ -1,0 +1,127 @@
+//! An origin that fails once in the middle of a recording: through paceline no player notices.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::browser::Page;
+use crate::common::Daemon;
+use crate::programs::{PROGRAMS, Pace, Played, Program};
+use crate::recordings;
+use crate::scripted::{Scripted, from_of, respond};
+
+/// The segment that the fault is on, in the middle of a transport stream.
+const AILING: &str = "index2.ts";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    NotFound,
+    Unavailable,
+    Truncated,
+    Late,
+    Trickle,
+}
+
+const FAULTS: [Fault; 5] =
+    [Fault::NotFound, Fault::Unavailable, Fault::Truncated, Fault::Late, Fault::Trickle];
+
+/// An origin of the transport stream with a fault for who asks for that segment first.
+fn origin(fault: Fault) -> Scripted {
+    let asked = AtomicU64::new(0);
+    Scripted::start(move |_, head, stream| {
+        let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+        let Ok(file) = std::fs::read(recordings().join("ts").join(path)) else {
+            return respond(stream, "404 Not Found", "", b"");
+        };
+        let first = path == AILING && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        answer(if first { fault } else { Fault::None }, path, &file, head, stream);
+    })
+}
+
+fn answer(fault: Fault, path: &str, file: &[u8], head: &str, stream: &mut TcpStream) {
+    let from = from_of(head);
+    let kind = if path.ends_with("m3u8") { "application/vnd.apple.mpegurl" } else { "video/mp2t" };
+    let mut fields = format!(
+        "Content-Type: {kind}\r\nAccept-Ranges: bytes\r\nETag: \"1\"\r\nAccess-Control-Allow-Origin: *\r\n"
+    );
+    let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+    if from > 0 {
+        fields += &format!("Content-Range: bytes {from}-{}/{}\r\n", file.len() - 1, file.len());
+    }
+    let body = &file[from..];
+    let length = body.len();
+    let open = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{fields}Connection: close\r\n\r\n");
+    match fault {
+        Fault::None => respond(stream, status, &fields, body),
+        Fault::NotFound => {
+            respond(stream, "404 Not Found", "Access-Control-Allow-Origin: *\r\n", b"");
+        }
+        Fault::Unavailable => {
+            respond(stream, "503 Service Unavailable", "Access-Control-Allow-Origin: *\r\n", b"");
+        }
+        Fault::Truncated => {
+            let _ = stream.write_all(open.as_bytes()).and_then(|()| stream.write_all(&body[..length / 2]));
+        }
+        Fault::Late => {
+            std::thread::sleep(Duration::from_secs(3));
+            respond(stream, status, &fields, body);
+        }
+        // Slower than it is played: 2 s of media in 3 s.
+        Fault::Trickle => {
+            let mut sent = stream.write_all(open.as_bytes());
+            for part in body.chunks(length / 30 + 1) {
+                std::thread::sleep(Duration::from_millis(100));
+                sent = sent.and_then(|()| stream.write_all(part));
+            }
+        }
+    }
+}
+
+/// What each program makes of each fault directly and by prefix, all at once: they wait more than they work.
+#[test]
+fn nobody_notices_a_fault() {
+    let well = PROGRAMS.map(|program| program.play(&origin(Fault::None).url("index.m3u8"), None));
+    let mut broken = Vec::new();
+    for fault in FAULTS {
+        let ways = PROGRAMS.map(|program| {
+            let (alone, behind, daemon) = (origin(fault), origin(fault), Daemon::start(&[], &[]));
+            let directly = program.start(&alone.url("index.m3u8"), None, Pace::Whole);
+            let url = daemon.prefix(&behind.url("index.m3u8"));
+            let ours = program.start(&url, None, Pace::Whole);
+            (program, directly, ours, (alone, behind, daemon))
+        });
+        for ((program, directly, ours, _origins), well) in ways.into_iter().zip(&well) {
+            let (directly, ours) = (directly.end(), ours.end());
+            let verdict = |played: &Played| {
+                if played.frames == well.frames { "whole" } else { "with a hole" }
+            };
+            println!("{fault:?}, {program:?}: {}, directly {}", verdict(&ours), verdict(&directly));
+            if ours.frames != well.frames || !ours.complaints.is_subset(&well.complaints) {
+                let (played, all) = (ours.frames.len(), well.frames.len());
+                broken.push(format!("{fault:?}, {program:?}: {played} frames of {all}:\n{}", ours.log));
+            }
+            if (fault, program) == (Fault::Unavailable, Program::Vlc) {
+                let (played, all) = (directly.frames.len(), well.frames.len());
+                assert!(played < all * 3 / 4, "VLC survives a 503 by itself: {played} of {all}");
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_page_notices_a_fault() {
+    let page = Page::new();
+    for fault in FAULTS {
+        let origin = origin(fault);
+        let daemon = Daemon::start(&[], &[("PACELINE_PROXY_ALLOWED_ORIGINS", &page.origin())]);
+        let url = daemon.prefix(&origin.url("index.m3u8"));
+        // What comes late comes in time at the speed it is made for.
+        let rate = if matches!(fault, Fault::Late | Fault::Trickle) { "1" } else { "4" };
+        let report = crate::good(page, "hls.js", &url, &["--to-end", "--rate", rate]);
+        assert_eq!((&report["ended"], &report["decoded_frames"]), (&true.into(), &250.into()), "{report:#}");
+        assert_eq!(report["errors"], serde_json::json!([]), "{fault:?}: {report:#}");
+    }
+}

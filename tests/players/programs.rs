@@ -1,0 +1,197 @@
+//! ffmpeg, mpv and VLC as processes that tell what they have decoded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::common::{Process, is_root};
+
+/// How long a player may take with what it plays, on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Bytes of a decoded picture.
+const PICTURE: usize = 320 * 180 * 3 / 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// What ffplay plays with, without a screen.
+    Ffmpeg,
+    Mpv,
+    Vlc,
+}
+
+pub const PROGRAMS: [Program; 3] = [Program::Ffmpeg, Program::Mpv, Program::Vlc];
+
+/// How much is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// To the end, as fast as it comes.
+    Whole,
+    /// To the end, as somebody watches it.
+    Watched,
+    /// So many seconds, as somebody watches it.
+    Seconds(u32),
+}
+
+/// A program that plays.
+pub struct Playing {
+    program: Program,
+    pace: Pace,
+    process: Process,
+    dir: tempfile::TempDir,
+}
+
+/// What it has played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// The hash of each decoded picture and piece of sound (VLC: of each one as it goes to the decoder).
+    pub frames: Vec<String>,
+    /// What it complained of, each kind once and without its numbers and addresses.
+    pub complaints: BTreeSet<String>,
+    /// What it wrote.
+    pub log: String,
+}
+
+/// The hashes of a list that framemd5 wrote, track after track, the one with most of them first: which track mpv writes
+/// first, and how they alternate, is chance.
+pub fn hashes(list: &str) -> Vec<String> {
+    let mut tracks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let mut fields = line.split(',').map(str::trim);
+        if let (Some(track), Some(hash)) = (fields.next(), fields.next_back()) {
+            tracks.entry(track).or_default().push(hash.to_owned());
+        }
+    }
+    let mut tracks: Vec<_> = tracks.into_values().collect();
+    tracks.sort_by_key(|track| std::cmp::Reverse(track.len()));
+    tracks.concat()
+}
+
+impl Program {
+    /// Begins to play; `proxy` is the address of a forward proxy. What is watched is compared by its pictures alone.
+    pub fn start(self, url: &str, proxy: Option<&str>, pace: Pace) -> Playing {
+        let dir = tempfile::tempdir().unwrap();
+        // VLC runs as somebody else.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let out = dir.path().join("frames").display().to_string();
+        let mut command = match self {
+            Self::Ffmpeg => ffmpeg(url, pace, &out),
+            Self::Mpv => mpv(url, pace, &out),
+            Self::Vlc => vlc(url, pace, &out),
+        };
+        command.env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
+        Playing { program: self, pace, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
+    }
+
+    /// Plays to the end as fast as it comes.
+    pub fn play(self, url: &str, proxy: Option<&str>) -> Played {
+        self.start(url, proxy, Pace::Whole).end()
+    }
+}
+
+fn ffmpeg(url: &str, pace: Pace, out: &str) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "warning", "-y"]);
+    if pace != Pace::Whole {
+        command.arg("-re");
+    }
+    command.args(["-i", url, "-map", if pace == Pace::Whole { "0" } else { "0:v:0" }]);
+    if let Pace::Seconds(seconds) = pace {
+        command.args(["-t", &seconds.to_string()]);
+    }
+    command.args(["-f", "framemd5", out]);
+    command
+}
+
+fn mpv(url: &str, pace: Pace, out: &str) -> Command {
+    let mut command = Command::new("mpv");
+    // As a warning it only says that picture and sound come faster than they are played.
+    command.args(["--no-config", "--msg-level=all=warn,cplayer=error", "--ovc=rawvideo"]);
+    command.arg(format!("--o={out}"));
+    command.args(match pace {
+        Pace::Whole => ["--of=framemd5", "--oac=pcm_s16le"],
+        // A list of hashes has to be in order, and a live stream may step back.
+        _ => ["--of=rawvideo", "--no-audio"],
+    });
+    if let Pace::Seconds(seconds) = pace {
+        command.arg(format!("--length={seconds}"));
+    }
+    command.arg(url);
+    command
+}
+
+fn vlc(url: &str, pace: Pace, out: &str) -> Command {
+    // VLC refuses to run as root. setpriv becomes VLC, so that what ends the one ends the other.
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "env", "HOME=/tmp", "cvlc"]);
+        command
+    } else {
+        Command::new("cvlc")
+    };
+    let list = format!("stats{{output={out},prefix=x}}");
+    command.args(["--intf", "dummy", "--vout", "dummy", "--aout", "dummy", "--no-video-title-show", "-v"]);
+    command.arg("--sout").arg(match pace {
+        Pace::Whole => format!("#{list}"),
+        _ => format!("#duplicate{{dst=display,dst={list}}}"),
+    });
+    if let Pace::Seconds(seconds) = pace {
+        command.args(["--run-time", &seconds.to_string()]);
+    }
+    command.args(["--play-and-exit", url, "vlc://quit"]);
+    command
+}
+
+impl Playing {
+    /// Waits for the end; what ends badly fails the test.
+    pub fn end(mut self) -> Played {
+        let good = self.process.wait(PATIENCE);
+        let log = self.process.log();
+        assert!(good, "{:?} failed:\n{log}", self.program);
+        let list = std::fs::read(self.dir.path().join("frames")).unwrap_or_default();
+        let frames = match (self.program, self.pace) {
+            (Program::Mpv, Pace::Watched | Pace::Seconds(_)) => list.chunks(PICTURE).map(digest).collect(),
+            (Program::Vlc, _) => packets(&String::from_utf8_lossy(&list)),
+            _ => hashes(&String::from_utf8_lossy(&list)),
+        };
+        let complaint = |line: &&str| match self.program {
+            Program::Ffmpeg | Program::Mpv => !line.trim().is_empty(),
+            // That there is no desktop is no fault of the stream's.
+            Program::Vlc => {
+                let desktop =
+                    [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
+                line.contains("discontinuity") || (line.contains(" error: ") && !desktop)
+            }
+        };
+        let complaints = log.lines().filter(complaint).map(kind).collect();
+        Played { frames, complaints, log }
+    }
+}
+
+fn digest(picture: &[u8]) -> String {
+    Sha256::digest(picture).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A line of a log without what is another each time.
+fn kind(line: &str) -> String {
+    let words = line.split([' ', '@', '[', ']', '\'']).filter(|word| !word.contains("://"));
+    words.filter(|word| !word.chars().any(|c| c.is_ascii_digit())).collect::<Vec<_>>().join(" ")
+}
+
+/// Of VLC's list the kind of the track and the hash, track after track: how they alternate is chance.
+fn packets(list: &str) -> Vec<String> {
+    let mut found: Vec<String> = list
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut fields = line.split('\t').skip(1);
+            let (track, kind, hash) = (fields.next()?, fields.next()?, fields.last()?);
+            Some(format!("{kind} {track} {hash}"))
+        })
+        .collect();
+    found.sort_by_key(|line| line.rsplit_once(' ').map(|(track, _)| track.to_owned()));
+    found
+}
