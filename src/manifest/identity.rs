@@ -89,11 +89,15 @@ impl Rules {
     /// The identity text of `url`.
     #[must_use]
     pub fn identity(&self, url: &Url) -> String {
-        let mut text = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let (host, path) = (url.host_str().unwrap_or_default(), url.path());
+        // Room for a port and a byte range too: this is done for every segment of every listing.
+        let mut text = String::with_capacity(host.len() + path.len() + 48);
+        text.push_str(host);
+        text.make_ascii_lowercase();
         if let Some(port) = url.port() {
             text.push_str(&format!(":{port}"));
         }
-        text.push_str(url.path());
+        text.push_str(path);
         self.apply(text)
     }
 
