@@ -17,6 +17,7 @@ use url::Url;
 mod absent;
 pub mod address;
 mod answer;
+mod coding;
 mod connection;
 pub mod control;
 mod dash;
@@ -37,7 +38,7 @@ mod tunnel;
 mod tests;
 
 use crate::engine::Handle;
-use crate::manifest::identity::Rules;
+use crate::manifest::identity::{Naming, Rules};
 use absent::Absent;
 use address::Names;
 use connection::Connection;
@@ -88,6 +89,9 @@ impl Default for Options {
 pub struct Channel {
     /// The stream's manifest.
     pub url: Url,
+    /// What names its segments: "url", or "sequence" where each viewer is given other URLs (HLS).
+    #[serde(default)]
+    pub identity: Naming,
 }
 
 /// What the proxy is run with.
