@@ -75,6 +75,7 @@ fn follow(daemon: &Daemon, path: &str) -> Reply {
 }
 
 fn uris(playlist: &str) -> Vec<String> {
+    let playlist = playlist.trim_start_matches('\u{feff}');
     playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
 }
 
