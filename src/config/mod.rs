@@ -258,6 +258,10 @@ mod tests {
             ("[p2p]\nupload = \"maybe\"", &["line 2", "auto"]),
             ("[proxy\n", &["line 1"]),
             ("[channels.news]\nurl = \"ftp://x/\"", &["channels.news.url", "http"]),
+            (
+                "[channels.news]\nurl = \"http://x/\"\nidentity = \"sequense\"",
+                &["line 3", "`sequense`", "`sequence`"],
+            ),
             ("[channels.\"a/b\"]\nurl = \"http://x/\"", &["channels.a/b"]),
             ("[tracker]\nurls = [\"http://x\"]", &["tracker.urls", "ws://"]),
             ("[proxy]\nlisten = \"0.0.0.0:7223\"", &["proxy.listen", "allowed_hosts"]),

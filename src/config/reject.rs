@@ -51,17 +51,19 @@ pub fn explain(error: &toml::de::Error, text: &str, file: &Path) -> Error {
     Error::Line { file: file.to_owned(), line, why }
 }
 
-/// `unknown field ..., expected one of ...` as a question; anything else as it is.
+/// `unknown field ..., expected one of ...` as a question, for a value as for a key; anything else as it is.
 pub fn with_nearest(message: &str) -> String {
     let message = message.trim().replace('\n', " ");
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message };
+    let kinds = [("unknown field `", "key"), ("unknown variant `", "value")];
+    let found = kinds.iter().find_map(|(start, what)| Some((message.strip_prefix(start)?, what)));
+    let Some((rest, what)) = found else { return message };
     let mut names = rest.split('`').step_by(2);
     let unknown = names.next().unwrap_or_default().to_owned();
     // Every second piece between backticks is a name; the first one was the unknown key.
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     match nearest(&unknown, &known) {
-        Some(name) => format!("unknown key `{unknown}`; did you mean `{name}`?"),
-        None => format!("unknown key `{unknown}`; known here are {}", known.join(", ")),
+        Some(name) => format!("unknown {what} `{unknown}`; did you mean `{name}`?"),
+        None => format!("unknown {what} `{unknown}`; known here are {}", known.join(", ")),
     }
 }
 

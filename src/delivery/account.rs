@@ -27,7 +27,7 @@ pub enum Reason {
     HashMismatch,
     /// P2P is switched off.
     P2pOff,
-    /// The origin forbids sharing it, or it can't be cut into pieces.
+    /// The origin forbids sharing it or gives viewers different bytes under its name, or it can't be cut into pieces.
     NotShared,
 }
 

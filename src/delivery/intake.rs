@@ -123,18 +123,31 @@ impl Node {
         self.settle(s, segment, piece, (disproved, liar), out);
         if let Some(liar) = liar {
             self.faults.contradicted_origin += 1;
+            self.not_the_same(s, segment);
             self.shun(liar, "its word contradicts the origin", out);
         }
         for (peer, truthful) in peering::judge(&self.neighbours, segment, piece, hash) {
             if truthful {
                 self.confirm(peer, s, out);
             } else {
+                self.not_the_same(s, segment);
                 self.shun(peer, "its word contradicts the origin", out);
             }
         }
         self.announce_soon();
         self.made_room_for(length, out);
         Stirs::Everything
+    }
+
+    /// A neighbour has other bytes under a segment's name than the origin gave us: it lies, or the origin gives each viewer
+    /// bytes of its own. What came from the origin alone is then told as not shared.
+    fn not_the_same(&mut self, s: usize, segment: SegmentId) {
+        let session = &mut self.sessions[s];
+        let Some(sequence) = session.active.get(segment).map(|p| p.segment.sequence) else { return };
+        let record = session.ledger.of(segment, sequence);
+        if record.p2p == 0 {
+            record.reason = Reason::NotShared;
+        }
     }
 
     /// Looks at memory after enough new content.
@@ -379,6 +392,7 @@ impl Node {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
             peering::Verdict::Liar => {
                 self.faults.contradicted_origin += 1;
+                self.not_the_same(s, segment);
                 self.shun(peer, "its word contradicts the origin", out);
             }
             peering::Verdict::Contested(piece) => {

@@ -241,6 +241,11 @@ impl Node {
             self.sessions.push(Session::new(timeline.clone(), slot, now));
             self.sessions.len() - 1
         });
+        if self.sessions[index].begins_anew(&timeline) {
+            for segment in self.sessions[index].begin_anew(now) {
+                self.give_up(index, segment, out);
+            }
+        }
         let session = &mut self.sessions[index];
         session.list(timeline, now);
         if let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == viewer) {
@@ -567,11 +572,15 @@ impl Node {
         for (index, segment) in
             eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now)
         {
-            let session = &mut self.sessions[index];
-            session.active.remove(segment);
-            self.uploads.forget_segment(segment);
-            out.push(Output::Drop { segment });
-            peering::retract(segment, &mut self.neighbours, out);
+            self.give_up(index, segment, out);
         }
+    }
+
+    /// A segment is no longer here.
+    fn give_up(&mut self, index: usize, segment: SegmentId, out: &mut Vec<Output>) {
+        self.sessions[index].active.remove(segment);
+        self.uploads.forget_segment(segment);
+        out.push(Output::Drop { segment });
+        peering::retract(segment, &mut self.neighbours, out);
     }
 }

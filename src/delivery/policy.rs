@@ -120,6 +120,12 @@ pub const PROBE_AHEAD: u32 = 512 * 1024;
 pub const LIVE_GONE: u32 = 3;
 /// A VOD viewer without a request for this long has gone.
 pub const VOD_GONE: Duration = Duration::from_secs(300);
+/// A live manifest this far behind the one before, in media, is no stale copy (two target durations at most on a CDN):
+/// its origin began anew.
+pub const STALE: Duration = Duration::from_secs(20);
+/// After an origin began anew nothing is shared for this many target durations: by then every player has loaded the new
+/// manifest (they reload once in one), and no neighbour offers old bytes under a name that is used again.
+pub const ANEW: u32 = 3;
 /// Played live segments are kept for others this long.
 pub const LIVE_KEEP: Duration = Duration::from_secs(20);
 

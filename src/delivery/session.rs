@@ -6,7 +6,7 @@ use super::account::{Bytes, Ledger};
 use super::demand::Demand;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
-    FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES,
+    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, STALE,
     UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
@@ -43,6 +43,8 @@ pub struct Session {
     pub most_viewers: u32,
     /// No lottery before this: neighbours that just came are still telling what they have.
     pub settled_at: Time,
+    /// What is opened before this is not shared: the origin began anew, and names may be used again for other bytes.
+    pub anew_until: Time,
     /// When the trackers are told next.
     pub announce_at: Option<Time>,
     /// When they were told last.
@@ -81,6 +83,7 @@ impl Session {
             viewers: 0,
             most_viewers: 0,
             settled_at: Time::ZERO,
+            anew_until: Time::ZERO,
             announce_at: None,
             announced_at: None,
             announcements: 0,
@@ -93,6 +96,28 @@ impl Session {
             rate: None,
             usual_length: None,
         }
+    }
+
+    /// Whether the origin was started anew: a live manifest that is numbered from well before the newest one again.
+    #[must_use]
+    pub fn begins_anew(&self, timeline: &Timeline) -> bool {
+        let last = |of: &Timeline| of.segments.last().map(|s| s.sequence);
+        let first = self.timeline.segments.first().map(|s| s.sequence);
+        let (Some(first), Some(before), Some(now)) = (first, last(&self.timeline), last(timeline)) else {
+            return false;
+        };
+        let behind = self
+            .timeline
+            .target
+            .saturating_mul(u32::try_from(before.saturating_sub(now)).unwrap_or(u32::MAX));
+        self.timeline.kind.grows() && (now < first || behind > STALE)
+    }
+
+    /// Shares nothing for a while. What is here of the old stream and nobody waits for, to be given up.
+    pub fn begin_anew(&mut self, now: Time) -> Vec<SegmentId> {
+        self.anew_until = now + self.timeline.target * ANEW;
+        self.active.iter_mut().for_each(|pieces| pieces.shareable = false);
+        self.active.iter().filter(|pieces| pieces.idle()).map(Pieces::id).collect()
     }
 
     /// Takes in a newer manifest; segments that neighbours told us of first become playable here.
@@ -133,7 +158,11 @@ impl Session {
     pub fn open(&mut self, segment: Segment, listed: bool, now: Time) -> &mut Pieces {
         // By name first: a neighbour may have put a wrong name to the same sequence number.
         let known = self.active.position(segment.id);
-        let at = known.unwrap_or_else(|| self.active.insert(Pieces::new(segment, listed, now)));
+        let at = known.unwrap_or_else(|| {
+            let mut pieces = Pieces::new(segment, listed, now);
+            pieces.shareable = now >= self.anew_until;
+            self.active.insert(pieces)
+        });
         let pieces = &mut self.active[at];
         pieces.listed |= listed;
         pieces

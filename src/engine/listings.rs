@@ -92,7 +92,9 @@ impl Listings {
             known.retain(|k| k.sequence < first && k.sequence + BEHIND >= first);
             !known.is_empty()
         });
-        rendition.places.retain(|_, (sequence, _)| *sequence + BEHIND >= first);
+        // One that is numbered from the start again leaves nothing of the old numbers behind.
+        let last = listing.timeline.segments.last().map_or(first, |s| s.sequence).saturating_add(BEHIND);
+        rendition.places.retain(|_, (sequence, _)| *sequence + BEHIND >= first && *sequence <= last);
         for (segment, place) in listing.timeline.segments.iter().zip(&listing.places) {
             rendition.places.insert(segment.id, (segment.sequence, place.clone()));
             let known = Known { segment: segment.id, sequence: segment.sequence, place: place.clone() };

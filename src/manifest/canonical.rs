@@ -1,10 +1,10 @@
-//! The caps that stand before the parser, and the plain copy of a playlist that it is given.
+//! The caps that stand before the parser, the plain copy of a playlist that it is given, and the segments.
 //!
 //! m3u8-rs needs up to 1,000 bytes a segment, takes a title with a comma or a fractional target duration for
 //! another segment, stops without a word at bytes that aren't UTF-8, keeps only the last of several keys, and
 //! searches the whole rest of the text for the `=` of an attribute without a value. So it is only ever shown the
-//! tags that matter here, each in its plainest form, and only [`AT_ONCE`] segments at a time; everything else is
-//! left out, and keys and init segments are collected on the way.
+//! tags that matter here, each in its plainest form; segments, of which there may be very many, are read here, and
+//! keys and init segments are collected on the way.
 
 use std::fmt::{Arguments, Write};
 use std::time::Duration;
@@ -15,19 +15,13 @@ use super::{Error, Limits};
 /// The longest duration that is believed, for a segment as for the target; longer ones count as this.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(3600);
 
-/// How many segments the parser is shown at once: a few hundred kilobytes of its memory, whatever the playlist.
-const AT_ONCE: usize = 256;
-
-/// The tag that marks a segment which can't be listed; RFC 8216bis §4.4.4.7 has it for missing ones.
-pub(super) const UNLISTED: &str = "X-GAP";
-
-/// A playlist in the few forms that m3u8-rs reads right.
+/// A playlist in the few forms that m3u8-rs reads right, and its segments.
 #[derive(Debug, Default)]
 pub(super) struct Canonical<'a> {
     /// All but the segments, for m3u8-rs.
     pub head: String,
-    /// The segments in order, as playlists of up to [`AT_ONCE`] each.
-    pub parts: Vec<String>,
+    /// The segments, in order.
+    pub segments: Vec<Cut<'a>>,
     /// Whether it is a master playlist; `None` until a tag has said so.
     pub master: Option<bool>,
     /// URIs of keys, as written, without immediate repetitions.
@@ -36,18 +30,32 @@ pub(super) struct Canonical<'a> {
     pub maps: Vec<&'a [u8]>,
     /// How many segments a delta update leaves out before the first one (EXT-X-SKIP).
     pub skipped: u64,
-    /// How many segments the parts have.
-    pub emitted: usize,
     /// The line that numbers the first segment; 0 when none does.
     pub numbered_at: usize,
-    segments: usize,
+    durations: usize,
     renditions: usize,
     /// What was said of the segment whose URI comes next; `None`: no EXTINF yet.
     duration: Option<Option<Duration>>,
-    range: Option<Option<(u64, Option<u64>)>>,
+    range: Option<Option<ByteRange>>,
     gap: bool,
     variant: bool,
 }
+
+/// A segment as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut<'a> {
+    /// `None` where it is no text.
+    pub uri: Option<&'a str>,
+    /// To the millisecond, at most [`MAX_DURATION`].
+    pub duration: Duration,
+    /// The bytes of the file that it is, where it is not the whole file.
+    pub range: Option<ByteRange>,
+    /// Whether all of it is there and could be read.
+    pub listed: bool,
+}
+
+/// `length[@offset]` (RFC 8216 §4.3.2.2).
+pub(super) type ByteRange = (u64, Option<u64>);
 
 /// Checks `text` against the limits and makes the plain copy.
 pub(super) fn canonical<'a>(text: &'a [u8], limits: &Limits) -> Result<Canonical<'a>, Error> {
@@ -76,7 +84,7 @@ impl<'a> Canonical<'a> {
         let line = line.number;
         if tag.is("#EXTINF") {
             self.master.get_or_insert(false);
-            bounded(&mut self.segments, limits.segments, "segments", line)?;
+            bounded(&mut self.durations, limits.segments, "segments", line)?;
             self.duration = Some(duration(tag.value));
         } else if tag.is("#EXT-X-BYTERANGE") {
             self.range = Some(byte_range(tag.value));
@@ -140,7 +148,7 @@ impl<'a> Canonical<'a> {
         Ok(())
     }
 
-    fn uri(&mut self, uri: &[u8]) {
+    fn uri(&mut self, uri: &'a [u8]) {
         if self.master == Some(true) {
             if let Some(uri) = text(uri).filter(|_| self.variant) {
                 self.push(format_args!("{uri}\n"));
@@ -153,40 +161,15 @@ impl<'a> Canonical<'a> {
         let range = self.range.take();
         let gap = std::mem::take(&mut self.gap);
         let uri = text(uri);
-        let part = self.part();
-        if gap || uri.is_none() || duration.is_none() || range == Some(None) {
-            append(part, format_args!("#EXT-{UNLISTED}\n"));
-        }
-        match range {
-            Some(Some((length, Some(offset)))) => {
-                append(part, format_args!("#EXT-X-BYTERANGE:{length}@{offset}\n"));
-            }
-            Some(Some((length, None))) => append(part, format_args!("#EXT-X-BYTERANGE:{length}\n")),
-            Some(None) | None => {}
-        }
-        // An empty line, since the parser takes a comma at the start of the next one for its own.
-        let seconds = duration.unwrap_or_default().as_secs_f64();
-        append(part, format_args!("#EXTINF:{seconds:.3},\n\n{}\n", uri.unwrap_or("?")));
-    }
-
-    /// Where the next segment is to be written.
-    fn part(&mut self) -> &mut String {
-        let index = self.emitted / AT_ONCE;
-        self.emitted += 1;
-        if self.parts.len() <= index {
-            self.parts.push(String::from("#EXTM3U\n"));
-        }
-        &mut self.parts[index]
+        let listed = !gap && uri.is_some() && duration.is_some() && range != Some(None);
+        let duration = duration.unwrap_or_default();
+        self.segments.push(Cut { uri, duration, range: range.flatten(), listed });
     }
 
     fn push(&mut self, text: Arguments<'_>) {
-        append(&mut self.head, text);
+        // Writing to a String can't fail.
+        let _ = self.head.write_fmt(text);
     }
-}
-
-fn append(to: &mut String, text: Arguments<'_>) {
-    // Writing to a String can't fail.
-    let _ = to.write_fmt(text);
 }
 
 fn bounded(count: &mut usize, most: usize, what: &'static str, line: usize) -> Result<(), Error> {
@@ -225,7 +208,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// Seconds up to the first comma or space; `None` when negative or no number at all.
+/// Seconds up to the first comma or space, to the millisecond; `None` when negative or no number at all.
 fn duration(value: &[u8]) -> Option<Duration> {
     let value = value.trim_ascii_start();
     let end = value.iter().position(|byte| *byte == b',' || byte.is_ascii_whitespace());
@@ -233,11 +216,12 @@ fn duration(value: &[u8]) -> Option<Duration> {
     if seconds.is_nan() || seconds < 0.0 {
         return None;
     }
-    Some(Duration::from_secs_f64(seconds.min(MAX_DURATION.as_secs_f64())))
+    let milliseconds = seconds.min(MAX_DURATION.as_secs_f64()) * 1000.0;
+    Some(Duration::from_millis(milliseconds.round() as u64))
 }
 
 /// `length[@offset]`, or `None` when it can't be that.
-fn byte_range(value: &[u8]) -> Option<(u64, Option<u64>)> {
+fn byte_range(value: &[u8]) -> Option<ByteRange> {
     let value = value.trim_ascii();
     let value = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
     match value.iter().position(|&byte| byte == b'@') {

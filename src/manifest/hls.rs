@@ -5,14 +5,13 @@
 //! not http or https or hold variables (EXT-X-DEFINE), byte ranges that can't be told, negative or unreadable
 //! durations (channel lists have them), and whatever has the URL of a key. They still count in the numbering.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use m3u8_rs::{AlternativeMediaType, MasterPlaylist, MediaPlaylist, MediaPlaylistType, MediaSegment};
+use m3u8_rs::{AlternativeMediaType, MasterPlaylist, MediaPlaylistType};
 use url::Url;
 
-use super::canonical::{Canonical, MAX_DURATION, UNLISTED, canonical};
+use super::canonical::{Canonical, Cut, MAX_DURATION, canonical};
 use super::identity::Rules;
 use super::lines::resolve;
 use super::{Error, Limits};
@@ -104,10 +103,6 @@ pub fn parse(base: &Url, text: &[u8], limits: &Limits, rules: &Rules) -> Result<
     Ok(Playlist::Media(media(base, &copy, rules)?))
 }
 
-fn read_media(plain: &str) -> Result<MediaPlaylist, Error> {
-    m3u8_rs::parse_media_playlist_res(plain.as_bytes()).map_err(|_| Error::Unparsed)
-}
-
 fn master(base: &Url, playlist: &MasterPlaylist) -> Master {
     let mut master = Master::default();
     for variant in &playlist.variants {
@@ -134,36 +129,28 @@ fn master(base: &Url, playlist: &MasterPlaylist) -> Master {
 }
 
 fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error> {
-    let head = read_media(&copy.head)?;
+    let head = m3u8_rs::parse_media_playlist_res(copy.head.as_bytes()).map_err(|_| Error::Unparsed)?;
     let first = head.media_sequence.checked_add(copy.skipped);
-    let first = first.filter(|first| first.checked_add(copy.emitted as u64).is_some());
+    let first = first.filter(|first| first.checked_add(copy.segments.len() as u64).is_some());
     let first = first.ok_or(Error::Number { line: copy.numbered_at, tag: "#EXT-X-MEDIA-SEQUENCE" })?;
     let key_urls = resolved(base, &copy.keys);
     let map_urls = resolved(base, &copy.maps);
     let swarm = SwarmId::of(&rules.identity(base));
 
-    let mut sequence = first;
+    let mut names = Names::default();
     let mut ranges = Ranges::default();
-    let (mut segments, mut places) = (Vec::with_capacity(copy.emitted), Vec::with_capacity(copy.emitted));
-    for part in &copy.parts {
-        for segment in &read_media(part)?.segments {
-            let place = ranges.place(base, segment);
-            let listed = |place: &Place| !is_unlisted(segment) && key_urls.binary_search(&place.url).is_err();
-            if let Some(place) = place.filter(listed) {
-                let name = rules.segment_identity(&place.url, place.range.as_ref());
-                let id = SegmentId::of(swarm, sequence, &name);
-                segments.push(Segment { id, sequence, duration: milliseconds(segment.duration) });
-                places.push(place);
-            }
-            // No further than `first` plus the number of segments, unless the parser saw more than there are.
-            sequence = sequence.checked_add(1).ok_or(Error::Unparsed)?;
-        }
+    let count = copy.segments.len();
+    let (mut segments, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (sequence, cut) in (first..).zip(&copy.segments) {
+        let listed = |place: &Place| cut.listed && key_urls.binary_search(&place.url).is_err();
+        let Some(place) = ranges.place(base, cut).filter(listed) else { continue };
+        let name = rules.segment_identity(&place.url, place.range.as_ref());
+        names.note(&name, &place, places.len());
+        let id = SegmentId::of(swarm, sequence, &name);
+        segments.push(Segment { id, sequence, duration: cut.duration });
+        places.push(place);
     }
-    if sequence - first != copy.emitted as u64 {
-        return Err(Error::Unparsed);
-    }
-
-    if differ_by_query_only(&places, rules) {
+    if names.differ_by_query_only(&places) {
         // The query is all that tells them apart, so here it names them: bytes must never be taken for others'.
         for (segment, place) in segments.iter_mut().zip(&places) {
             let name = rules.segment_identity(&place.url, place.range.as_ref());
@@ -188,13 +175,33 @@ fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error
     Ok(Media { listing, key_urls, map_urls, target, ended: head.end_list })
 }
 
-/// Whether one file name, asked with different queries, stands for several segments (`segment.php?n=1`).
-fn differ_by_query_only(places: &[Place], rules: &Rules) -> bool {
-    let mut seen: BTreeMap<String, &Url> = BTreeMap::new();
-    places.iter().filter(|place| place.range.is_none() && place.url.query().is_some()).any(|place| {
-        let first = seen.entry(rules.identity(&place.url)).or_insert(&place.url);
-        **first != place.url
-    })
+/// Names of the whole files that are asked for with a query: nearly always in order, one text for all of them.
+#[derive(Debug, Default)]
+struct Names {
+    text: String,
+    /// Where in `text` each is, and which place it is the name of.
+    entries: Vec<(Range<usize>, usize)>,
+}
+
+impl Names {
+    /// To be called for each place that is listed, with its index.
+    fn note(&mut self, name: &str, place: &Place, index: usize) {
+        if place.range.is_none() && place.url.query().is_some() {
+            let start = self.text.len();
+            self.text.push_str(name);
+            self.entries.push((start..self.text.len(), index));
+        }
+    }
+
+    /// Whether one file name, asked with different queries, stands for several segments (`segment.php?n=1`).
+    fn differ_by_query_only(mut self, places: &[Place]) -> bool {
+        let text = &self.text;
+        self.entries.sort_unstable_by_key(|(name, _)| &text[name.clone()]);
+        self.entries.windows(2).any(|pair| {
+            let [(one, a), (other, b)] = pair else { return false };
+            text[one.clone()] == text[other.clone()] && places[*a].url != places[*b].url
+        })
+    }
 }
 
 fn resolved(base: &Url, references: &[&[u8]]) -> Vec<Url> {
@@ -204,15 +211,6 @@ fn resolved(base: &Url, references: &[&[u8]]) -> Vec<Url> {
     urls
 }
 
-fn is_unlisted(segment: &MediaSegment) -> bool {
-    segment.unknown_tags.iter().any(|tag| tag.tag == UNLISTED)
-}
-
-/// The duration as the playlist has it: three decimals survive the parser's `f32` up to an hour.
-fn milliseconds(seconds: f32) -> Duration {
-    Duration::from_millis((f64::from(seconds) * 1000.0).round() as u64)
-}
-
 /// Where the byte range before this one ended, for those that don't say where they begin (RFC 8216 §4.3.2.2).
 #[derive(Debug, Default)]
 struct Ranges {
@@ -220,13 +218,13 @@ struct Ranges {
 }
 
 impl Ranges {
-    /// Where `segment` is to be had. To be called for each segment in order, listed or not.
-    fn place(&mut self, base: &Url, segment: &MediaSegment) -> Option<Place> {
+    /// Where `cut` is to be had. To be called for each segment in order, listed or not.
+    fn place(&mut self, base: &Url, cut: &Cut<'_>) -> Option<Place> {
         let previous = self.previous.take();
-        let url = resolve(base, segment.uri.as_bytes())?;
-        let Some(range) = &segment.byte_range else { return Some(Place { url, range: None }) };
+        let url = resolve(base, cut.uri?.as_bytes())?;
+        let Some((length, offset)) = cut.range else { return Some(Place { url, range: None }) };
         let follows = || previous.filter(|(file, _)| *file == url).map(|(_, end)| end);
-        let range = range_from(range.offset.or_else(follows)?, range.length)?;
+        let range = range_from(offset.or_else(follows)?, length)?;
         self.previous = Some((url.clone(), range.end));
         Some(Place { url, range: Some(range) })
     }

@@ -10,6 +10,9 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::timeline::Listing;
+
 /// The most rules; more are a mistake in the configuration and refused when it is read.
 pub const MAX_RULES: usize = 64;
 
@@ -18,6 +21,35 @@ pub const MAX_PATTERN_SIZE: usize = 1024 * 1024;
 
 /// The longest identity text, in bytes; a rule that would make it longer is skipped.
 pub const MAX_TEXT: usize = 64 * 1024;
+
+/// What names a channel's segments (`identity` of a `[channels.NAME]` section).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Naming {
+    /// Their URLs, and the rules.
+    #[default]
+    Url,
+    /// Their numbers in the playlist, whatever their URLs: see [`by_sequence`].
+    Sequence,
+}
+
+/// Names a rendition `rendition`, and its segments by their media sequence numbers alone.
+///
+/// For channels that give each viewer other segment URLs, in which no rule finds what is the same. Two encodes of one
+/// programme that number their segments alike get the same names too: their bytes are told apart by their hashes and not
+/// shared, which is why nobody gets this without asking for it.
+pub fn by_sequence(listing: &mut Listing, rendition: &str) {
+    // No identity text begins with a '#', so this is nobody else's name.
+    let swarm = SwarmId::of(&format!("#sequence\n{rendition}"));
+    let timeline = &mut listing.timeline;
+    timeline.swarm = swarm;
+    let rename = |segment: &crate::model::timeline::Segment| {
+        let mut segment = *segment;
+        segment.id = SegmentId::of(swarm, segment.sequence, "");
+        segment
+    };
+    timeline.segments = timeline.segments.iter().map(rename).collect();
+}
 
 /// One `[[identity]]` entry: either `pattern` and `replace`, or `hosts` and `alias`.
 ///
@@ -89,11 +121,15 @@ impl Rules {
     /// The identity text of `url`.
     #[must_use]
     pub fn identity(&self, url: &Url) -> String {
-        let mut text = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let (host, path) = (url.host_str().unwrap_or_default(), url.path());
+        // Room for a port and a byte range too: this is done for every segment of every listing.
+        let mut text = String::with_capacity(host.len() + path.len() + 48);
+        text.push_str(host);
+        text.make_ascii_lowercase();
         if let Some(port) = url.port() {
             text.push_str(&format!(":{port}"));
         }
-        text.push_str(url.path());
+        text.push_str(path);
         self.apply(text)
     }
 

@@ -13,10 +13,11 @@ use url::Url;
 use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
 use super::recent::{Again, Manifest};
 use super::request::Way;
-use super::{Shared, address, dash, headers, repair, segment};
+use super::{Shared, address, coding, dash, headers, repair, segment};
 use crate::engine::origin::{self, Caller};
 use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
+use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Format, Limits, is_manifest};
 
@@ -162,11 +163,12 @@ fn may_be_manifest(response: &origin::Response) -> bool {
     says_playlist(response) || kind.contains("dash+xml") || !MEDIA.iter().any(|media| kind.starts_with(media))
 }
 
-/// Whether the body is a file, all of it and as it is.
+/// Whether the body is a file, all of it, and as it is or, with the name or type of a manifest, in gzip.
 fn is_whole(response: &origin::Response) -> bool {
     let fields = &response.headers;
-    let plain = fields.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
-    plain
+    let named =
+        says_playlist(response) || kind(response).contains("dash+xml") || named_manifest(&response.url);
+    (coding::is_plain(fields) || named && coding::is_gzip(fields))
         && match response.status {
             StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
             StatusCode::PARTIAL_CONTENT => fields
@@ -185,14 +187,16 @@ async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Shared
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let kind =
         response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-    let origin::Response { url, reach, status, headers, body } = response;
+    let origin::Response { url, reach, status, mut headers, body } = response;
     let mut body = Beginning::new(body);
-    if !body.read(SIGNATURE).await
+    let coded = coding::is_gzip(&headers);
+    if !body.read(if coded { most + 1 } else { SIGNATURE }).await
         && let Some(error) = body.failure()
     {
         return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
     }
-    let format = is_manifest(kind.as_deref(), &url, &body.bytes());
+    let decoded = if coded { coding::gunzip(&body.bytes(), most) } else { None };
+    let format = is_manifest(kind.as_deref(), &url, decoded.as_ref().unwrap_or(&body.bytes()));
     let too_long = announced.is_some_and(|length| length > most);
     if format.is_none() || too_long || body.read(most + 1).await {
         if format.is_some() && ours {
@@ -205,7 +209,10 @@ async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Shared
     if let Some(error) = body.failure() {
         return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
     }
-    let (text, format) = (body.bytes(), format.unwrap_or(Format::Hls));
+    if decoded.is_some() {
+        OF_THE_BYTES.iter().chain([&header::CONTENT_ENCODING]).for_each(|name| drop(headers.remove(name)));
+    }
+    let (text, format) = (decoded.unwrap_or_else(|| body.bytes()), format.unwrap_or(Format::Hls));
     let manifest = Arc::new(Manifest { url, reach, headers, text, format });
     let (target, grows) = list(&manifest, asked, shared).await;
     shared.recent.keep(&asked.caller, asked.url, Arc::clone(&manifest), target, grows);
@@ -226,10 +233,13 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     let error = match manifest.format {
         Format::Hls => match hls::parse(&manifest.url, &manifest.text, &limits, rules) {
             Ok(Playlist::Master(master)) => {
-                remember(&master, &asked.caller, shared);
+                remember(&master, asked, shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
+                if let Some(rendition) = shared.masters.rendition(viewer, asked.url) {
+                    by_sequence(&mut media.listing, &rendition);
+                }
                 media.listing.timeline.alternatives = shared.masters.has_siblings(viewer, asked.url);
                 // What a playlist names is never more private than the host that it came from.
                 let named = Caller { reach: manifest.reach, ..asked.caller.clone() };
@@ -255,12 +265,19 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     (None, false)
 }
 
-/// Whoever is in a master with several variants may be switched away from.
-fn remember(master: &Master, caller: &Caller, shared: &Shared) {
-    if master.variants.len() > 1 {
-        let variants = master.variants.iter().map(|variant| &variant.url);
-        for url in variants.chain(master.renditions.iter().map(|rendition| &rendition.url)) {
-            shared.masters.name(caller.viewer, url);
+/// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
+/// each playlist is known by its place.
+fn remember(master: &Master, asked: &Asked<'_>, shared: &Shared) {
+    let viewer = asked.caller.viewer;
+    let variants = master.variants.iter().map(|variant| &variant.url);
+    let renditions = master.renditions.iter().map(|rendition| &rendition.url);
+    let channel = shared.masters.rendition(viewer, asked.url);
+    for (place, url) in variants.chain(renditions).enumerate() {
+        if master.variants.len() > 1 {
+            shared.masters.name(viewer, url);
+        }
+        if let Some(channel) = &channel {
+            shared.masters.number(viewer, url, format!("{channel}\n{place}"));
         }
     }
 }

@@ -18,6 +18,7 @@ const COMPLAINTS: usize = 64;
 pub struct Masters {
     named: Mutex<VecDeque<(ViewerKey, String)>>,
     complaints: Mutex<VecDeque<String>>,
+    numbered: Mutex<VecDeque<(ViewerKey, String, String)>>,
 }
 
 impl Masters {
@@ -37,6 +38,25 @@ impl Masters {
     pub fn has_siblings(&self, viewer: ViewerKey, url: &Url) -> bool {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.iter().rev().any(|(v, u)| *v == viewer && u == url.as_str())
+    }
+
+    /// The segments of this playlist, or those of what it names, are known by number; `rendition` is its name.
+    pub fn number(&self, viewer: ViewerKey, url: &Url, rendition: String) {
+        let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+        let url = url.as_str();
+        numbered.retain(|(v, u, _)| *v != viewer || u != url);
+        if numbered.len() == REMEMBERED {
+            numbered.pop_front();
+        }
+        numbered.push_back((viewer, url.to_owned(), rendition));
+    }
+
+    /// The name of this playlist, if its segments are known by number.
+    #[must_use]
+    pub fn rendition(&self, viewer: ViewerKey, url: &Url) -> Option<String> {
+        let numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = numbered.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        found.map(|(.., rendition)| rendition.clone())
     }
 
     /// Whether nothing has been said of this playlist yet; a live one is read every few seconds.
@@ -72,6 +92,18 @@ mod tests {
         assert!(masters.has_siblings(viewer, &url(0)), "named again, it is young again");
         assert!(!masters.has_siblings(viewer, &url(1)));
         assert_eq!(masters.named.lock().unwrap().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn what_is_known_by_number_is_so_for_its_viewer_alone() {
+        let masters = Masters::default();
+        let url = |n: usize| Url::parse(&format!("http://o.example/{n}.m3u8")).unwrap();
+        masters.number(ViewerKey(1), &url(0), "news".into());
+        masters.number(ViewerKey(1), &url(0), "sport".into());
+        assert_eq!(masters.rendition(ViewerKey(1), &url(0)).as_deref(), Some("sport"));
+        assert_eq!(masters.rendition(ViewerKey(2), &url(0)), None);
+        (1..=REMEMBERED).for_each(|n| masters.number(ViewerKey(1), &url(n), String::new()));
+        assert_eq!(masters.rendition(ViewerKey(1), &url(0)), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 mod absent;
 pub mod address;
 mod answer;
+mod coding;
 mod connection;
 pub mod control;
 mod dash;

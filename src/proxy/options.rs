@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::manifest::identity::Naming;
+
 /// The `[proxy]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,4 +38,7 @@ impl Default for Options {
 pub struct Channel {
     /// The stream's manifest.
     pub url: Url,
+    /// What names its segments: "url", or "sequence" where each viewer is given other URLs (HLS).
+    #[serde(default)]
+    pub identity: Naming,
 }

@@ -13,6 +13,7 @@ use super::answer::{Body, sentence};
 use super::connection::{Doing, Held};
 use super::{Shared, control, headers, manifest, tunnel};
 use crate::engine::origin::{Caller, Reach};
+use crate::manifest::identity::Naming;
 
 /// By which way a request came in; decides what is rewritten and kept here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ async fn route(
     if headers::came_through_us(asked.headers(), &shared.setup.pseudonym) {
         return Err(Refused::Loop);
     }
+    let mut numbered = None;
     let (url, way, reach) = match target {
         Target::Connect { host, port } => return Ok(tunnel::open(asked, &host, port, shared).await),
         Target::Control(path) => {
@@ -89,7 +91,14 @@ async fn route(
         }
         Target::Forward(url) => (url, Way::Forward, Reach::Loopback),
         Target::Prefix { url, reach } => (url, Way::Ours, reach),
-        Target::Channel { name, rest } => (channel(shared, &name, &rest)?, Way::Ours, Reach::Loopback),
+        Target::Channel { name, rest } => {
+            let url = channel(shared, &name, &rest)?;
+            let channel = shared.setup.channels.get(&name);
+            if channel.is_some_and(|channel| channel.identity == Naming::Sequence && channel.url == url) {
+                numbered = Some(name);
+            }
+            (url, Way::Ours, Reach::Loopback)
+        }
     };
     if way == Way::Ours {
         let allowed = &shared.setup.options.allowed_origins;
@@ -101,6 +110,9 @@ async fn route(
         }
     }
     let caller = caller(&asked, client, &url, (way, reach), shared);
+    if let Some(name) = numbered {
+        shared.masters.number(caller.viewer, &url, name);
+    }
     Ok(manifest::answer(asked, url, way, caller, shared).await)
 }
 

@@ -515,3 +515,25 @@ fn with_other_renditions_memory_answers_at_the_origins_pace() {
     assert!(half.is_some_and(|bytes| (1_000_000..3_000_000).contains(&bytes)), "{half:?}");
     assert_eq!(ready(&rig.sleep_until(asked + Duration::from_millis(280))), Some(length));
 }
+
+#[test]
+fn an_origin_that_begins_anew_is_asked_for_what_has_an_old_name() {
+    let mut rig = Rig::new();
+    rig.list(0..30);
+    let (ask, out) = rig.ask(1, 2);
+    let (fetch, ..) = fetch_in(&out).unwrap();
+    let out = rig.origin_brings(fetch, 2);
+    assert_eq!(ready(&out, ask), Some(grid().length()));
+    rig.tell(Input::Took { ask, up_to: LENGTH });
+    rig.tell(Input::Done { ask });
+    rig.list(25..60);
+    let out = rig.list(20..59);
+    assert!(!out.iter().any(|o| matches!(o, Output::Drop { .. })), "a copy that is a little stale: {out:?}");
+    let out = rig.list(0..4);
+    assert!(
+        out.iter().any(|o| matches!(o, Output::Drop { segment: gone } if *gone == segment(2))),
+        "{out:?}"
+    );
+    let (_, out) = rig.ask(1, 2);
+    assert!(fetch_in(&out).is_some(), "what is here under that name is of the old stream: {out:?}");
+}

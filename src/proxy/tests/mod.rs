@@ -23,7 +23,7 @@ use url::Url;
 use super::{Channel, Options, Setup, bind, run};
 use crate::engine::Handle;
 use crate::engine::origin as outwards;
-use crate::manifest::identity::Rules;
+use crate::manifest::identity::{Naming, Rules};
 use client::Client;
 
 /// Longer than anything takes here: a test that hangs fails instead.
@@ -67,8 +67,9 @@ impl Daemon {
         let own = outwards::OwnListeners::default();
         let engine = Handle::pass_through(outwards::Origin::with_tls(config.origin, own, tls).unwrap());
         let channels = config.channels.into_iter();
-        let channels =
-            channels.map(|(name, url)| (name.to_owned(), Channel { url: Url::parse(&url).unwrap() }));
+        let channels = channels.map(|(name, url)| {
+            (name.to_owned(), Channel { url: Url::parse(&url).unwrap(), identity: Naming::Url })
+        });
         let setup = Setup {
             options: config.options,
             channels: channels.collect(),

@@ -1,0 +1,233 @@
+//! Corners of HLS through a real daemon: whatever an origin does with its playlists, a player plays on, and every byte is
+//! the origin's.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Daemon, Reply, get};
+
+/// What is answered: status, header lines, body.
+type Answer = (u16, String, Vec<u8>);
+
+/// An origin that answers by a function of the request target, as sent.
+struct Origin {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Origin {
+    fn serve(answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
+        let log = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                std::thread::spawn(move || attend(stream, &log, &*answer).ok());
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn attend(
+    mut stream: TcpStream,
+    log: &Mutex<Vec<String>>,
+    answer: &dyn Fn(&str) -> Answer,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let request = lines.next().unwrap_or(Ok(String::new()))?;
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    log.lock().unwrap().push(target.to_owned());
+    let (status, fields, body) = answer(target);
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status} X\r\n{fields}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
+    stream.write_all(&body)
+}
+
+fn ok(kind: &str, body: impl Into<Vec<u8>>) -> Answer {
+    let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
+    (200, kind, body.into())
+}
+
+/// Asks the daemon for what a rewritten playlist names.
+fn follow(daemon: &Daemon, path: &str) -> Reply {
+    assert!(path.starts_with('/'), "{path} does not lead through the daemon");
+    get(daemon.address, path).expect("the daemon answers")
+}
+
+fn uris(playlist: &str) -> Vec<String> {
+    let playlist = playlist.trim_start_matches('\u{feff}');
+    playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+}
+
+const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n#EXT-X-ENDLIST\n";
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    coder.write_all(text).unwrap();
+    coder.finish().unwrap()
+}
+
+#[test]
+fn playlists_by_whatever_name_and_in_whatever_dress() {
+    let redirect = "Location: /deep/er/list.m3u8?t=1\r\n".to_owned();
+    let coded = |coding: &str| {
+        format!(
+            "Content-Type: application/vnd.apple.mpegurl\r\nContent-Encoding: {coding}\r\nETag: \"1\"\r\n"
+        )
+    };
+    let origin = Origin::serve(move |target| match target.split('?').next().unwrap_or_default() {
+        "/plain/list.m3u8" | "/deep/er/list.m3u8" => ok("application/x-mpegURL", LIST),
+        "/html/list.php" => ok("text/html; charset=utf-8", LIST),
+        "/bytes/list" => ok("application/octet-stream", LIST),
+        "/none/list" => ok("", LIST),
+        "/audio/list.m3u8" => ok("audio/mp4", LIST),
+        "/bom/list.m3u8" => ok("", format!("\u{feff}{}", LIST.replace('\n', "\r\n"))),
+        "/case/list.m3u8" => ok("", LIST.replace("#EXTINF", "#extinf").replace("#EXT-X", "#ext-x")),
+        "/gzip/list.m3u8" => (200, coded("gzip"), gzip(LIST.as_bytes())),
+        "/x-gzip/list" => (200, coded("x-gzip"), gzip(LIST.as_bytes())),
+        "/moved/list.m3u8" => (302, redirect.clone(), Vec::new()),
+        path if path.ends_with(".ts") => ok("video/mp2t", path.repeat(1000)),
+        _ => (404, String::new(), Vec::new()),
+    });
+    let daemon = Daemon::start(&[], &[]);
+    for (path, home) in [
+        ("plain/list.m3u8", "plain"),
+        ("html/list.php?x=y.ts", "html"),
+        ("bytes/list", "bytes"),
+        ("none/list", "none"),
+        ("audio/list.m3u8", "audio"),
+        ("bom/list.m3u8", "bom"),
+        ("case/list.m3u8", "case"),
+        ("gzip/list.m3u8", "gzip"),
+        ("x-gzip/list", "x-gzip"),
+        ("moved/list.m3u8", "deep/er"),
+    ] {
+        let reply = daemon.get(&origin.url(path));
+        assert_eq!(reply.status, 200, "{path}");
+        assert_eq!(reply.headers.get("content-encoding"), None, "{path}");
+        assert_eq!(reply.headers["content-type"], "application/vnd.apple.mpegurl", "{path}");
+        let named = uris(&reply.text());
+        assert_eq!(named.len(), 2, "{path}: {}", reply.text());
+        for (uri, name) in named.iter().zip(["a.ts", "b.ts"]) {
+            for _ in 0..2 {
+                let reply = follow(&daemon, uri.trim());
+                assert!(reply.body == format!("/{home}/{name}").repeat(1000).as_bytes(), "{path}: {uri}");
+            }
+            let reply = follow(&daemon, uri.trim());
+            assert_eq!(reply.headers["x-paceline-source"], "memory", "{path}: {uri} is listed");
+        }
+    }
+}
+
+#[test]
+fn what_says_gzip_and_is_not_passes_as_it_is() {
+    let fields = "Content-Type: application/vnd.apple.mpegurl\r\nContent-Encoding: gzip\r\n";
+    let origin = Origin::serve(move |_| (200, fields.to_owned(), b"no gzip at all".to_vec()));
+    let daemon = Daemon::start(&[], &[]);
+    let reply = daemon.get(&origin.url("list.m3u8"));
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"no gzip at all"[..]));
+    assert_eq!(reply.headers["content-encoding"], "gzip");
+}
+
+#[test]
+fn urls_in_every_encoding_reach_the_origin_as_they_would_without_us() {
+    let names = [
+        "caf%C3%A9.ts",
+        "café.ts",
+        "a%2Fb.ts",
+        "a%20b.ts",
+        "(1)!$&'*+,;=:@~.ts",
+        "x.ts?q=a%20b&u=http://x.example/y?z",
+        "x.ts?%7B=|^`",
+        "sub//double///c.ts",
+        "./dot/../e.ts",
+        "%41.ts",
+        "%e4%f6.ts",
+        "/root.ts?a[]=1",
+        "?only=query",
+        "[1].ts",
+    ];
+    let list = names.iter().fold("#EXTM3U\n#EXT-X-TARGETDURATION:4\n".to_owned(), |list, name| {
+        format!("{list}#EXTINF:4,\n{name}\n")
+    });
+    let list = format!("{list}#EXT-X-ENDLIST\n");
+    let origin = Origin::serve(move |target| match target {
+        "/live/list.m3u8" => ok("", list.clone()),
+        target => ok("video/mp2t", target),
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let named = uris(&daemon.get(&origin.url("live/list.m3u8")).text());
+    assert_eq!(named.len(), names.len());
+    let base = url::Url::parse(&origin.url("live/list.m3u8")).unwrap();
+    for (uri, name) in named.iter().zip(names) {
+        let meant = base.join(name).unwrap();
+        let target = &meant[url::Position::BeforePath..url::Position::AfterQuery];
+        assert_eq!(follow(&daemon, uri).text(), target, "{name}");
+    }
+    // One file has two spellings, and is fetched once.
+    assert_eq!(origin.asked().len(), names.len());
+}
+
+#[test]
+fn a_live_origin_that_begins_anew_and_one_that_ends() {
+    // Which stream is on: 0 and 1 have the same names and other bytes, 2 is the end of 1.
+    let on = Arc::new(Mutex::new(0));
+    let state = Arc::clone(&on);
+    let origin = Origin::serve(move |target| {
+        let on = *state.lock().unwrap();
+        let (first, end) = [(0, ""), (20, ""), (0, ""), (1, "#EXT-X-ENDLIST\n")][on];
+        if target.ends_with(".m3u8") {
+            let segments =
+                (first..first + 3).fold(String::new(), |list, n| format!("{list}#EXTINF:1,\nseg{n}.ts\n"));
+            return ok(
+                "",
+                format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:{first}\n{segments}{end}"),
+            );
+        }
+        ok("video/mp2t", format!("{} of {target} ", on / 2).repeat(1000))
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let play = || {
+        // The newest copy of the playlist is good for half a second.
+        std::thread::sleep(Duration::from_millis(700));
+        let list = daemon.get(&origin.url("list.m3u8")).text();
+        let number = *on.lock().unwrap();
+        for uri in uris(&list) {
+            let name = uri.rsplit('/').next().unwrap().to_owned();
+            let reply = follow(&daemon, &uri);
+            assert_eq!(reply.status, 200);
+            let expected = format!("{} of /{name} ", number / 2).repeat(1000);
+            assert!(
+                reply.body == expected.as_bytes(),
+                "{name} of stream {number} is another's: {:.40}",
+                reply.text()
+            );
+        }
+        list
+    };
+    for number in 0..4 {
+        *on.lock().unwrap() = number;
+        let list = play();
+        assert_eq!(list.contains("#EXT-X-ENDLIST"), number == 3);
+    }
+}
