@@ -141,7 +141,8 @@ fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error
     let mut ranges = Ranges::default();
     let count = copy.segments.len();
     let (mut segments, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for (sequence, cut) in (first..).zip(&copy.segments) {
+    // In this order, since after the last segment there may be no number left to take.
+    for (cut, sequence) in copy.segments.iter().zip(first..) {
         let listed = |place: &Place| cut.listed && key_urls.binary_search(&place.url).is_err();
         let Some(place) = ranges.place(base, cut).filter(listed) else { continue };
         let name = rules.segment_identity(&place.url, place.range.as_ref());

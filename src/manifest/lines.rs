@@ -72,7 +72,7 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let mut number = 0;
     std::iter::from_fn(move || {
         let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
-        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
         let line = &rest[..end];
         let start = at + (line.len() - line.trim_ascii_start().len());
