@@ -18,8 +18,10 @@ export function efficiency (place, of) {
   }
   const [is, most] = [of.peer_efficiency, of.peer_efficiency_ceiling]
   put(place.querySelector('.is'), is, percent(is))
-  put(place.querySelector('.most'), most, percent(most))
+  // Before there is a swarm there is no ceiling.
+  put(place.querySelector('.most'), most, most > 0 ? percent(most) : '–')
   place.querySelector('.done').style.width = `${is * 100}%`
+  place.querySelector('.ceiling').hidden = most === 0
   place.querySelector('.ceiling').style.left = `${most * 100}%`
 }
 
