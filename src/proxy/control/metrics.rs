@@ -4,8 +4,11 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Error, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 use serde_json::Value;
 
-/// Counters of bytes: name, help, and for each label value where the statistics have it.
-const BYTES: [(&str, &str, &[(&str, &str)]); 4] = [
+/// Values of a label with where the statistics have each.
+type Labelled = &'static [(&'static str, &'static str)];
+
+/// Counters of bytes: name, help, values.
+const BYTES: [(&str, &str, Labelled); 4] = [
     (
         "paceline_received_bytes_total",
         "Payload bytes of segments by where they came from.",
