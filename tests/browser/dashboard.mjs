@@ -200,6 +200,22 @@ async function swarm (page) {
   assert.ok(sequences.length <= 64)
 }
 
+/** Squares are told in words to whoever comes there by keyboard. */
+async function explored (page) {
+  await page.evaluate(() => { document.activeElement?.blur() })
+  const square = () => page.evaluate(() => document.activeElement.closest('.map li') && [
+    [...document.querySelectorAll('.map li')].indexOf(document.activeElement),
+    document.activeElement.title, document.querySelector('.told').textContent
+  ])
+  for (let n = 0; n < 20 && !await square(); n++) await page.keyboard.press('Tab')
+  await page.keyboard.press('Home')
+  await page.keyboard.press('ArrowRight')
+  const [at, title, told] = await square()
+  assert.deepEqual([at, told.toLowerCase()], [1, title.toLowerCase()])
+  await page.keyboard.press('Tab')
+  assert.equal(await square(), null, 'the map is one stop')
+}
+
 async function switches (page) {
   await page.click('#p2p')
   await checked(page, 'p2p', false)
@@ -235,6 +251,7 @@ try {
   await swarm(page)
   console.log('a swarm is shown')
   console.log(`the page agrees with the statistics (${await agrees(page)} comparisons)`)
+  await explored(page)
   await pictures(page, 'swarm')
   console.log('pictures are taken')
   await switches(page)

@@ -87,7 +87,7 @@ function follow () {
     render(JSON.parse(event.data))
   })
   events.addEventListener('error', () => {
-    link('lost', 'the daemon does not answer; trying again')
+    link('lost', 'no news from the daemon; trying again')
     // A broken connection the browser makes again by itself; after a refusal it does not.
     if (events.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS)
   })

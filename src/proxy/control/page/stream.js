@@ -41,6 +41,37 @@ function square (item, of) {
   say(item.lastElementChild, item.title)
 }
 
+/** One stop for Tab, arrows from square to square; the one that is focused or pointed at is told in words. */
+function explore (root) {
+  const place = root.querySelector('.map')
+  place.addEventListener('keydown', event => {
+    const squares = [...place.querySelectorAll('li')]
+    const at = squares.indexOf(document.activeElement)
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: squares.length - 1 }[event.key]
+    if (at < 0 || to === undefined) return
+    event.preventDefault()
+    squares[to]?.focus()
+  })
+  place.addEventListener('focusin', () => stops(place))
+  for (const event of ['focusin', 'focusout', 'pointerover', 'pointerout']) {
+    place.addEventListener(event, () => tell(root))
+  }
+}
+
+/** Tab comes back to the square that was focused last. */
+function stops (place) {
+  const squares = [...place.querySelectorAll('li')]
+  const stop = squares.find(square => square === document.activeElement) ??
+    squares.find(square => square.tabIndex === 0) ?? squares[0]
+  for (const square of squares) square.tabIndex = square === stop ? 0 : -1
+  return stop
+}
+
+function tell (root) {
+  const square = root.querySelector('.map li:hover') ?? root.querySelector('.map li:focus')
+  say(root.querySelector('.told'), square ? square.title.replace(/^s/, 'S') : 'Point at a square, or go there with Tab and the arrow keys.')
+}
+
 function windowOf (stream) {
   return (place, [name, squares]) => {
     if (place.dataset.window !== name) {
@@ -65,7 +96,13 @@ function map (root, stream) {
   const windows = Object.keys(WINDOWS)
     .map(name => [name, stream.map.filter(square => square.window === name)])
     .filter(([, squares]) => squares.length > 0)
-  each(root.querySelector('.map'), windows, () => element('section', 'window'), windowOf(stream))
+  const place = root.querySelector('.map')
+  const focused = place.contains(document.activeElement)
+  each(place, windows, () => element('section', 'window'), windowOf(stream))
+  const stop = stops(place)
+  // The square in focus may be gone.
+  if (focused && !place.contains(document.activeElement)) stop?.focus()
+  tell(root)
   const ahead = stream.map.filter(square => square.window === 'critical' || square.window === 'prefetch')
   const counts = Object.entries(STATES)
     .map(([state, [, meaning]]) => [ahead.filter(square => square.state === state).length, meaning.split(/[:;,]/)[0]])
@@ -133,6 +170,7 @@ function why (root, stream) {
 
 /** Brings the section of one stream up to date. */
 export function show (section, stream) {
+  if (!section.dataset.swarm) explore(section)
   section.dataset.swarm = stream.swarm
   fill(section, stream)
   const name = stream.rendition || 'stream'

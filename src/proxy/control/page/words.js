@@ -75,7 +75,7 @@ export function fill (root, values) {
   for (const place of root.querySelectorAll('[data-field]')) {
     const name = place.dataset.field
     const value = values[name]
-    put(place, value, (LOOKS[name] ?? String)(value ?? null) ?? '')
+    put(place, value, LOOKS[name]?.(value) ?? value ?? '')
   }
 }
 
