@@ -6,11 +6,11 @@ import {
 /** Segments that are told one by one. */
 const TOLD = 20
 
-/** How much came from peers, and the most there could be. */
+/** How much came from peers, and the most that is there for all viewers together; one of them may have more. */
 export function efficiency (place, of) {
   if (!place.firstElementChild) {
     const label = element('p')
-    label.append('From peers: ', element('b', 'is'), ' of at most ', element('span', 'most'))
+    label.append('From peers: ', element('b', 'is'), '; all viewers together: at most ', element('span', 'most'))
     const bar = element('div', 'bar')
     bar.setAttribute('aria-hidden', 'true')
     bar.append(element('span', 'done'), element('span', 'ceiling'))
