@@ -32,7 +32,7 @@ const FORBIDDEN: [(&str, &str); 9] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
@@ -43,6 +43,7 @@ const PURE: [&str; 17] = [
     "src/viewer/picture.rs",
     "src/viewer/ts.rs",
     "src/engine/filter.rs",
+    "src/engine/map.rs",
     "src/engine/memory.rs",
     "src/engine/report.rs",
     "src/engine/origin/reach.rs",

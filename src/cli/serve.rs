@@ -184,6 +184,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut current = config.clone();
     let daemon = start(config).await?;
     tracing::info!("ready: point a player at http://{}/ followed by the stream's URL", daemon.address);
+    tracing::info!("what it does is shown at http://{}/-/", daemon.address);
     if wanted && !p2p {
         tracing::warn!(
             "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"

@@ -135,6 +135,8 @@ pub struct Record {
     pub peers: u32,
     /// Everything of it was here before a player asked.
     pub ahead: bool,
+    /// Its first byte came after a player can have run dry.
+    pub late: bool,
 }
 
 /// The last segments of a stream, oldest first; at most [`RECORDS`].
@@ -163,6 +165,7 @@ impl Ledger {
                 held: Duration::ZERO,
                 peers: 0,
                 ahead: false,
+                late: false,
             });
             self.records.len() - 1
         });

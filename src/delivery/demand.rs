@@ -101,6 +101,12 @@ impl Demand {
         self.credited.iter().find(|(s, _)| *s == sequence).map_or(Duration::ZERO, |(_, media)| *media)
     }
 
+    /// The last segment that the player has taken all of; `None` before the first.
+    #[must_use]
+    pub fn taken_to(&self) -> Option<u64> {
+        self.credited.iter().filter(|(_, media)| !media.is_zero()).map(|(sequence, _)| *sequence).max()
+    }
+
     /// A lower bound of what the player has buffered; zero before its first byte.
     #[must_use]
     pub fn buffered(&self, now: Time) -> Duration {

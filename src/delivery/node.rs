@@ -370,6 +370,7 @@ impl Node {
             let record = session.ledger.of(segment, sequence);
             if first {
                 record.held = record.held.max(held);
+                record.late |= late;
                 session.ledger.late += u64::from(late);
             }
             let waiting = &mut session.active[at].asks[ask];

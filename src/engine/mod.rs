@@ -23,6 +23,7 @@ pub mod fetch;
 pub mod filter;
 pub mod link;
 pub mod listings;
+mod map;
 pub mod memory;
 pub mod origin;
 pub mod peer;

@@ -4,11 +4,17 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::listings::Listings;
+use super::map;
 use crate::delivery::Node;
 use crate::delivery::account::{Bytes, Record, ceiling};
+use crate::delivery::neighbours::Neighbour;
 use crate::delivery::session::Session;
+use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
+
+/// Peers that are listed for each stream: all there are while the limit on neighbours holds.
+const PEERS: usize = 15;
 
 /// Everything that `/-/stats` tells.
 #[must_use]
@@ -65,26 +71,62 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
         "peer_efficiency_ceiling": rounded(ceiling(session.most_viewers)),
         "startup_ms": session.ledger.startup.map(|d| d.as_millis() as u64),
         "late_segments": session.ledger.late,
+        "critical_s": rounded(map::critical(session, node.policy()).as_secs_f64()),
+        "prefetch_s": rounded(node.policy().prefetch.as_secs_f64()),
+        "map": map::squares(session, node.policy(), now),
+        "peers": peers(node, session, now),
         "segments": session.ledger.records().map(segment).collect::<Vec<_>>(),
     })
 }
 
+/// The neighbours in a rendition's swarm, the most useful first; what came and went is all of it, in every rendition.
+fn peers(node: &Node, session: &Session, now: Time) -> Vec<Value> {
+    let all = node.totals().p2p.max(1) as f64;
+    let mut here: Vec<_> = node.neighbours().iter().filter(|n| n.in_swarm(session.swarm)).collect();
+    here.sort_by_key(|n| (std::cmp::Reverse(n.delivered), n.peer));
+    let peer = |n: &&Neighbour| {
+        json!({
+            "name": name(n.peer),
+            "rtt_ms": n.round_trip.map(|d| rounded(d.as_secs_f64() * 1e3)),
+            "down_bytes": n.delivered,
+            "up_bytes": n.uploaded,
+            "useful": rounded(n.delivered as f64 / all),
+            "uploads": n.uploads,
+            "busy": n.busy_until > now,
+        })
+    };
+    here.iter().take(PEERS).map(peer).collect()
+}
+
+/// A short name for a peer that says nothing of who it is: it is new whenever its daemon is started.
+fn name(peer: PeerId) -> String {
+    let hash = blake3::hash(&peer.0);
+    let [first, second, ..] = hash.as_bytes();
+    format!("{first:02x}{second:02x}")
+}
+
 fn segment(record: &Record) -> Value {
-    let source = match (record.http > 0, record.p2p > 0) {
+    json!({
+        "id": record.id.to_string(),
+        "sequence": record.sequence,
+        "source": source(record),
+        "reason": record.reason.as_str(),
+        "late": record.late,
+        "bytes": record.http + record.p2p,
+        "p2p_bytes": record.p2p,
+        "held_ms": record.held.as_millis() as u64,
+        "peers": record.peers.count_ones(),
+    })
+}
+
+/// Where the bytes of a segment came from.
+pub(super) fn source(record: &Record) -> &'static str {
+    match (record.http > 0, record.p2p > 0) {
         (true, false) => "http",
         (false, true) => "p2p",
         (true, true) => "mixed",
         (false, false) => "memory",
-    };
-    json!({
-        "id": record.id.to_string(),
-        "sequence": record.sequence,
-        "source": source,
-        "reason": record.reason.as_str(),
-        "bytes": record.http + record.p2p,
-        "held_ms": record.held.as_millis() as u64,
-        "peers": record.peers.count_ones(),
-    })
+    }
 }
 
 /// A URL as logs and statistics show it: without query, fragment and user.

@@ -5,15 +5,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::BodyExt;
 use url::Url;
 
 use super::answer::Body;
@@ -191,18 +188,7 @@ pub fn body(file: Arc<File>, span: Range<u64>, url: Url, caller: Caller, shared:
             }
         }
     });
-    BodyExt::boxed(StreamBody::new(Exclusive(Mutex::new(Box::pin(frames)))))
-}
-
-/// A stream that only its owner polls, so that nothing in it needs to be shared between threads.
-struct Exclusive<S>(Mutex<Pin<Box<S>>>);
-
-impl<S: Stream> Stream for Exclusive<S> {
-    type Item = S::Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_next(cx)
-    }
+    super::answer::streamed(frames)
 }
 
 async fn open(

@@ -41,6 +41,7 @@ use crate::manifest::identity::Rules;
 use absent::Absent;
 use address::Names;
 use connection::Connection;
+use control::events::Events;
 use files::Files;
 pub use listen::{BindError, bind};
 use masters::Masters;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     recent: Recent,
     absent: Absent,
     tunnels: Tunnels,
+    events: Events,
 }
 
 /// Serves players until `shutdown` resolves; answers under way then have ten seconds.
@@ -103,6 +105,7 @@ pub async fn run(
         names.ports.push(address.port());
         engine.origin().own().add(address);
     }
+    let (closing, closed) = watch::channel(false);
     let shared = Arc::new(Shared {
         engine,
         setup,
@@ -113,8 +116,8 @@ pub async fn run(
         recent: Recent::default(),
         absent: Absent::default(),
         tunnels: Tunnels::default(),
+        events: Events::new(closed.clone()),
     });
-    let (closing, closed) = watch::channel(false);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);

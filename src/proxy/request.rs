@@ -85,7 +85,7 @@ async fn route(
         Target::Connect { host, port } => return Ok(tunnel::open(asked, &host, port, shared).await),
         Target::Control(path) => {
             return Ok(match headers::check_browser(asked.headers(), &[], true) {
-                Ok(()) => control::answer(asked, &path, &shared.engine).await,
+                Ok(()) => control::answer(asked, &path, shared).await,
                 Err(why) => sentence(StatusCode::FORBIDDEN, &why.to_string()),
             });
         }

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { FLAGS } from './flags.mjs'
+
 const HELP = `node play.mjs --player hls.js|dash.js --url URL [--seconds S] [--to-end]
   --seconds S     play so much of the media (10)
   --to-end        play until the media ends instead
@@ -22,12 +24,6 @@ const FILES = {
   'hls.js': 'hls.js/dist/hls.min.js',
   'dash.js': 'dashjs/dist/modern/umd/dash.all.min.js'
 }
-const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required', '--mute-audio',
-  // Nothing but this machine, and no proxy of the environment on the way.
-  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost', '--no-proxy-server'
-]
 // How long Chromium may take to end before it is killed.
 const FAREWELL_MS = 10_000
 const POLL_MS = 100

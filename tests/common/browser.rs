@@ -43,6 +43,17 @@ pub fn install() {
     });
 }
 
+/// Starts one of the scripts in `tests/browser`; what it and Chromium write is in the folder.
+pub fn script(name: &str, args: &[&str]) -> (Process, tempfile::TempDir) {
+    install();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("node");
+    command.arg(folder().join(name)).args(["--chromium", CHROMIUM]).args(args);
+    // Chromium's profile goes even if the script is killed.
+    command.env("TMPDIR", dir.path());
+    (Process::spawn(name, &mut command), dir)
+}
+
 /// A page on a port of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
@@ -61,17 +72,11 @@ impl Page {
 
     /// Starts a player ("hls.js" or "dash.js") with further options of `play.mjs`.
     pub fn start(self, player: &str, url: &str, options: &[&str], limit: Duration) -> Playing {
-        install();
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new("node");
-        command
-            .arg(folder().join("play.mjs"))
-            .args(["--player", player, "--url", url, "--chromium", CHROMIUM])
-            .args(["--page-port", &self.port.to_string(), "--limit", &limit.as_secs().to_string()])
-            .args(options)
-            // Chromium's profile goes even if the player is killed.
-            .env("TMPDIR", dir.path());
-        Playing { process: Process::spawn(player, &mut command), limit, dir }
+        let (port, most) = (self.port.to_string(), limit.as_secs().to_string());
+        let mut args = vec!["--player", player, "--url", url, "--page-port", &port, "--limit", &most];
+        args.extend(options);
+        let (process, dir) = script("play.mjs", &args);
+        Playing { process, limit, dir }
     }
 
     /// Plays, and reports how that went.

@@ -1,13 +1,16 @@
-//! The daemon's own `/-/…`: health, statistics, switches. GET changes nothing.
+//! The daemon's own `/-/…`: dashboard, health, statistics, switches. GET changes nothing.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+pub(crate) mod events;
 mod metrics;
+mod page;
 mod peer5;
 
+use super::Shared;
 use super::answer::{Body, full, sentence};
 use crate::engine::{Handle, Switches};
 
@@ -17,7 +20,8 @@ pub const CHANGE: &str = "x-paceline";
 const CHANGE_BODY: usize = 4096;
 
 /// Answers a request for `/-/` and `path`.
-pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Response<Body> {
+pub(super) async fn answer(asked: Request<Incoming>, path: &str, shared: &Shared) -> Response<Body> {
+    let engine = &shared.engine;
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     match (path, asked.method()) {
         ("health", &Method::GET | &Method::HEAD) => sentence(StatusCode::OK, "ok"),
@@ -37,13 +41,18 @@ pub async fn answer(asked: Request<Incoming>, path: &str, engine: &Handle) -> Re
         },
         ("p2p", &Method::GET | &Method::HEAD) => json(&engine.switch(Switches::default()).await),
         ("p2p", &Method::POST) => change(asked, engine).await,
+        ("events", &Method::GET) => shared.events.follow(engine),
+        ("events", _) => not_allowed("GET"),
         ("health" | "stats" | "metrics", _) => not_allowed("GET, HEAD"),
         ("p2p", _) => not_allowed("GET, HEAD, POST"),
-        ("", _) => sentence(StatusCode::NOT_FOUND, "see /-/stats, /-/metrics, /-/health and /-/p2p"),
-        _ => sentence(
-            StatusCode::NOT_FOUND,
-            "there is no such page; see /-/stats, /-/metrics, /-/health and /-/p2p",
-        ),
+        (file, method) => match (page::file(file), method) {
+            (Some(answer), &Method::GET | &Method::HEAD) => answer,
+            (Some(_), _) => not_allowed("GET, HEAD"),
+            (None, _) => sentence(
+                StatusCode::NOT_FOUND,
+                "there is no such page; see /-/, /-/stats, /-/metrics, /-/health and /-/p2p",
+            ),
+        },
     }
 }
 

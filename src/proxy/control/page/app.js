@@ -1,0 +1,116 @@
+// The dashboard: follows /-/events and shows each document; two switches.
+import { chart } from './chart.js'
+import { efficiency, show } from './stream.js'
+import { STATES, each, element, fill, say } from './words.js'
+
+const find = id => document.getElementById(id)
+/** When the events were refused, they are asked for again after this. */
+const AGAIN_MS = 3000
+const SWITCHES = ['p2p', 'upload']
+
+// A change on its way; until it is answered the events may still tell how it was before.
+const changing = new Set()
+
+function link (state, text) {
+  find('link').dataset.link = state
+  say(find('link'), text)
+}
+
+function switches (now) {
+  for (const name of SWITCHES) {
+    if (changing.has(name)) continue
+    const button = find(name)
+    button.disabled = false
+    button.setAttribute('aria-checked', String(now[name]))
+    say(button.querySelector('.state'), now[name] ? 'on' : 'off')
+  }
+}
+
+async function turn (name) {
+  if (changing.has(name)) return
+  changing.add(name)
+  const button = find(name)
+  button.setAttribute('aria-busy', 'true')
+  let now, failure
+  try {
+    const wanted = button.getAttribute('aria-checked') !== 'true'
+    const answer = await fetch('/-/p2p', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' },
+      body: JSON.stringify({ [name]: wanted })
+    })
+    if (!answer.ok) throw new Error(await answer.text())
+    now = await answer.json()
+  } catch (error) { failure = error.message }
+  changing.delete(name)
+  button.removeAttribute('aria-busy')
+  find('refused').hidden = !failure
+  say(find('refused'), failure ? `Not switched: ${failure}` : '')
+  if (now) switches(now)
+}
+
+function streams (all) {
+  const template = find('stream').content.firstElementChild
+  // A stream keeps its section, so that what is open or focused in it stays so.
+  const place = find('streams')
+  for (const section of [...place.children]) {
+    if (!all.some(stream => stream.swarm === section.dataset.swarm)) section.remove()
+  }
+  all.forEach((stream, at) => {
+    let section = [...place.children].find(section => section.dataset.swarm === stream.swarm)
+    if (!section) {
+      section = template.cloneNode(true)
+      place.insertBefore(section, place.children[at] ?? null)
+    }
+    show(section, stream)
+  })
+}
+
+function render (stats) {
+  say(find('version'), stats.version)
+  find('totals').hidden = false
+  const { streams: all, totals } = stats
+  fill(find('totals'), totals)
+  efficiency(find('totals').querySelector('.efficiency'), totals)
+  chart(find('rates'), stats)
+  find('idle').hidden = all.length > 0
+  find('key').hidden = all.length === 0
+  switches(stats)
+  streams(all)
+  document.documentElement.dataset.uptime = stats.uptime_s
+}
+
+function follow () {
+  const events = new EventSource('/-/events')
+  events.addEventListener('stats', event => {
+    link('live', 'live')
+    render(JSON.parse(event.data))
+  })
+  events.addEventListener('error', () => {
+    link('lost', 'no news from the daemon; trying again')
+    // A broken connection the browser makes again by itself; after a refusal it does not.
+    if (events.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS)
+  })
+}
+
+function prepare () {
+  const address = `${location.origin}/`
+  say(document.querySelector('#idle .address'), address)
+  say(document.querySelector('#idle .example'), `vlc ${address}https://origin.example/live/master.m3u8`)
+  each(document.querySelector('#key ul'), Object.entries(STATES), () => {
+    const item = element('li')
+    const sample = element('span', 'square')
+    sample.setAttribute('aria-hidden', 'true')
+    item.append(sample, ' ', element('span'))
+    return item
+  }, (item, [state, [letter, meaning]]) => {
+    item.firstElementChild.dataset.state = state
+    item.firstElementChild.style.setProperty('--fill', state.startsWith('loading') ? '60%' : '100%')
+    say(item.firstElementChild, letter)
+    say(item.lastElementChild, meaning)
+  })
+  for (const name of SWITCHES) find(name).addEventListener('click', () => turn(name))
+}
+
+prepare()
+follow()

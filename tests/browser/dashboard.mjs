@@ -1,0 +1,267 @@
+// The dashboard of a running daemon in headless Chromium: is what it shows what the daemon says, and does it steer it?
+//
+// Prints `idle` once the page says that nothing plays, so that whoever started it can let players begin; then one line
+// for each step, and `done`. Ends with status 1 and says why at the first thing that is wrong.
+import assert from 'node:assert/strict'
+import { parseArgs } from 'node:util'
+
+import { chromium } from 'playwright-core'
+
+import { FLAGS } from './flags.mjs'
+
+const text = { type: 'string' }
+const { values: wanted } = parseArgs({ options: { url: text, pictures: text, chromium: text, neighbours: text } })
+const daemon = new URL(wanted.url)
+const NEIGHBOURS = Number(wanted.neighbours)
+/** How long anything may take on a loaded machine. */
+const PATIENCE_MS = 90_000
+/** Documents that are compared until one comes while nothing moves. */
+const COMPARISONS = 60
+const STATES = ['missing', 'loading-http', 'loading-p2p', 'http', 'p2p', 'mixed', 'memory']
+
+const complaints = []
+const strangers = new Set()
+const ask = async path => (await fetch(new URL(path, daemon))).json()
+
+function watch (page) {
+  page.on('console', message => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+  })
+  page.on('pageerror', error => complaints.push(String(error)))
+  page.on('request', request => {
+    if (new URL(request.url()).host !== daemon.host) strangers.add(request.url())
+  })
+}
+
+/** What the page shows, as numbers and as text. */
+function read () {
+  const field = place => {
+    const data = place.querySelector('data')
+    return [place.dataset.field, { value: data.value, text: data.textContent }]
+  }
+  const fields = root => Object.fromEntries([...root.querySelectorAll('[data-field]')].map(field))
+  const values = list => [...list].map(data => data.value)
+  return {
+    uptime: Number(document.documentElement.dataset.uptime),
+    totals: fields(document.querySelector('#totals')),
+    efficiency: values(document.querySelectorAll('#totals .efficiency data')),
+    switches: ['p2p', 'upload'].map(name => document.getElementById(name).getAttribute('aria-checked') === 'true'),
+    streams: [...document.querySelectorAll('#streams > section')].map(section => ({
+      swarm: section.dataset.swarm,
+      fields: fields(section),
+      efficiency: values(section.querySelectorAll('.efficiency data')),
+      map: [...section.querySelectorAll('.map .window')].flatMap(place =>
+        [...place.querySelectorAll('li')].map(({ dataset: { sequence, state }, title }) =>
+          ({ window: place.dataset.window, sequence: Number(sequence), state, title }))),
+      peers: [...section.querySelectorAll('.peers tbody tr')].map(row => {
+        const [name, rtt, down, up, useful, now] = row.children
+        const value = cell => cell.querySelector('data').value
+        return { name: name.textContent, rtt: value(rtt), down: value(down), up: value(up), useful: value(useful), now: now.textContent }
+      }),
+      reasons: [...section.querySelectorAll('.reasons li')].map(item =>
+        [item.dataset.reason, Number(item.querySelector('data').value), item.querySelector('span').textContent])
+    }))
+  }
+}
+
+const SCALE = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }
+
+/** Bytes as people read them are the bytes as they are counted. */
+function readable ({ value, text }) {
+  const [, number, unit] = /^([\d.]+) (\w+)$/.exec(text)
+  const step = SCALE[unit] * (number.includes('.') ? 0.1 : 1)
+  assert.ok(Math.abs(number * SCALE[unit] - value) <= step * 0.51, `${value} is shown as ${text}`)
+}
+
+const BYTES = ['http_bytes', 'p2p_bytes', 'uploaded_bytes', 'wasted_bytes']
+
+/** What only grows is between what the daemon said before and after. */
+function between (shown, before, after, what) {
+  for (const key of BYTES) {
+    const value = Number(shown[key]?.value ?? before[key])
+    assert.ok(before[key] <= value && value <= after[key], `${what} ${key}: ${before[key]} <= ${value} <= ${after[key]}`)
+    if (shown[key]) readable(shown[key])
+  }
+}
+
+/** What moves between two documents in a second in which nothing happens. */
+const still = stats => JSON.stringify({
+  ...stats, uptime_s: 0,
+  streams: stats.streams.map(stream => ({ ...stream, buffered_s: 0, critical_s: 0 }))
+})
+
+const notFromPeers = stream => {
+  const counts = {}
+  for (const { reason, source, late } of stream.segments) {
+    if (late || source === 'http' || source === 'mixed') counts[reason] = (counts[reason] ?? 0) + 1
+  }
+  return counts
+}
+
+function same (shown, stats) {
+  assert.deepEqual(shown.switches, [stats.p2p, stats.upload])
+  for (const [key, { value }] of Object.entries(shown.totals)) assert.equal(value, String(stats.totals[key]), key)
+  const ratios = of => [of.peer_efficiency, of.peer_efficiency_ceiling].map(String)
+  assert.deepEqual(shown.efficiency, ratios(stats.totals))
+  assert.deepEqual(shown.streams.map(stream => stream.swarm).sort(), stats.streams.map(stream => stream.swarm).sort())
+  for (const stream of stats.streams) {
+    const { fields, efficiency, map, peers, reasons } = shown.streams.find(({ swarm }) => swarm === stream.swarm)
+    for (const [key, { value }] of Object.entries(fields)) {
+      if (key !== 'buffered_s') assert.equal(value, String(stream[key] ?? ''), key)
+    }
+    assert.deepEqual(efficiency, ratios(stream))
+    const squares = list => list.map(({ sequence, state, window }) => ({ sequence, state, window }))
+    assert.deepEqual(squares(map), squares(stream.map))
+    assert.deepEqual(peers.map(({ now, ...peer }) => peer), stream.peers.map(peer => ({
+      name: peer.name, rtt: String(peer.rtt_ms ?? ''), down: String(peer.down_bytes), up: String(peer.up_bytes),
+      useful: String(peer.useful)
+    })))
+    assert.deepEqual(Object.fromEntries(reasons), notFromPeers(stream))
+    for (const [reason,, words] of reasons) assert.ok(words.length > 20 && words !== reason, `${reason}: ${words}`)
+  }
+}
+
+/** The page shows what the daemon says: never anything else than between two answers, and all of it when both are alike. */
+async function agrees (page) {
+  for (let n = 0; n < COMPARISONS; n++) {
+    const before = await ask('/-/stats')
+    await page.waitForFunction(uptime => document.documentElement.dataset.uptime > uptime, before.uptime_s, { timeout: PATIENCE_MS })
+    const shown = await page.evaluate(read)
+    const after = await ask('/-/stats')
+    between(shown.totals, before.totals, after.totals, 'totals')
+    for (const { swarm, fields, map } of shown.streams) {
+      const [old, now] = [before, after].map(({ streams }) => streams.find(stream => stream.swarm === swarm))
+      if (!old || !now) continue
+      between(fields, old, now, swarm)
+      for (const { sequence, state, title } of map) {
+        assert.ok(STATES.includes(state), state)
+        assert.ok(title.startsWith(`segment ${sequence}, `), title)
+      }
+    }
+    if (still(before) === still(after)) {
+      same(shown, before)
+      return n + 1
+    }
+  }
+  throw new Error('the daemon is never still')
+}
+
+const checked = (page, name, state) =>
+  page.waitForSelector(`#${name}[aria-checked="${state}"]:not([aria-busy])`, { timeout: PATIENCE_MS })
+
+/** Waits until the page shows so many neighbours. */
+const neighbours = (page, least, most) => page.waitForFunction(([least, most]) => {
+  const shown = document.querySelector('#streams [data-field="neighbours"] data')
+  return shown && least <= Number(shown.value) && Number(shown.value) <= most
+}, [least, most], { timeout: PATIENCE_MS })
+
+/** Comes to a switch by Tab alone, and presses a key. */
+async function press (page, name, key) {
+  await page.evaluate(() => { document.activeElement?.blur() })
+  for (let n = 0; n < 20; n++) {
+    await page.keyboard.press('Tab')
+    if (await page.evaluate(name => document.activeElement.id === name, name)) {
+      const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle)
+      assert.notEqual(outline, 'none', 'where the focus is can be seen')
+      return page.keyboard.press(key)
+    }
+  }
+  throw new Error(`${name} is not reached by Tab`)
+}
+
+async function pictures (page, name) {
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [1280, 360]) {
+      await page.emulateMedia({ colorScheme })
+      await page.setViewportSize({ width, height: 800 })
+      // One more document, drawn in these colours and this width.
+      const { uptime } = await page.evaluate(read)
+      await page.waitForFunction(uptime => document.documentElement.dataset.uptime > uptime, uptime, { timeout: PATIENCE_MS })
+      const needed = await page.evaluate(() => document.documentElement.scrollWidth)
+      assert.ok(needed <= width, `${name} needs ${needed} pixels of ${width}`)
+      await page.screenshot({ path: `${wanted.pictures}/${name}-${colorScheme}-${width}.png`, fullPage: true })
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1280, height: 800 })
+}
+
+async function swarm (page) {
+  await neighbours(page, NEIGHBOURS, NEIGHBOURS)
+  await page.waitForFunction(() => {
+    const there = states => document.querySelector(states.map(state => `.map li[data-state="${state}"]`).join())
+    return there(['p2p', 'mixed']) && there(['http']) && document.querySelector('.reasons li')
+  }, null, { timeout: PATIENCE_MS })
+  const { streams: [{ map }] } = await page.evaluate(read)
+  const windows = new Set(map.map(({ window }) => window))
+  assert.ok(windows.has('critical') && windows.has('prefetch'), [...windows].join())
+  const sequences = map.map(({ sequence }) => sequence)
+  assert.deepEqual(sequences, [...sequences].sort((a, b) => a - b), 'from the playhead onwards')
+  assert.ok(sequences.length <= 64)
+}
+
+/** Squares are told in words to whoever comes there by keyboard. */
+async function explored (page) {
+  await page.evaluate(() => { document.activeElement?.blur() })
+  const square = () => page.evaluate(() => document.activeElement.closest('.map li') && [
+    [...document.querySelectorAll('.map li')].indexOf(document.activeElement),
+    document.activeElement.title, document.querySelector('.told').textContent
+  ])
+  for (let n = 0; n < 20 && !await square(); n++) await page.keyboard.press('Tab')
+  await page.keyboard.press('Home')
+  await page.keyboard.press('ArrowRight')
+  const [at, title, told] = await square()
+  assert.deepEqual([at, told.toLowerCase()], [1, title.toLowerCase()])
+  await page.keyboard.press('Tab')
+  assert.equal(await square(), null, 'the map is one stop')
+}
+
+async function switches (page) {
+  await page.click('#p2p')
+  await checked(page, 'p2p', false)
+  assert.equal((await ask('/-/p2p')).p2p, false)
+  await neighbours(page, 0, 0)
+  await agrees(page)
+  await press(page, 'p2p', 'Space')
+  await checked(page, 'p2p', true)
+  assert.equal((await ask('/-/p2p')).p2p, true)
+  await neighbours(page, 1, NEIGHBOURS)
+  await press(page, 'upload', 'Enter')
+  await checked(page, 'upload', false)
+  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: false })
+  await page.click('#upload')
+  await checked(page, 'upload', true)
+  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: true })
+  // Somebody else switches: the page follows.
+  const change = { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: '{"upload": false}' }
+  await fetch(new URL('/-/p2p', daemon), change)
+  await checked(page, 'upload', false)
+}
+
+const browser = await chromium.launch({ executablePath: wanted.chromium, args: FLAGS })
+let failed = false
+try {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light' })
+  watch(page)
+  await page.goto(new URL('/-/', daemon).href)
+  await page.waitForSelector('#idle:not([hidden])', { timeout: PATIENCE_MS })
+  assert.match(await page.textContent('#idle'), new RegExp(`Point a player at ${daemon.origin}/`))
+  await page.screenshot({ path: `${wanted.pictures}/idle-light-1280.png`, fullPage: true })
+  console.log('idle')
+  await swarm(page)
+  console.log('a swarm is shown')
+  console.log(`the page agrees with the statistics (${await agrees(page)} comparisons)`)
+  await explored(page)
+  await pictures(page, 'swarm')
+  console.log('pictures are taken')
+  await switches(page)
+  console.log('switches work')
+  assert.deepEqual(complaints, [])
+  assert.deepEqual([...strangers], [])
+  console.log('done')
+} catch (error) {
+  failed = true
+  console.log(error.stack, complaints)
+}
+await browser.close()
+process.exit(failed ? 1 : 0)
