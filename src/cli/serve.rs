@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::exit::Failure;
-use super::{logging, service};
+use super::{conditions, logging, service};
 use crate::config::Config;
+use crate::delivery::policy::Upload;
 use crate::engine::brain::StartPeers;
 use crate::engine::origin::{Origin, OwnListeners};
 use crate::engine::{self, Handle, Switches, peers};
@@ -196,8 +197,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     service::ready();
     {
         let watchdog = service::watchdog(|| daemon.handle.stats());
-        tokio::pin!(watchdog);
+        let conditions = conditions::watch(&daemon.handle);
+        tokio::pin!(watchdog, conditions);
         loop {
+            let auto = current.p2p.upload == Upload::Auto;
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -207,6 +210,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                     service::ready();
                 }
                 () = &mut watchdog => {}
+                () = &mut conditions, if auto => {}
             }
         }
     }
@@ -234,6 +238,9 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
         tracing::warn!(
             "only [p2p] and [memory] change without a restart; the rest of the new file waits for one"
         );
+    }
+    if new.p2p.upload != Upload::Auto {
+        handle.withhold_uploads(None).await;
     }
     (current.p2p, current.memory) = (new.p2p, new.memory);
     handle.set_policy(current.policy()).await;

@@ -12,7 +12,8 @@ use crate::model::units::BitsPerSecond;
 pub struct Options {
     /// Whether anything is taken from or given to other viewers. Off: plain HTTP, no tracker, no STUN, no UDP socket.
     pub enabled: bool,
-    /// Whether pieces are sent to other viewers: `auto` and `always` do, `never` only takes.
+    /// Whether pieces are sent to other viewers: `always` does, `never` only takes; `auto` does unless this machine runs on
+    /// a battery below 20 % or reaches the Internet by a cellular line or a VPN.
     pub upload: Upload,
     /// Neighbours per rendition. More spread faster and cost about 0.4 MiB of memory each. 1 to 15.
     pub max_neighbours: u8,

@@ -45,6 +45,8 @@ pub enum Question {
     Switch(Switches, oneshot::Sender<Switches>),
     /// Change what holds.
     Policy(Policy, oneshot::Sender<()>),
+    /// A reason not to upload for now, or none any more.
+    Withhold(Option<String>, oneshot::Sender<()>),
 }
 
 /// What fetches and answers report.
@@ -99,6 +101,21 @@ pub(super) struct Fetching {
     pub segment: SegmentId,
 }
 
+/// Whether uploads are wanted, and what speaks against them for now.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    wanted: bool,
+    insisted: bool,
+    withheld: Option<String>,
+}
+
+impl Wish {
+    /// Why nothing is uploaded though it is wanted.
+    fn reason(&self) -> Option<&str> {
+        self.withheld.as_deref().filter(|_| self.wanted && !self.insisted)
+    }
+}
+
 /// What the brain is made with.
 pub struct Parts {
     /// The mind.
@@ -129,6 +146,7 @@ pub struct Brain {
     pub(super) commands: Option<mpsc::Sender<Command>>,
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) start_peers: Option<StartPeers>,
+    uploads: Wish,
     /// What could not be done and comes back to the Node.
     pub(super) undone: Vec<Input>,
     next_ask: u64,
@@ -140,6 +158,7 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
     let (events, mut arriving) = mpsc::channel(EVENTS);
     let (peer_events, mut from_peers) = mpsc::channel(super::link::EVENTS);
     let Parts { node, clock, origin, start_peers } = parts;
+    let uploads = Wish { wanted: node.policy().upload, ..Wish::default() };
     let mut brain = Brain {
         node,
         clock,
@@ -155,6 +174,7 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
         commands: None,
         peer_events,
         start_peers,
+        uploads,
         undone: Vec::new(),
         next_ask: 0,
         out: Vec::new(),
@@ -209,20 +229,41 @@ impl Brain {
             }
             Question::Segment(ask, reply) => self.ask(ask, reply),
             Question::Stats(reply) => {
-                let _ = reply.send(report::document(&self.node, &self.listings, self.clock.now()));
+                let _ = reply.send(report::document(
+                    &self.node,
+                    &self.listings,
+                    self.uploads.reason(),
+                    self.clock.now(),
+                ));
             }
             Question::Switch(change, reply) => {
-                let mut policy = *self.node.policy();
+                let mut policy = Policy { upload: self.uploads.wanted, ..*self.node.policy() };
                 policy.p2p = change.p2p.unwrap_or(policy.p2p);
                 policy.upload = change.upload.unwrap_or(policy.upload);
-                self.input(Input::Policy(policy));
+                // Who says so in so many words means it.
+                self.uploads.insisted |= change.upload.is_some();
+                self.hold(policy);
+                let policy = self.node.policy();
                 let _ = reply.send(Switches { p2p: Some(policy.p2p), upload: Some(policy.upload) });
             }
             Question::Policy(policy, done) => {
-                self.input(Input::Policy(policy));
+                self.uploads.insisted = false;
+                self.hold(policy);
+                let _ = done.send(());
+            }
+            Question::Withhold(why, done) => {
+                self.uploads.withheld = why;
+                self.hold(Policy { upload: self.uploads.wanted, ..*self.node.policy() });
                 let _ = done.send(());
             }
         }
+    }
+
+    /// What holds from now on, but for uploads that there is a reason against.
+    fn hold(&mut self, mut policy: Policy) {
+        self.uploads.wanted = policy.upload;
+        policy.upload &= self.uploads.reason().is_none();
+        self.input(Input::Policy(policy));
     }
 
     fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {

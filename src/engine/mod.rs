@@ -200,6 +200,11 @@ impl Handle {
         self.ask(|reply| Question::Policy(policy, reply)).await;
     }
 
+    /// Uploads pause for this reason, or go on; who turned them on by [`switch`](Self::switch) is not overruled.
+    pub async fn withhold_uploads(&self, why: Option<String>) {
+        self.ask(|reply| Question::Withhold(why, reply)).await;
+    }
+
     /// `None` when the brain is gone: HTTP goes on without it.
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
         let (reply, answer) = oneshot::channel();

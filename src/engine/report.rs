@@ -16,9 +16,9 @@ use crate::model::timeline::Kind;
 /// Peers that are listed for each stream: all there are while the limit on neighbours holds.
 const PEERS: usize = 15;
 
-/// Everything that `/-/stats` tells.
+/// Everything that `/-/stats` tells; `withheld` is why nothing is uploaded though it is wanted.
 #[must_use]
-pub fn document(node: &Node, listings: &Listings, now: Time) -> Value {
+pub fn document(node: &Node, listings: &Listings, withheld: Option<&str>, now: Time) -> Value {
     let totals = node.totals();
     let faults = node.faults();
     json!({
@@ -26,6 +26,7 @@ pub fn document(node: &Node, listings: &Listings, now: Time) -> Value {
         "uptime_s": seconds(now.as_micros()),
         "p2p": node.policy().p2p,
         "upload": node.policy().upload,
+        "upload_withheld": withheld,
         "totals": {
             "http_bytes": totals.http,
             "p2p_bytes": totals.p2p,
