@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-use common::{PATIENCE, Process, free_port, get, until};
+use common::{Daemon, PATIENCE, Process, free_port, get, until};
 
 /// What a service manager hears.
 struct Manager {
@@ -80,4 +80,24 @@ fn players_are_served_on_the_sockets_that_are_handed_over() {
     let reply = until("the daemon to be started", || get(address.parse().unwrap(), "/-/health"));
     assert_eq!((reply.status, reply.text().trim()), (200, "ok"), "{}", manager.log());
     assert!(manager.log().contains(&format!("http://{address}/")), "{}", manager.log());
+}
+
+#[test]
+fn uploads_are_steered_from_the_command_line() {
+    let daemon = Daemon::start(&[], &[]);
+    let via = daemon.address.to_string();
+    let upload = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let said = command.arg("upload").args(args).args(["--via", &via]).output().unwrap();
+        (said.status.code(), String::from_utf8(said.stdout).unwrap())
+    };
+    assert_eq!(upload(&["off"]), (Some(0), "upload off, no limit\n".to_owned()));
+    assert_eq!(daemon.stats()["upload"], false);
+    assert_eq!(upload(&["on", "--limit", "2M"]), (Some(0), "upload on, at most 2.0 Mbit/s\n".to_owned()));
+    assert_eq!(daemon.stats()["upload"], true);
+    assert_eq!(upload(&["--limit", "0"]), (Some(0), "upload on, no limit\n".to_owned()));
+    assert_eq!(upload(&["--limit", "fast"]).0, Some(2));
+    // A configuration that is read again says what holds.
+    daemon.process.signal("-HUP");
+    until("the configuration to be read again", || (daemon.stats()["upload"] == false).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! `paceline stats` and `paceline p2p`: ask and steer a running daemon.
+//! `paceline stats`, `paceline p2p` and `paceline upload`: ask and steer a running daemon.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,12 +40,25 @@ pub struct P2pArgs {
     pub via: SocketAddr,
 }
 
+/// Arguments of `upload`.
+#[derive(Debug, ClapArgs)]
+pub struct UploadArgs {
+    /// Whether peers are served; left out, only the limit is changed or shown
+    pub switch: Option<OnOff>,
+    /// All uploads together, in bits per second, such as 2000000 or 2M; 0 is no limit
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub limit: Option<u64>,
+    /// The daemon to steer
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    pub via: SocketAddr,
+}
+
 /// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OnOff {
-    /// Peers are used.
+    /// From now on.
     On,
-    /// Plain HTTP only.
+    /// Not any more.
     Off,
 }
 
@@ -72,6 +85,41 @@ pub async fn p2p(args: P2pArgs) -> Result<(), Failure> {
     let now = ask(args.via, Method::POST, "/-/p2p", Some(change)).await?;
     println!("p2p {}", if now["p2p"] == Value::Bool(true) { "on" } else { "off" });
     Ok(())
+}
+
+/// Turns uploads on or off, or limits them, until the daemon ends or reads its configuration again.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
+    let mut change = serde_json::Map::new();
+    if let Some(switch) = args.switch {
+        change.insert("upload".to_owned(), Value::Bool(switch == OnOff::On));
+    }
+    if let Some(limit) = args.limit {
+        change.insert("upload_limit".to_owned(), Value::from(limit));
+    }
+    let now = ask(args.via, Method::POST, "/-/p2p", Some(Value::Object(change))).await?;
+    let limit = match now["upload_limit"].as_u64() {
+        Some(limit) if limit > 0 => format!("at most {:.1} Mbit/s", limit as f64 / 1e6),
+        _ => "no limit".to_owned(),
+    };
+    println!("upload {}, {limit}", if now["upload"] == Value::Bool(true) { "on" } else { "off" });
+    Ok(())
+}
+
+/// `2000000`, `500k`, `2M`, `1.5M` or `1G`.
+fn rate(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+        Some((at, 'M')) => (&text[..at], 1e6),
+        Some((at, 'G')) => (&text[..at], 1e9),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if (0.0..1e9).contains(&number) => Ok((number * unit) as u64),
+        _ => Err("write bits per second, such as 2000000, 500k or 2M".to_owned()),
+    }
 }
 
 async fn ask(via: SocketAddr, method: Method, path: &str, change: Option<Value>) -> Result<Value, Failure> {
@@ -140,4 +188,21 @@ fn table(stats: &Value) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod rates {
+    use super::rate;
+
+    #[test]
+    fn rates_are_read() {
+        for (text, bits) in
+            [("0", 0), ("2000000", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("1G", 1_000_000_000)]
+        {
+            assert_eq!(rate(text), Ok(bits), "{text}");
+        }
+        for text in ["", "M", "fast", "-1", "1e99", "2 M", "2MB"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
 }

@@ -64,6 +64,12 @@ GET /health says whether it runs, GET /stats what it does. It answers STUN on th
     Stats(control::StatsArgs),
     /// Turn peers on or off in a running daemon
     P2p(control::P2pArgs),
+    /// Turn uploads on or off in a running daemon, or limit them
+    #[command(after_help = "Until the daemon ends or reads its configuration again:
+  paceline upload off
+  paceline upload on --limit 2M
+Without either it shows what holds.")]
+    Upload(control::UploadArgs),
     /// Print a completion script for a shell
     #[command(after_help = "For bash, as an ordinary user:
   paceline completions bash > ~/.local/share/bash-completion/completions/paceline")]
@@ -94,6 +100,7 @@ pub fn run() -> ExitCode {
             Command::Simulate(args) => simulate::run(&args),
             Command::Stats(args) => control::stats(args).await,
             Command::P2p(args) => control::p2p(args).await,
+            Command::Upload(args) => control::upload(args).await,
             Command::Completions(args) => manual::completions(&args, Cli::command()),
             Command::Man(args) => manual::pages(&args, Cli::command()),
         }

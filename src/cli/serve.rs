@@ -244,7 +244,7 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
     }
     (current.p2p, current.memory) = (new.p2p, new.memory);
     handle.set_policy(current.policy()).await;
-    let Switches { p2p, upload } = handle.switch(Switches::default()).await;
+    let Switches { p2p, upload, .. } = handle.switch(Switches::default()).await;
     tracing::info!("configuration read again (p2p {}, upload {})", on(p2p), on(upload));
 }
 

@@ -24,6 +24,7 @@ use crate::delivery::{AskId, FetchId, Input, Node, Output};
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::Listing;
+use crate::model::units::BitsPerSecond;
 
 /// Events of fetches and answers that may wait; past it fetches wait, which the origin feels as back-pressure.
 pub const EVENTS: usize = 1024;
@@ -240,11 +241,16 @@ impl Brain {
                 let mut policy = Policy { upload: self.uploads.wanted, ..*self.node.policy() };
                 policy.p2p = change.p2p.unwrap_or(policy.p2p);
                 policy.upload = change.upload.unwrap_or(policy.upload);
+                if let Some(limit) = change.upload_limit {
+                    policy.upload_limit = (limit > 0).then_some(BitsPerSecond(limit));
+                }
                 // Who says so in so many words means it.
                 self.uploads.insisted |= change.upload.is_some();
                 self.hold(policy);
                 let policy = self.node.policy();
-                let _ = reply.send(Switches { p2p: Some(policy.p2p), upload: Some(policy.upload) });
+                let limit = policy.upload_limit.map_or(0, |limit| limit.0);
+                let (p2p, upload) = (Some(policy.p2p), Some(policy.upload));
+                let _ = reply.send(Switches { p2p, upload, upload_limit: Some(limit) });
             }
             Question::Policy(policy, done) => {
                 self.uploads.insisted = false;

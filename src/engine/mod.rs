@@ -213,7 +213,7 @@ impl Handle {
     }
 }
 
-/// The two switches of `/-/p2p`.
+/// The switches of `/-/p2p`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switches {
@@ -221,4 +221,6 @@ pub struct Switches {
     pub p2p: Option<bool>,
     /// Whether anything is sent to peers.
     pub upload: Option<bool>,
+    /// All uploads together, bits per second; 0 is no limit.
+    pub upload_limit: Option<u64>,
 }

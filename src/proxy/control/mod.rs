@@ -73,8 +73,9 @@ async fn change(asked: Request<Incoming>, engine: &Handle) -> Response<Body> {
     match serde_json::from_slice::<Switches>(&body) {
         Ok(change) => json(&engine.switch(change).await),
         Err(error) => {
-            let text =
-                format!("not a change ({error}); send {{\"p2p\": true}}, {{\"upload\": false}} or both");
+            let text = format!(
+                "not a change ({error}); send {{\"p2p\": true}}, {{\"upload\": false}}, {{\"upload_limit\": 2000000}} or several of them"
+            );
             sentence(StatusCode::BAD_REQUEST, &text)
         }
     }
