@@ -79,8 +79,10 @@ fn shared(format: &str, page_player: &str, turn: usize) {
 fn check(format: &str, program: Program, ours: &Played, directly: &Played, ends: bool) {
     let what = format!("{format}, {program:?}:\n{}--- directly:\n{}", ours.log, directly.log);
     assert!(ours.complaints.is_subset(&directly.complaints), "{what}");
-    // They do not begin at the same moment, nor at the same segment: one picture in ten is a second.
-    let (played, least) = (ours.frames.len(), directly.frames.len() * 9 / 10);
+    // They do not begin at the same moment, nor at the same segment, and VLC moves its delay when a machine is busy: a picture
+    // in ten is a second, three of ten are three.
+    let tenths = if program == Program::Ffmpeg { 9 } else { 7 };
+    let (played, least) = (ours.frames.len(), directly.frames.len() * tenths / 10);
     assert!(played >= least && least > 200, "{played} frames, {least} are the least: {what}");
     if program == Program::Ffmpeg {
         let places = places(ours).unwrap_or_else(|| panic!("some frames are not the source's: {what}"));
