@@ -228,10 +228,10 @@ async function switches (page) {
   await neighbours(page, 1, NEIGHBOURS)
   await press(page, 'upload', 'Enter')
   await checked(page, 'upload', false)
-  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: false })
+  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: false, upload_limit: 0 })
   await page.click('#upload')
   await checked(page, 'upload', true)
-  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: true })
+  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: true, upload_limit: 0 })
   // Somebody else switches: the page follows.
   const change = { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: '{"upload": false}' }
   await fetch(new URL('/-/p2p', daemon), change)
