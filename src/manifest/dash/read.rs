@@ -286,7 +286,9 @@ impl Reader<'_> {
         items.truncate(list.segment_urls.len());
         let places = |base: &Url| -> Option<Vec<Place>> {
             let place = |of: &mpd::SegmentURL| {
-                let url = of.media.as_deref().map_or(Ok(base.clone()), |media| base.join(media)).ok()?;
+                let mut url = of.media.as_deref().map_or(Ok(base.clone()), |media| base.join(media)).ok()?;
+                // Players don't send fragments, so nothing is found by one.
+                url.set_fragment(None);
                 let range = match &of.mediaRange {
                     Some(range) => Some(byte_range(range)?),
                     None => None,
@@ -378,7 +380,11 @@ fn bases(above: &[Url], here: &[mpd::BaseURL]) -> Vec<Url> {
     if here.is_empty() {
         return above.to_vec();
     }
-    let resolve = |(base, here): (&Url, &mpd::BaseURL)| base.join(here.base.trim()).ok();
+    let resolve = |(base, here): (&Url, &mpd::BaseURL)| {
+        let mut url = base.join(here.base.trim()).ok()?;
+        url.set_fragment(None);
+        Some(url)
+    };
     above
         .iter()
         .flat_map(|base| here.iter().map(move |here| (base, here)))
