@@ -143,5 +143,7 @@ pub(super) fn resolve(base: &Url, reference: &[u8]) -> Option<Url> {
     let url = base.join(reference).ok()?;
     // A host of dots exists nowhere, and as part of a path it would be taken for a step upwards.
     let host = url.host_str()?.bytes().any(|byte| byte != b'.');
-    (host && matches!(url.scheme(), "http" | "https")).then_some(url)
+    // A tab in the middle means nothing in a URL either: without it there may be a variable after all.
+    let plain = host && !url.as_str().contains("{$");
+    (plain && matches!(url.scheme(), "http" | "https")).then_some(url)
 }

@@ -157,9 +157,11 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// The value `raw` of an attribute with its entities replaced; `None` for one that XML itself does not define.
+/// The value `raw` of an attribute with its entities replaced and white space as blanks (XML 1.0 §3.3.3); `None` for an
+/// entity that XML itself does not define.
 pub(super) fn value(raw: &str) -> Option<String> {
-    quick_xml::escape::unescape(raw.trim()).ok().map(|text| text.into_owned())
+    let plain = raw.trim().replace("\r\n", " ").replace(['\t', '\n', '\r'], " ");
+    quick_xml::escape::unescape(&plain).ok().map(|text| text.into_owned())
 }
 
 /// The text that `raw`, the inside of an element without children, stands for: without comments, and CDATA as it is.
