@@ -72,6 +72,10 @@ pub(super) fn walk<'a>(
     if text.len() > limits.bytes {
         return Err(Error::TooLong { bytes: text.len(), most: limits.bytes });
     }
+    // The caller has taken one off. The reader would take off another, and all places would be wrong.
+    if text.starts_with('\u{feff}') {
+        return Err(Error::NotXml { line: 1 });
+    }
     let most = limits.segments.saturating_mul(2 * ELEMENTS_EACH);
     let mut reader = Reader::from_str(text);
     let (mut open, mut elements, mut at): (Vec<Element<'a>>, usize, usize) = (Vec::new(), 0, 0);
@@ -89,7 +93,8 @@ pub(super) fn walk<'a>(
                 let element = open.pop().ok_or_else(|| malformed(at))?;
                 if element.childless && element.opened <= at {
                     let content = element.opened..at;
-                    meet(open.len(), Met::Text(&element, &text[content.clone()], content))?;
+                    let inside = text.get(content.clone()).ok_or_else(|| malformed(at))?;
+                    meet(open.len(), Met::Text(&element, inside, content))?;
                 }
                 at = after;
                 continue;
@@ -110,7 +115,8 @@ pub(super) fn walk<'a>(
             parent.childless = false;
         }
         // What was read is a slice of the document, so its own place in it is known.
-        let begins = after - text[at..after].len() + text[at..after].find('<').unwrap_or(0);
+        let read = text.get(at..after).ok_or_else(|| malformed(at))?;
+        let begins = at + read.find('<').unwrap_or(0);
         let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
         if element.attributes.len() > MOST_ATTRIBUTES {
             let line = line_of(text, begins);
