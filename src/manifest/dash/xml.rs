@@ -89,27 +89,25 @@ pub(super) fn walk<'a>(
             Event::DocType(_) => return Err(Error::DocumentType { line: line_of(text, at) }),
             Event::Start(start) => (start, false),
             Event::Empty(start) => (start, true),
-            Event::End(_) => {
-                let element = open.pop().ok_or_else(|| malformed(at))?;
-                if element.childless && element.opened <= at {
-                    let content = element.opened..at;
-                    let inside = text.get(content.clone()).ok_or_else(|| malformed(at))?;
-                    meet(open.len(), Met::Text(&element, inside, content))?;
+            other => {
+                if matches!(other, Event::End(_)) {
+                    let element = open.pop().ok_or_else(|| malformed(at))?;
+                    if element.childless && element.opened <= at {
+                        let content = element.opened..at;
+                        let inside = text.get(content.clone()).ok_or_else(|| malformed(at))?;
+                        meet(open.len(), Met::Text(&element, inside, content))?;
+                    }
                 }
-                at = after;
-                continue;
-            }
-            _ => {
                 at = after;
                 continue;
             }
         };
         elements += 1;
         if elements > most {
-            return Err(Error::TooMany { line: line_of(text, at), what: "elements", most });
+            return Err(too_many(text, at, "elements", most));
         }
         if open.len() == DEEPEST {
-            return Err(Error::TooMany { line: line_of(text, at), what: "nested elements", most: DEEPEST });
+            return Err(too_many(text, at, "nested elements", DEEPEST));
         }
         if let Some(parent) = open.last_mut() {
             parent.childless = false;
@@ -119,8 +117,7 @@ pub(super) fn walk<'a>(
         let begins = at + read.find('<').unwrap_or(0);
         let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
         if element.attributes.len() > MOST_ATTRIBUTES {
-            let line = line_of(text, begins);
-            return Err(Error::TooMany { line, what: "attributes of one element", most: MOST_ATTRIBUTES });
+            return Err(too_many(text, begins, "attributes of one element", MOST_ATTRIBUTES));
         }
         meet(open.len(), Met::Start(&element))?;
         if !empty {
@@ -128,6 +125,10 @@ pub(super) fn walk<'a>(
         }
         at = after;
     }
+}
+
+fn too_many(text: &str, at: usize, what: &'static str, most: usize) -> Error {
+    Error::TooMany { line: line_of(text, at), what, most }
 }
 
 fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize) -> Option<Element<'a>> {

@@ -1,220 +1,42 @@
-//! The P2P side: connections made, accepted and closed, on threads of its own.
-//!
-//! One task owns who is connected and who is being connected; each connection has a task. Whatever happens here, HTTP
-//! goes on: the brain only ever talks to it through two channels.
+//! Who is connected and who is being connected: one task owns it all, and is spoken to by channels.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::panic::AssertUnwindSafe;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use url::Url;
 
-use super::link::{Command, Event};
-use super::peer::{BULK, CONTROL, Ended, Incoming, Outgoing, Peer};
-use super::sdp::{self, Neighbourhood};
-use super::signalling::{self, Dial, Signal};
+use super::life::Life;
+use super::options::Options;
+use crate::engine::link::{Command, Event};
+use crate::engine::origin;
+use crate::engine::peer::{BULK, CONTROL, Ended, Outgoing, Peer};
+use crate::engine::sdp::{self, Neighbourhood};
+use crate::engine::signalling::{self, Dial, Signal};
+use crate::engine::udp::Shared;
 use crate::model::ids::{PeerId, SwarmId};
 use crate::wire::message::Message;
 use crate::wire::tracker::{self, FromTracker, Offer, OfferId, ToTracker};
 
-use super::udp::Shared;
-
-/// Threads of the P2P side.
-const THREADS: usize = 2;
-/// Stack of each: the WebRTC stack is known to recurse on what comes from outside.
-const STACK: usize = 8 << 20;
 /// Connections at the same time, open or being made, offers included.
 const CONNECTIONS: usize = 96;
 /// Peers that are refused; the oldest are forgiven.
 const SHUNNED: usize = 512;
 /// Messages of trackers and connections that may wait for the owner.
-const INBOX: usize = 256;
-
-/// The `[ice]` section of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IceOptions {
-    /// STUN servers, such as `stun:stun.example:3478`. Empty: the trackers' own, at the same host and port; `none`: none.
-    pub stun: Vec<String>,
-    /// TURN servers, which relay where nothing else works, such as `turn:user:secret@turn.example:3478`.
-    pub turn: Vec<String>,
-    /// The first of 96 UDP ports that connections take; 0 lets the system choose.
-    pub udp_port: u16,
-    /// Addresses of this machine to use. Empty: the one towards the Internet.
-    pub addresses: Vec<IpAddr>,
-    /// Also connect to private addresses that are not of our own network.
-    pub lan: bool,
-}
-
-/// A STUN or TURN server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IceServer {
-    /// `stun:host:port` or `turn:host:port`.
-    pub url: String,
-    /// For TURN.
-    pub username: String,
-    /// For TURN.
-    pub credential: String,
-}
-
-/// What the P2P side is started with.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Who we are.
-    pub me: PeerId,
-    /// Trackers, in the order of their indices.
-    pub trackers: Vec<Url>,
-    /// A tracker's admission token, where it wants one.
-    pub token: String,
-    /// Whether we upload; told to trackers.
-    pub uploads: bool,
-    /// STUN and TURN.
-    pub ice_servers: Vec<IceServer>,
-    /// Where sockets are bound.
-    pub addresses: Vec<SocketAddr>,
-    /// Private addresses are tried anyway.
-    pub lan: bool,
-    /// How long candidates are gathered.
-    pub gathering: Duration,
-    /// How long from an offer or answer to an open channel.
-    pub opening: Duration,
-    /// How long an offer waits for an answer.
-    pub offer_life: Duration,
-    /// ICE: a peer is disconnected after this silence …
-    pub disconnected: Duration,
-    /// … and given up after this.
-    pub failed: Duration,
-    /// ICE: a sign of life this often.
-    pub keep_alive: Duration,
-    /// ICE: time between two checks.
-    pub check_interval: Duration,
-    /// ICE: checks of one candidate pair.
-    pub checks: u16,
-    /// How long connecting to a tracker may take.
-    pub tracker_connecting: Duration,
-    /// How often a silent tracker is asked for a sign of life.
-    pub tracker_ping: Duration,
-}
-
-impl Options {
-    /// What the configuration means on this machine.
-    #[must_use]
-    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, token: String, uploads: bool) -> Self {
-        let local = |url: &Url| match url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        // Viewers that meet on this machine only stay on it.
-        let loopback = !trackers.is_empty() && trackers.iter().all(local);
-        let addresses = if !ice.addresses.is_empty() {
-            ice.addresses.clone()
-        } else if loopback {
-            vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
-        } else {
-            sdp::default_address().into_iter().collect()
-        };
-        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, ice.udp_port)).collect();
-        let ice_servers = ice_servers(ice, if loopback { &[] } else { &trackers });
-        Self {
-            me,
-            trackers,
-            token,
-            uploads,
-            ice_servers,
-            addresses,
-            lan: ice.lan,
-            gathering: Duration::from_secs(5),
-            opening: Duration::from_secs(15),
-            offer_life: Duration::from_secs(50),
-            disconnected: Duration::from_secs(4),
-            failed: Duration::from_secs(4),
-            keep_alive: Duration::from_millis(1500),
-            check_interval: Duration::from_millis(40),
-            checks: 75,
-            tracker_connecting: Duration::from_secs(10),
-            tracker_ping: Duration::from_secs(45),
-        }
-    }
-}
-
-/// The STUN servers that the configuration means, as `stun:host:port`.
-#[must_use]
-pub fn stun_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<String> {
-    let servers = ice_servers(ice, trackers).into_iter().map(|server| server.url);
-    servers.filter(|url| url.starts_with("stun:")).collect()
-}
-
-fn ice_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<IceServer> {
-    let plain = |url: String| IceServer { url, ..IceServer::default() };
-    let mut servers: Vec<IceServer> = match ice.stun.as_slice() {
-        [none] if none == "none" => Vec::new(),
-        [] => trackers
-            .iter()
-            .filter_map(|url| {
-                Some(plain(format!("stun:{}:{}", url.host_str()?, url.port_or_known_default()?)))
-            })
-            .collect(),
-        listed => listed.iter().cloned().map(plain).collect(),
-    };
-    for turn in &ice.turn {
-        let (scheme, rest) = turn.split_once(':').unwrap_or(("turn", turn));
-        let (user, host) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (username, credential) = user.split_once(':').unwrap_or((user, ""));
-        servers.push(IceServer {
-            url: format!("{scheme}:{host}"),
-            username: username.to_owned(),
-            credential: credential.to_owned(),
-        });
-    }
-    servers
-}
-
-/// Starts the P2P side; it ends with [`Command::Stop`], or when the command channel is closed.
-///
-/// # Errors
-/// When the system has no thread left.
-pub fn start(
-    options: Options,
-    commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("paceline-p2p")
-        .thread_stack_size(STACK)
-        .max_blocking_threads(4)
-        .enable_all()
-        .build()?;
-    std::thread::Builder::new().name("paceline-p2p".into()).spawn(move || {
-        runtime.block_on(async move {
-            let owner = tokio::spawn(run(options, commands, events));
-            if owner.await.is_err() {
-                tracing::error!("the P2P side failed; playback goes on over HTTP alone");
-            }
-        });
-        // Tasks of the stack that are still closing get a moment, then their sockets go with the runtime.
-        runtime.shutdown_timeout(Duration::from_secs(1));
-    })
-}
+pub(super) const INBOX: usize = 256;
 
 /// The first steps of a connection; false when they failed.
-type Begin = Box<dyn FnOnce(Peer, Arc<Options>) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send>;
+pub(super) type Begin =
+    Box<dyn FnOnce(Peer, Arc<Options>) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send>;
 
 /// Numbers connections; never used twice.
-type ConnectionId = u64;
+pub(super) type ConnectionId = u64;
 
 /// What reaches the owner from its connections' tasks.
-enum Internal {
+pub(super) enum Internal {
     Offers { swarm: SwarmId, started: bool, made: Vec<(ConnectionId, OfferId, String)> },
     Answer { id: ConnectionId, tracker: usize, answer: Box<ToTracker> },
     Opened(ConnectionId, oneshot::Sender<()>),
@@ -255,7 +77,11 @@ struct Owner {
     tasks: JoinSet<()>,
 }
 
-async fn run(options: Options, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<Event>) {
+pub(super) async fn run(
+    options: Options,
+    mut commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+) {
     let (inbox, mut internal) = mpsc::channel(INBOX);
     let (signals, mut signalled) = mpsc::channel(INBOX);
     let mut owner = Owner {
@@ -269,7 +95,7 @@ async fn run(options: Options, mut commands: mpsc::Receiver<Command>, events: mp
         shunned: std::collections::VecDeque::new(),
         trackers: HashMap::new(),
         up: Vec::new(),
-        tls: super::origin::tls_config().ok().map(Arc::new),
+        tls: origin::tls_config().ok().map(Arc::new),
         next: 0,
         turn: 0,
         room: 0,
@@ -711,72 +537,6 @@ impl Owner {
         Neighbourhood {
             own: self.options.addresses.iter().map(SocketAddr::ip).collect(),
             lan: self.options.lan,
-        }
-    }
-}
-
-/// One connection's task.
-struct Life {
-    id: ConnectionId,
-    link: Peer,
-    peer: Arc<OnceLock<PeerId>>,
-    options: Arc<Options>,
-    inbox: mpsc::Sender<Internal>,
-    events: mpsc::Sender<Event>,
-}
-
-impl Life {
-    async fn live(
-        self,
-        begin: Begin,
-        ours: bool,
-        control: mpsc::Receiver<Message>,
-        bulk: mpsc::Receiver<Outgoing>,
-    ) {
-        let (id, inbox) = (self.id, self.inbox.clone());
-        // A panic of the stack ends this connection, no other.
-        let ended = AssertUnwindSafe(self.through(begin, ours, control, bulk)).catch_unwind().await;
-        let _ = inbox.send(Internal::Ended(id, ended.unwrap_or(Ended::Misbehaved))).await;
-    }
-
-    async fn through(
-        self,
-        begin: Begin,
-        ours: bool,
-        control: mpsc::Receiver<Message>,
-        bulk: mpsc::Receiver<Outgoing>,
-    ) -> Ended {
-        if !begin(self.link.clone(), Arc::clone(&self.options)).await {
-            return Ended::Gone;
-        }
-        let patience =
-            if ours { self.options.offer_life + self.options.opening } else { self.options.opening };
-        let (opened, open) = oneshot::channel();
-        let (incoming, arriving) = mpsc::channel(INBOX);
-        let run = self.link.run(patience, opened, incoming, control, bulk);
-        let (ended, ()) = tokio::join!(run, self.forward(open, arriving));
-        ended
-    }
-
-    /// Hands on what comes, once the brain knows the peer.
-    async fn forward(&self, open: oneshot::Receiver<()>, mut arriving: mpsc::Receiver<Incoming>) {
-        if open.await.is_err() {
-            return;
-        }
-        let (ready, known) = oneshot::channel();
-        let _ = self.inbox.send(Internal::Opened(self.id, ready)).await;
-        let (Ok(()), Some(&peer)) = (known.await, self.peer.get()) else { return };
-        while let Some(incoming) = arriving.recv().await {
-            let event = match incoming {
-                Incoming::Said(message) => Event::Said { peer, message },
-                Incoming::Piece { segment, piece, bytes, hash } => {
-                    Event::Piece { peer, segment, piece, bytes, hash }
-                }
-                Incoming::Sent { segment, piece } => Event::Sent { peer, segment, piece },
-            };
-            if self.events.send(event).await.is_err() {
-                return;
-            }
         }
     }
 }
