@@ -17,6 +17,9 @@ pub mod engine;
 pub mod manifest;
 /// The words everything else is written in; pure.
 pub mod model;
+/// What the pages of daemon and tracker share.
+#[cfg(feature = "daemon")]
+pub mod page;
 /// The face to players: HTTP in, manifests rewritten, segments answered.
 #[cfg(feature = "daemon")]
 pub mod proxy;

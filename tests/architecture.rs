@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Top-level modules in the order in which a request meets them. An import may only point to the right.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "cli",
     "config",
     "simulator",
     "viewer",
     "proxy",
     "tracker",
+    "page",
     "engine",
     "delivery",
     "manifest",
@@ -17,7 +18,7 @@ const ORDER: [&str; 11] = [
     "model",
 ];
 /// Imports that point to the right and are not allowed all the same.
-const FORBIDDEN: [(&str, &str); 9] = [
+const FORBIDDEN: [(&str, &str); 15] = [
     ("simulator", "engine"),
     ("simulator", "proxy"),
     ("viewer", "proxy"),
@@ -27,17 +28,26 @@ const FORBIDDEN: [(&str, &str); 9] = [
     ("tracker", "engine"),
     ("tracker", "delivery"),
     ("engine", "manifest"),
+    // A page is files and how they are answered; it knows nobody.
+    ("page", "engine"),
+    ("page", "delivery"),
+    ("page", "manifest"),
+    ("page", "wire"),
+    ("page", "model"),
+    ("viewer", "page"),
 ];
 /// The one submodule by which an import may point to the right where it otherwise may not.
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 18] = [
+const PURE: [&str; 20] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
     "src/delivery/",
     "src/simulator/",
+    "src/tracker/accounts.rs",
+    "src/tracker/networks.rs",
     "src/tracker/swarms.rs",
     "src/viewer/playout.rs",
     "src/viewer/picture.rs",
@@ -90,7 +100,7 @@ const FUNCTION: usize = 60;
 /// What is larger than it should be: the number only goes down, and the entry goes once the law is kept.
 const RATCHET: [(&str, usize); 4] = [
     // The whole interface of delivery on one page, most of it documentation.
-    ("src/delivery/mod.rs", 320),
+    ("src/delivery/mod.rs", 307),
     ("src/config/mod.rs", 290),
     ("src/engine/mod.rs", 230),
     ("src/engine/fetch.rs: fn follow", 77),

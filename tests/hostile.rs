@@ -20,7 +20,7 @@ const OPEN_IN: Duration = Duration::from_secs(30);
 
 fn options() -> Options {
     let ice = IceOptions { addresses: vec!["127.0.0.1".parse().unwrap()], ..IceOptions::default() };
-    Options::new(PeerId::from_entropy([1; 12]), &ice, Vec::new(), String::new(), true)
+    Options::new(PeerId::from_entropy([1; 12]), &ice, Vec::new(), String::new())
 }
 
 /// One end of a connection, with its queues.

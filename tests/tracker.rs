@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Daemon, Nginx, Process, Tracker, complaints, get, live, player, until};
+use common::{Daemon, Nginx, Process, Tracker, complaints, get, live, player, raw, until};
 use futures_util::{SinkExt, StreamExt};
 use paceline::model::ids::{PeerId, SwarmId};
 use paceline::tracker::{self, Options};
-use paceline::wire::tracker::{Event, FromTracker, Offer, OfferId, ToTracker};
+use paceline::wire::tracker::{Account, Event, Extra, FromTracker, Offer, OfferId, ToTracker};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
@@ -126,6 +126,78 @@ async fn two_clients_meet_and_leave() {
         viewers = third.viewers().await;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    service.stop().await;
+}
+
+/// What an address answers to a request with these fields, asked from this machine.
+async fn asked(address: SocketAddr, path: &str, fields: &str) -> (u16, String) {
+    let request = format!("GET {path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+    let reply = tokio::task::spawn_blocking(move || raw(address, &request)).await.unwrap().unwrap();
+    (reply.status, reply.text())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_viewers_say_is_told_to_those_who_may_see_it() {
+    let options = Options {
+        networks: vec!["here=127.0.0.0/8".parse().unwrap(), "berlin=10.1.0.0/16".parse().unwrap()],
+        stats_token: "sesame".into(),
+        ..Options::default()
+    };
+    let service = Service::start(options).await;
+    let address = service.address;
+    let mut client = Client::connect(address, 1).await;
+    let account = |http, p2p| Account { began_us: 5, age_ms: 0, http, p2p, uploaded: 7 };
+    for (event, account) in [
+        (Some(Event::Started), account(0, 0)),
+        (None, account(1000, 3000)),
+        (None, account(u64::MAX, u64::MAX)),
+    ] {
+        let extra = Some(Extra { uploads: true, account: Some(account), ..Extra::default() });
+        let (info_hash, peer_id) = (SwarmId([0xE9; 20]), client.peer);
+        client
+            .say(ToTracker::Announce { info_hash, peer_id, event, numwant: 0, offers: vec![], extra })
+            .await;
+        client.viewers().await;
+    }
+    let own = format!("Host: {address}\r\n");
+    let (status, text) = asked(address, "/stats", &own).await;
+    let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &stats["watching"], &stats["viewers"]), (200, &1.into(), &1.into()));
+    assert_eq!((&stats["accounts"], &stats["accounts_refused"]), (&2.into(), &1.into()));
+    for place in [&stats["totals"], &stats["networks"][0], &stats["largest_swarms"][0]] {
+        assert_eq!((&place["http_bytes"], &place["p2p_bytes"]), (&1000.into(), &3000.into()), "{stats:#}");
+        assert_eq!((&place["uploaded_bytes"], &place["peer_efficiency"]), (&7.into(), &0.75.into()));
+    }
+    assert_eq!(stats["networks"][1]["watching"], 0);
+    assert_eq!(stats["largest_swarms"][0]["swarm"], "e9".repeat(20));
+    let (_, metrics) = asked(address, "/-/metrics", &own).await;
+    for line in [
+        "paceline_tracker_received_bytes_total{network=\"here\",source=\"p2p\"} 3000",
+        "paceline_tracker_watching{network=\"here\"} 1",
+        "paceline_tracker_watching{network=\"other\"} 0",
+        "paceline_tracker_accounts_refused_total 1",
+    ] {
+        assert!(metrics.lines().any(|have| have == line), "{line}\n{metrics}");
+    }
+    let proxied = format!("{own}X-Forwarded-For: 192.0.2.1\r\n");
+    let bearer = format!("{proxied}Authorization: Bearer sesame\r\n");
+    for (path, fields, expected) in [
+        ("/stats", &proxied, 403),
+        ("/metrics", &proxied, 403),
+        ("/-/events", &proxied, 403),
+        ("/stats", &"Host: evil.example\r\n".to_owned(), 403),
+        ("/health", &proxied, 200),
+        ("/stats", &bearer, 200),
+        ("/metrics?token=sesame", &proxied, 200),
+        ("/metrics?token=sesam", &proxied, 403),
+        ("/none", &own, 404),
+    ] {
+        assert_eq!(asked(address, path, fields).await.0, expected, "{path} {fields}");
+    }
+    let closed = asked(address, "/", &proxied).await;
+    assert_eq!((closed.0, closed.1.contains("<html")), (200, false), "a sentence and no page");
+    let open = asked(address, "/?token=sesame", &proxied).await;
+    assert_eq!((open.0, open.1.contains("<html")), (200, true));
     service.stop().await;
 }
 
@@ -331,7 +403,7 @@ fn a_tracker_never_hears_which_stream_it_is() {
     assert!(playing.wait(Duration::from_secs(60)));
     let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
     assert!(heard.contains("info_hash"), "the relay heard an announcement");
-    for secret in ["CANARY", "index", ".ts", &origin.address.port().to_string()] {
+    for secret in ["CANARY", "index", ".ts", &origin.address.to_string()] {
         assert!(!heard.contains(secret), "`{secret}` reached the tracker");
     }
 }

@@ -161,8 +161,7 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
 /// How the engine starts the P2P side when the first swarm is joined.
 fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
     let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-    let uploads = config.policy().upload;
-    let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone(), uploads);
+    let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone());
     Box::new(move |commands, events| match peers::start(options.clone(), commands, events) {
         Ok(thread) => threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
         Err(error) => tracing::warn!("no peers: {error}; playback goes on over HTTP alone"),

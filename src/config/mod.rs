@@ -266,6 +266,8 @@ mod tests {
             ("[tracker]\nurls = [\"http://x\"]", &["tracker.urls", "ws://"]),
             ("[proxy]\nlisten = \"0.0.0.0:7223\"", &["proxy.listen", "allowed_hosts"]),
             ("[[identity]]\npattern = \"(\"", &["identity"]),
+            ("[tracker_server]\nnetworks = [\"berlin\"]", &["line 2", "berlin=10.1.0.0/16"]),
+            ("[tracker_server]\nstats_from = [\"10/8\"]", &["line 2", "10.1.0.0/16"]),
             ("[p2p]\nmax_neighbours = 16", &["p2p.max_neighbours"]),
         ] {
             let message = error(text);

@@ -171,7 +171,8 @@ impl Membership {
         let soon = ANNOUNCE_AGAIN * 2u32.pow(session.announcements.min(8));
         session.announcements = session.announcements.saturating_add(1);
         session.announce_at = Some(now + self.interval.min(soon));
-        out.push(Output::Announce { swarm: session.swarm, offers: offers.min(MOST_OFFERS), started });
+        let (swarm, offers, account) = (session.swarm, offers.min(MOST_OFFERS), session.account(now));
+        out.push(Output::Announce { swarm, offers, started, account });
     }
 
     /// Something changed in who is there: neighbours are looked for again soon if any are missing, the later the more

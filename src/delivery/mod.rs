@@ -9,6 +9,7 @@ use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::timeline::Timeline;
 use crate::wire::digest::PieceHash;
 use crate::wire::message::Message;
+use crate::wire::tracker::Account;
 
 pub mod account;
 pub mod chance;
@@ -37,7 +38,7 @@ mod view;
 mod wake;
 
 pub use node::Node;
-pub use report::{Failure, Report};
+pub use report::{Failure, Fault, Report};
 pub use wake::Wake;
 
 /// A player's request; numbered by the driver, never used twice.
@@ -185,21 +186,6 @@ pub enum Input {
     Policy(policy::Policy),
 }
 
-/// How a fetch failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// 401 or 403: this viewer is not served.
-    Denied,
-    /// 404 or 410: it is not there, or not yet.
-    Missing,
-    /// Any other answer that asking again won't change.
-    Refused,
-    /// No answer, or one that may be another in a moment (5xx, 429).
-    Unavailable,
-    /// It broke off after its head.
-    Broken,
-}
-
 /// Something to do, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
@@ -296,11 +282,15 @@ pub enum Output {
         offers: usize,
         /// The first time.
         started: bool,
+        /// What it has come to here.
+        account: Account,
     },
     /// Tell the trackers that we left.
     Leave {
         /// Which swarm.
         swarm: SwarmId,
+        /// What it came to here.
+        account: Account,
     },
     /// Try this tracker now.
     Connect {

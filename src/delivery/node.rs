@@ -481,18 +481,24 @@ impl Node {
         Stirs::Everything
     }
 
+    /// Leaves every swarm, with a last account for the trackers. To be called when the daemon ends; nothing but that may
+    /// follow.
+    pub fn leave(&mut self, out: &mut Vec<Output>) {
+        for session in self.sessions.iter_mut().filter(|s| s.joined) {
+            session.joined = false;
+            session.viewers = 0;
+            session.announce_at = None;
+            session.announced_at = None;
+            out.push(Output::Leave { swarm: session.swarm, account: session.account(self.now) });
+        }
+    }
+
     fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> Stirs {
         let (before, now) = (self.policy, self.now);
         self.policy = policy;
         self.uploads.change(&policy, now);
         if before.p2p && !policy.p2p {
-            for session in self.sessions.iter_mut().filter(|s| s.joined) {
-                session.joined = false;
-                session.viewers = 0;
-                session.announce_at = None;
-                session.announced_at = None;
-                out.push(Output::Leave { swarm: session.swarm });
-            }
+            self.leave(out);
         }
         if before.p2p && (!policy.p2p || before.upload != policy.upload) {
             // A neighbour learns who we are by the hello, which comes once: meet anew.
@@ -543,6 +549,7 @@ impl Node {
     }
 
     fn close(&mut self, index: usize, out: &mut Vec<Output>) {
+        let now = self.now;
         let mut session = self.sessions.remove(index);
         for pieces in session.active.iter_mut() {
             for fetch in &pieces.fetches {
@@ -560,7 +567,7 @@ impl Node {
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
             }
-            out.push(Output::Leave { swarm: session.swarm });
+            out.push(Output::Leave { swarm: session.swarm, account: session.account(now) });
             out.push(self.room());
         }
         let (swarm, bytes, viewers) = (session.swarm, session.bytes, session.most_viewers);

@@ -1,8 +1,24 @@
-//! What a Node tells besides what to do: why a player gets nothing, and what a user may want to read.
+//! The words for what went wrong, and what a Node tells besides what to do: why a player gets nothing, and what a user may
+//! want to read.
 
 use super::FetchId;
 use super::account::Bytes;
 use crate::model::ids::{PeerId, SwarmId};
+
+/// How a fetch failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 401 or 403: this viewer is not served.
+    Denied,
+    /// 404 or 410: it is not there, or not yet.
+    Missing,
+    /// Any other answer that asking again won't change.
+    Refused,
+    /// No answer, or one that may be another in a moment (5xx, 429).
+    Unavailable,
+    /// It broke off after its head.
+    Broken,
+}
 
 /// Why a player gets no (whole) answer from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::model::time::Time;
 use crate::model::timeline::{Kind, Segment, Timeline};
 use crate::model::units::BitsPerSecond;
 use crate::wire::message::Slot;
+use crate::wire::tracker::Account;
 
 /// A rendition with its players, its segments and its account.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Session {
     pub timeline: Timeline,
     /// When it came.
     pub listed_at: Time,
+    /// When the first one came, and the account began.
+    pub opened: Time,
     /// Players, one each.
     pub demands: Vec<Demand>,
     /// Segments that are held, on their way or wanted; sequence numbers ascending.
@@ -75,6 +78,7 @@ impl Session {
             slot,
             timeline,
             listed_at: now,
+            opened: now,
             demands: Vec::new(),
             active: Shelf::default(),
             entitled: false,
@@ -321,6 +325,18 @@ impl Session {
         let last =
             if self.timeline.kind.grows() { u64::MAX } else { self.horizon(prefetch).unwrap_or(first) };
         (first, last)
+    }
+
+    /// What trackers are told of it: all of it each time, so that one that missed an announcement misses nothing.
+    #[must_use]
+    pub fn account(&self, now: Time) -> Account {
+        Account {
+            began_us: self.opened.as_micros(),
+            age_ms: u64::try_from((now - self.opened).as_millis()).unwrap_or(u64::MAX),
+            http: self.bytes.http,
+            p2p: self.bytes.p2p,
+            uploaded: self.bytes.uploaded,
+        }
     }
 
     /// The lowest buffer bound of the players here.

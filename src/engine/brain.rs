@@ -374,10 +374,14 @@ impl Brain {
                 self.carry_out(output);
             }
             self.out = out;
+            self.rest_peers();
         }
     }
 
     async fn stop(mut self) {
+        let mut out = Vec::new();
+        self.node.leave(&mut out);
+        out.into_iter().for_each(|output| self.carry_out(output));
         if let Some(commands) = self.commands.take() {
             let _ = commands.send(Command::Stop).await;
         }

@@ -58,10 +58,11 @@ impl Brain {
             Output::SendPiece { peer, segment, piece } => self.send_piece(peer, segment, piece),
             Output::Say { peer, message } => self.tell_peer(peer, Command::Say { peer, message }),
             Output::Disconnect { peer, shun } => self.command(Command::Disconnect { peer, shun }),
-            Output::Announce { swarm, offers, started } => {
-                self.command(Command::Announce { swarm, offers, started });
+            Output::Announce { swarm, offers, started, account } => {
+                let uploads = self.node.policy().upload;
+                self.command(Command::Announce { swarm, offers, started, uploads, account });
             }
-            Output::Leave { swarm } => self.command(Command::Leave { swarm }),
+            Output::Leave { swarm, account } => self.command(Command::Leave { swarm, account }),
             Output::Room { connections } => {
                 if connections > 0 {
                     self.wake_peers();
@@ -74,6 +75,10 @@ impl Brain {
             }
             Output::Report(report) => self.log(report),
         }
+    }
+
+    /// Ends the P2P side once P2P is off, and everything that was to be told before is told.
+    pub(super) fn rest_peers(&mut self) {
         if !self.node.policy().p2p
             && let Some(commands) = self.commands.take()
         {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::wire::digest::PieceHash;
 use crate::wire::message::Message;
+use crate::wire::tracker::Account;
 
 /// How many commands may wait for the P2P threads; past it the brain drops the peer that a command was for.
 pub const COMMANDS: usize = 4096;
@@ -30,11 +31,17 @@ pub enum Command {
         offers: usize,
         /// Whether this is the first announcement in the swarm.
         started: bool,
+        /// Whether we may be asked for pieces now.
+        uploads: bool,
+        /// What it has come to here.
+        account: Account,
     },
     /// Tell every tracker that we left `swarm`; offers that only it needed are closed.
     Leave {
         /// The rendition.
         swarm: SwarmId,
+        /// What it came to here.
+        account: Account,
     },
     /// Try the tracker with this index in the configured list now.
     Connect {

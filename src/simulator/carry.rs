@@ -30,8 +30,8 @@ impl Host {
             Output::Say { peer, message } => self.say(peer, message, scene),
             Output::SendPiece { peer, segment, piece } => self.send_piece(peer, segment, piece, scene),
             Output::Disconnect { peer, shun } => self.disconnect(peer, shun, scene),
-            Output::Announce { swarm, offers, started } => self.announce(swarm, offers, started, scene),
-            Output::Leave { swarm } => self.leave_swarm(swarm, scene),
+            Output::Announce { swarm, offers, started, .. } => self.announce(swarm, offers, started, scene),
+            Output::Leave { swarm, .. } => self.leave_swarm(swarm, scene),
             Output::Connect { .. } => self.connect(scene),
             Output::Room { connections } => self.room = connections,
             Output::Report(Report::Shunned { why, .. }) => {

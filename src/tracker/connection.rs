@@ -1,7 +1,6 @@
-//! One connection: plain HTTP for health and statistics, or a WebSocket, with its bounds and time-outs.
+//! One connection: plain HTTP, or a WebSocket, with its bounds and time-outs.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,20 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::metrics;
+use super::access::Access;
+use super::answer::answer;
+use super::events::LISTENERS;
+use super::networks::Networks;
 use super::service::{Options, network};
 use super::swarms::ConnectionId;
 use super::tls::Certificate;
@@ -46,29 +44,42 @@ const NONSENSE: u32 = 5;
 
 /// What connections tell the owner of the swarms.
 pub enum Inbox {
-    /// A viewer, and how to speak to it.
-    Came(ConnectionId, mpsc::Sender<FromTracker>),
+    /// A viewer, of which network, and how to speak to it.
+    Came(ConnectionId, usize, mpsc::Sender<FromTracker>),
     /// It said something.
     Said(ConnectionId, ToTracker),
     /// It is gone.
     Gone(ConnectionId),
     /// Somebody asks for the statistics.
     Stats(oneshot::Sender<serde_json::Value>),
+    /// Somebody asks for the rates of the last hour.
+    Past(oneshot::Sender<serde_json::Value>),
 }
 
 /// What every connection needs.
 pub struct Door {
-    options: Options,
+    pub(super) options: Options,
+    pub(super) access: Access,
+    pub(super) inbox: mpsc::Sender<Inbox>,
+    /// Places for those who follow the events.
+    pub(super) room: Arc<Semaphore>,
     certificate: Option<Certificate>,
-    inbox: mpsc::Sender<Inbox>,
+    named: Arc<Networks>,
     networks: Mutex<HashMap<IpAddr, usize>>,
     next: AtomicU64,
 }
 
 impl Door {
     /// For a tracker.
-    pub fn new(options: Options, certificate: Option<Certificate>, inbox: mpsc::Sender<Inbox>) -> Self {
-        Self { options, certificate, inbox, networks: Mutex::default(), next: AtomicU64::new(0) }
+    pub fn new(
+        options: Options,
+        named: Arc<Networks>,
+        certificate: Option<Certificate>,
+        inbox: mpsc::Sender<Inbox>,
+    ) -> Self {
+        let access = Access::new(&options.stats_from, &options.stats_token);
+        let (room, networks) = (Arc::new(Semaphore::new(LISTENERS)), Mutex::default());
+        Self { options, access, inbox, room, certificate, named, networks, next: AtomicU64::new(0) }
     }
 
     /// Counts a connection of a network; `None` when there are enough.
@@ -112,11 +123,11 @@ pub fn accept(connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr
     let door = Arc::clone(door);
     connections.spawn(async move {
         match door.certificate.as_ref().map(Certificate::current) {
-            None => serve(stream, &door).await,
+            None => serve(stream, from.ip(), &door).await,
             Some(config) => {
                 let tls = tokio_rustls::TlsAcceptor::from(config);
                 if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    serve(stream, &door).await;
+                    serve(stream, from.ip(), &door).await;
                 }
             }
         }
@@ -124,14 +135,14 @@ pub fn accept(connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr
     });
 }
 
-async fn serve<S>(stream: S, door: &Arc<Door>)
+async fn serve<S>(stream: S, from: IpAddr, door: &Arc<Door>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // The WebSocket is run by the connection's own task once the answer that opens it is written.
     let (upgraded, socket) = oneshot::channel();
     let upgraded = Mutex::new(Some(upgraded));
-    let service = hyper::service::service_fn(|asked| answer(asked, door, &upgraded));
+    let service = hyper::service::service_fn(|asked| answer(asked, from, door, &upgraded));
     let http = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HANDSHAKE)
@@ -146,91 +157,11 @@ where
     if let Ok(on) = socket.await
         && let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, on).await
     {
-        talk(TokioIo::new(stream), door).await;
+        talk(TokioIo::new(stream), from, door).await;
     }
 }
 
-type Upgraded = Mutex<Option<oneshot::Sender<hyper::upgrade::OnUpgrade>>>;
-
-async fn answer(
-    asked: Request<Incoming>,
-    door: &Arc<Door>,
-    upgraded: &Upgraded,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if asked.method() != Method::GET {
-        return Ok(sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here"));
-    }
-    if let Some(key) = websocket_key(asked.headers()) {
-        let origin = asked.headers().get(header::ORIGIN);
-        let allowed = &door.options.allowed_origins;
-        if !allowed.is_empty() && !origin.is_some_and(|origin| allowed.iter().any(|a| origin == a.as_str())) {
-            return Ok(sentence(StatusCode::FORBIDDEN, "pages of this site may not connect"));
-        }
-        let on = hyper::upgrade::on(asked);
-        if let Some(sender) = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = sender.send(on);
-        }
-        let mut answer = Response::new(Full::default());
-        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let fields = answer.headers_mut();
-        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
-            fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        }
-        return Ok(answer);
-    }
-    Ok(match asked.uri().path() {
-        "/health" => sentence(StatusCode::OK, "ok"),
-        "/stats" => stats(door, "application/json", |stats| Ok(format!("{stats:#}\n"))).await,
-        "/metrics" => stats(door, prometheus::TEXT_FORMAT, metrics::text).await,
-        "/" => sentence(
-            StatusCode::OK,
-            "this is a tracker: viewers connect to it with a WebSocket; see /stats and /metrics",
-        ),
-        _ => sentence(StatusCode::NOT_FOUND, "there is no such page; see /health, /stats and /metrics"),
-    })
-}
-
-fn websocket_key(headers: &HeaderMap) -> Option<String> {
-    let says = |name, word: &str| {
-        let value = headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-        value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-    };
-    let wanted = says(header::UPGRADE, "websocket") && says(header::CONNECTION, "upgrade");
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
-    key.filter(|_| wanted && version).map(str::to_owned)
-}
-
-async fn stats(
-    door: &Arc<Door>,
-    kind: &'static str,
-    text: impl Fn(&serde_json::Value) -> Result<String, prometheus::Error>,
-) -> Response<Full<Bytes>> {
-    let (reply, answer) = oneshot::channel();
-    let asked = door.inbox.send(Inbox::Stats(reply)).await.is_ok();
-    let Some(Ok(stats)) = (if asked { Some(answer.await) } else { None }) else {
-        return sentence(StatusCode::SERVICE_UNAVAILABLE, "the tracker is ending");
-    };
-    let text = match text(&stats) {
-        Ok(text) => text,
-        Err(error) => return sentence(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
-    let mut answer = Response::new(Full::from(text));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-fn sentence(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::from(format!("{text}\n")));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
-}
-
-async fn talk(stream: TokioIo<hyper::upgrade::Upgraded>, door: &Arc<Door>) {
+async fn talk(stream: TokioIo<hyper::upgrade::Upgraded>, from: IpAddr, door: &Arc<Door>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -240,7 +171,7 @@ async fn talk(stream: TokioIo<hyper::upgrade::Upgraded>, door: &Arc<Door>) {
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let id = ConnectionId(door.next.fetch_add(1, Ordering::Relaxed));
     let (writer, mut outgoing) = mpsc::channel(OUTGOING);
-    if door.inbox.send(Inbox::Came(id, writer)).await.is_err() {
+    if door.inbox.send(Inbox::Came(id, door.named.of(from), writer)).await.is_err() {
         return;
     }
     converse(&mut socket, id, &mut outgoing, &door.inbox).await;

@@ -1,9 +1,24 @@
 //! The tracker: who is in which swarm ([`swarms`], pure), and the service that speaks for it.
 
 #[cfg(feature = "daemon")]
+mod access;
+mod accounts;
+#[cfg(feature = "daemon")]
+mod answer;
+#[cfg(feature = "daemon")]
 mod connection;
 #[cfg(feature = "daemon")]
+mod events;
+#[cfg(feature = "daemon")]
+mod history;
+#[cfg(feature = "daemon")]
 mod metrics;
+#[cfg(feature = "daemon")]
+mod networks;
+#[cfg(feature = "daemon")]
+mod page;
+#[cfg(feature = "daemon")]
+mod report;
 #[cfg(feature = "daemon")]
 mod service;
 #[cfg(feature = "daemon")]

@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::connection::{self, Door, Inbox};
+use super::history::History;
+use super::networks::{Named, Network, Networks};
+use super::report;
 use super::swarms::{ConnectionId, Input, Limits, Swarms};
 use super::{stun, tls};
 use crate::model::time::Time;
@@ -45,6 +48,13 @@ pub struct Options {
     pub max_swarms: usize,
     /// Web origins whose pages may connect, such as `https://player.example`. Empty: any.
     pub allowed_origins: Vec<String>,
+    /// Names of networks that the statistics tell apart, such as `berlin=10.1.0.0/16`; at most 64 names. Everything else
+    /// is `other`.
+    pub networks: Vec<Named>,
+    /// Networks that may see the page, `/stats` and `/metrics`, besides this machine, such as `10.0.0.0/8`.
+    pub stats_from: Vec<Network>,
+    /// A token that opens them from anywhere: `/?token=TOKEN`, or `Authorization: Bearer TOKEN`. Empty: none.
+    pub stats_token: String,
 }
 
 impl Default for Options {
@@ -59,6 +69,9 @@ impl Default for Options {
             max_per_network: 2_000,
             max_swarms: 10_000,
             allowed_origins: Vec::new(),
+            networks: Vec::new(),
+            stats_from: Vec::new(),
+            stats_token: String::new(),
         }
     }
 }
@@ -135,8 +148,9 @@ pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = 
     if let Some(udp) = bound.udp {
         tasks.spawn(stun::run(udp));
     }
-    tasks.spawn(own(options.clone(), arriving));
-    let door = Arc::new(Door::new(options, certificate, inbox));
+    let networks = Arc::new(Networks::new(&options.networks));
+    tasks.spawn(own(options.clone(), Arc::clone(&networks), arriving));
+    let door = Arc::new(Door::new(options, networks, certificate, inbox));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -163,7 +177,7 @@ pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = 
 }
 
 /// The one task that owns the swarms.
-async fn own(options: Options, mut arriving: mpsc::Receiver<Inbox>) {
+async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Receiver<Inbox>) {
     let limits = Limits {
         swarms: options.max_swarms,
         members: options.max_connections * 4,
@@ -173,18 +187,24 @@ async fn own(options: Options, mut arriving: mpsc::Receiver<Inbox>) {
     let mut seed = [0; 8];
     // Without entropy the choices are the same at each start, which harms nobody.
     let _ = getrandom::fill(&mut seed);
-    let mut swarms = Swarms::new(limits, u64::from_le_bytes(seed));
+    let mut swarms = Swarms::of_networks(networks.names().len(), limits, u64::from_le_bytes(seed));
+    let mut history = History::default();
     let mut writers: HashMap<ConnectionId, mpsc::Sender<FromTracker>> = HashMap::new();
     let (began, mut out) = (Instant::now(), Vec::new());
     let now = || Time::ZERO + began.elapsed();
     loop {
-        let wake = swarms.next_wakeup().map(|at| at - now());
+        let point = history.due(swarms.sizes().1 > 0);
+        if point.is_some_and(|at| at <= now()) {
+            history.note(now(), swarms.accounts().total().rate);
+            continue;
+        }
+        let wake = swarms.next_wakeup().into_iter().chain(point).min().map(|at| at - now());
         let input = tokio::select! {
             message = arriving.recv() => match message {
                 None => return,
-                Some(Inbox::Came(id, writer)) => {
+                Some(Inbox::Came(id, network, writer)) => {
                     writers.insert(id, writer);
-                    continue;
+                    Input::Came(id, network)
                 }
                 Some(Inbox::Said(id, message)) => Input::Said(id, message),
                 Some(Inbox::Gone(id)) => {
@@ -192,7 +212,11 @@ async fn own(options: Options, mut arriving: mpsc::Receiver<Inbox>) {
                     Input::Gone(id)
                 }
                 Some(Inbox::Stats(reply)) => {
-                    let _ = reply.send(stats(&swarms, writers.len()));
+                    let _ = reply.send(report::document(&swarms, networks.names(), writers.len(), now()));
+                    continue;
+                }
+                Some(Inbox::Past(reply)) => {
+                    let _ = reply.send(report::past(&history));
                     continue;
                 }
             },
@@ -213,17 +237,6 @@ async fn sleep(wake: Option<Duration>) {
         Some(wake) => tokio::time::sleep(wake).await,
         None => std::future::pending().await,
     }
-}
-
-fn stats(swarms: &Swarms, connections: usize) -> serde_json::Value {
-    let (count, viewers) = swarms.sizes();
-    let stats = swarms.stats();
-    serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "swarms": count, "viewers": viewers, "connections": connections,
-        "announces": stats.announces, "offers_relayed": stats.offers, "answers_relayed": stats.answers,
-        "refused": stats.refused, "forged_answers": stats.forged,
-    })
 }
 
 /// The network that an address counts for: its /24 or /48.

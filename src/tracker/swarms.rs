@@ -8,9 +8,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::accounts::{Accounts, Flow, Key};
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
-use crate::wire::tracker::{Event, Extra, FromTracker, MAX_OFFERS, Offer, OfferId, ToTracker};
+use crate::wire::tracker::{Account, Event, Extra, FromTracker, MAX_OFFERS, Offer, OfferId, ToTracker};
 
 /// An offer can be answered this long.
 const OFFER_LIFE: Duration = Duration::from_secs(120);
@@ -43,6 +44,8 @@ pub struct Limits {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
+    /// A connection is there, from this network. Needs no telling where there is one network only.
+    Came(ConnectionId, usize),
     /// A client said something.
     Said(ConnectionId, ToTracker),
     /// A connection is gone.
@@ -76,12 +79,28 @@ struct Member {
     /// Offers it was given lately.
     given: u32,
     until: Time,
+    uploads: bool,
+    /// The account that it last told of.
+    account: Option<Key>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Swarm {
     members: Vec<Member>,
     index: BTreeMap<ConnectionId, usize>,
+    /// Members that may be asked for pieces.
+    uploaders: usize,
+}
+
+/// How many there are, and what it comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Viewers.
+    pub viewers: usize,
+    /// Those of them that may be asked for pieces.
+    pub uploaders: usize,
+    /// What they took and gave.
+    pub flow: Flow,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +118,7 @@ struct Connection {
     pending: VecDeque<Pending>,
     tokens: f64,
     filled: Time,
+    network: usize,
 }
 
 /// All swarms of a tracker.
@@ -110,6 +130,9 @@ pub struct Swarms {
     /// When which member may have expired; looked at again then.
     expiries: VecDeque<(Time, SwarmId, ConnectionId)>,
     members: usize,
+    /// Connections that are in a swarm, by network.
+    watching: Vec<usize>,
+    accounts: Accounts,
     stats: Stats,
     chance: u64,
 }
@@ -118,12 +141,20 @@ impl Swarms {
     /// No swarms; `seed` decides who gets which offer.
     #[must_use]
     pub fn new(limits: Limits, seed: u64) -> Self {
+        Self::of_networks(1, limits, seed)
+    }
+
+    /// No swarms, of viewers in so many networks.
+    #[must_use]
+    pub fn of_networks(networks: usize, limits: Limits, seed: u64) -> Self {
         Self {
             limits,
             swarms: BTreeMap::new(),
             connections: BTreeMap::new(),
             expiries: VecDeque::new(),
             members: 0,
+            watching: vec![0; networks.max(1)],
+            accounts: Accounts::new(networks),
             stats: Stats::default(),
             chance: seed,
         }
@@ -132,9 +163,13 @@ impl Swarms {
     /// Takes in one thing that happened and appends what is to be said about it.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         self.expire(now);
+        self.accounts.forget(now);
         match input {
             Input::Tick => {}
-            Input::Gone(connection) => self.gone(connection),
+            Input::Came(connection, network) => {
+                self.connection(connection, now).network = network.min(self.watching.len() - 1);
+            }
+            Input::Gone(connection) => self.gone(now, connection),
             Input::Said(from, ToTracker::Scrape { info_hashes }) => {
                 let files = info_hashes.into_iter().map(|hash| (hash, self.size(hash))).collect();
                 out.push((from, FromTracker::Scrape { files }));
@@ -146,11 +181,16 @@ impl Swarms {
                 if !self.may_announce(from, now) {
                     self.stats.refused += 1;
                     out.push((from, FromTracker::Failure("too many announcements; wait a little".into())));
-                } else if event == Some(Event::Stopped) {
-                    self.leave(info_hash, from);
+                    return;
+                }
+                let Extra { known, uploads, account, .. } = extra.unwrap_or_default();
+                if event == Some(Event::Stopped) {
+                    self.account(now, from, info_hash, account);
+                    self.leave(now, info_hash, from);
                 } else {
-                    let known = extra.map(|extra| extra.known).unwrap_or_default();
                     self.announce(now, from, (info_hash, peer_id), numwant, (offers, &known), out);
+                    self.uploads(from, info_hash, uploads);
+                    self.account(now, from, info_hash, account);
                 }
             }
         }
@@ -180,10 +220,64 @@ impl Swarms {
         self.stats
     }
 
+    /// How often viewers are asked to announce themselves.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.limits.interval
+    }
+
+    /// What viewers say of themselves.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Connections that are in a swarm, in each network: a viewer of picture and sound apart is in two swarms, and one.
+    #[must_use]
+    pub fn watching(&self) -> &[usize] {
+        &self.watching
+    }
+
+    /// The swarms.
+    pub fn census(&self) -> impl Iterator<Item = (SwarmId, Census)> {
+        self.swarms.iter().map(|(id, swarm)| {
+            let (viewers, uploaders) = (swarm.members.len(), swarm.uploaders);
+            (*id, Census { viewers, uploaders, flow: self.accounts.swarm(*id) })
+        })
+    }
+
+    fn connection(&mut self, from: ConnectionId, now: Time) -> &mut Connection {
+        self.connections.entry(from).or_insert_with(|| Connection {
+            swarms: Vec::new(),
+            pending: VecDeque::new(),
+            tokens: BURST,
+            filled: now,
+            network: 0,
+        })
+    }
+
+    /// Notes whether a member may be asked for pieces.
+    fn uploads(&mut self, from: ConnectionId, swarm: SwarmId, uploads: bool) {
+        let Some(swarm) = self.swarms.get_mut(&swarm) else { return };
+        let Some(member) = swarm.index.get(&from).map(|&at| &mut swarm.members[at]) else { return };
+        swarm.uploaders += usize::from(uploads);
+        swarm.uploaders -= usize::from(std::mem::replace(&mut member.uploads, uploads));
+    }
+
+    /// Takes in what a member says of itself.
+    fn account(&mut self, now: Time, from: ConnectionId, id: SwarmId, account: Option<Account>) {
+        let (Some(account), Some(swarm)) = (account, self.swarms.get_mut(&id)) else { return };
+        let Some(member) = swarm.index.get(&from).map(|&at| &mut swarm.members[at]) else { return };
+        let key = (id, member.peer, account.began_us);
+        if let Some(before) = member.account.replace(key).filter(|before| *before != key) {
+            self.accounts.left(now, before, from);
+        }
+        let network = self.connections.get(&from).map_or(0, |connection| connection.network);
+        self.accounts.report(now, key, (from, network), &account);
+    }
+
     fn may_announce(&mut self, from: ConnectionId, now: Time) -> bool {
-        let fresh =
-            || Connection { swarms: Vec::new(), pending: VecDeque::new(), tokens: BURST, filled: now };
-        let connection = self.connections.entry(from).or_insert_with(fresh);
+        let connection = self.connection(from, now);
         connection.tokens = (connection.tokens + RATE * (now - connection.filled).as_secs_f64()).min(BURST);
         connection.filled = now;
         let may = connection.tokens >= 1.0;
@@ -258,10 +352,11 @@ impl Swarms {
         {
             return false;
         }
+        self.watching[connection.network] += usize::from(connection.swarms.is_empty());
         connection.swarms.push(swarm);
         let known = self.swarms.entry(swarm).or_default();
         known.index.insert(from, known.members.len());
-        known.members.push(Member { connection: from, peer, given: 0, until });
+        known.members.push(Member { connection: from, peer, given: 0, until, uploads: false, account: None });
         self.members += 1;
         self.expiries.push_back((until, swarm, from));
         true
@@ -325,10 +420,11 @@ impl Swarms {
         }
     }
 
-    fn leave(&mut self, swarm: SwarmId, from: ConnectionId) {
+    fn leave(&mut self, now: Time, swarm: SwarmId, from: ConnectionId) {
         let Some(known) = self.swarms.get_mut(&swarm) else { return };
         let Some(at) = known.index.remove(&from) else { return };
-        known.members.swap_remove(at);
+        let member = known.members.swap_remove(at);
+        known.uploaders -= usize::from(member.uploads);
         if let Some(moved) = known.members.get(at) {
             known.index.insert(moved.connection, at);
         }
@@ -338,13 +434,17 @@ impl Swarms {
         }
         if let Some(connection) = self.connections.get_mut(&from) {
             connection.swarms.retain(|s| *s != swarm);
+            self.watching[connection.network] -= usize::from(connection.swarms.is_empty());
+        }
+        if let Some(account) = member.account {
+            self.accounts.left(now, account, from);
         }
     }
 
-    fn gone(&mut self, from: ConnectionId) {
+    fn gone(&mut self, now: Time, from: ConnectionId) {
         let Some(connection) = self.connections.get(&from) else { return };
         for swarm in connection.swarms.clone() {
-            self.leave(swarm, from);
+            self.leave(now, swarm, from);
         }
         self.connections.remove(&from);
     }
@@ -358,7 +458,7 @@ impl Swarms {
             let member = self.swarms.get(&swarm).and_then(|s| Some(&s.members[*s.index.get(&connection)?]));
             match member.map(|member| member.until) {
                 Some(until) if until > now => self.look_again(until, swarm, connection),
-                Some(_) => self.leave(swarm, connection),
+                Some(_) => self.leave(now, swarm, connection),
                 None => {}
             }
         }
@@ -491,6 +591,48 @@ mod tests {
         rig.tell(Input::Tick);
         assert_eq!(rig.0.size(swarm(1)), 1, "three intervals after its last word");
         assert!(rig.0.next_wakeup().is_some());
+    }
+
+    #[test]
+    fn viewers_are_counted_once_and_tell_what_they_took() {
+        let mut rig = Rig::new();
+        rig.0 = Swarms::of_networks(2, LIMITS, 7);
+        rig.1 += Duration::from_secs(1);
+        let tell = |rig: &mut Rig, who: u64, of: u8, event, uploads, p2p| {
+            let account = Account { began_us: 9, age_ms: 0, http: 10, p2p, uploaded: 0 };
+            let message = ToTracker::Announce {
+                info_hash: swarm(of),
+                peer_id: peer(who),
+                event,
+                numwant: 0,
+                offers: Vec::new(),
+                extra: Some(Extra { uploads, account: Some(account), ..Extra::default() }),
+            };
+            rig.tell(Input::Said(ConnectionId(who), message));
+        };
+        rig.tell(Input::Came(ConnectionId(1), 1));
+        rig.tell(Input::Came(ConnectionId(2), 7));
+        tell(&mut rig, 1, 1, Some(Event::Started), true, 1);
+        tell(&mut rig, 1, 2, Some(Event::Started), true, 2);
+        tell(&mut rig, 2, 1, Some(Event::Started), false, 3);
+        rig.announce(3, 1, None, 0);
+        assert_eq!(
+            rig.0.watching(),
+            [1, 2],
+            "picture and sound are one viewer; an unknown network is the last"
+        );
+        let census: Vec<_> = rig.0.census().map(|(_, c)| (c.viewers, c.uploaders, c.flow.sums.p2p)).collect();
+        assert_eq!(census, [(3, 1, 4), (1, 1, 2)]);
+        tell(&mut rig, 2, 1, None, true, 3);
+        tell(&mut rig, 1, 1, Some(Event::Stopped), false, 30);
+        tell(&mut rig, 1, 1, Some(Event::Stopped), false, 300);
+        let census: Vec<_> = rig.0.census().map(|(_, c)| (c.viewers, c.uploaders, c.flow.sums.p2p)).collect();
+        assert_eq!(census, [(2, 1, 33), (1, 1, 2)], "who leaves has a last word, and only one");
+        rig.tell(Input::Gone(ConnectionId(1)));
+        rig.tell(Input::Gone(ConnectionId(2)));
+        rig.tell(Input::Gone(ConnectionId(3)));
+        assert_eq!((rig.0.watching(), rig.0.sizes()), (&[0, 0][..], (0, 0)));
+        assert_eq!(rig.0.accounts().total().sums.p2p, 35, "what was saved stays saved");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Ids of 20 bytes travel as strings of 20 code points U+0000 to U+00FF, one for each byte; an offer id is echoed as it
 //! came. Both directions are here, since our tracker and our client are tested against others' too.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::MAX_MESSAGE;
@@ -64,6 +64,30 @@ pub struct Extra {
     /// From a client: whom it has met already; its offers are for others. At most [`MAX_KNOWN`] count.
     #[serde(with = "known", skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<PeerId>,
+    /// From a client: what the swarm has come to for it so far.
+    #[serde(deserialize_with = "account", skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+}
+
+/// What one viewer took and gave in one swarm, since it began there. It only grows, so that an announcement which is lost
+/// costs nothing, and every tracker of a viewer can be told the same. It names neither stream nor peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// When it began, in microseconds on the viewer's own clock: this names the account, and only trackers are told.
+    pub began_us: u64,
+    /// How long ago that was, in milliseconds.
+    pub age_ms: u64,
+    /// Payload bytes from the origin.
+    pub http: u64,
+    /// Payload bytes from peers.
+    pub p2p: u64,
+    /// Payload bytes to peers.
+    pub uploaded: u64,
+}
+
+/// An account that makes no sense is none; the rest of the object still counts.
+fn account<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Account>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
 /// Ids as the protocol writes them.
@@ -426,13 +450,29 @@ mod tests {
 
     fn any_extra() -> impl Strategy<Value = Option<Extra>> {
         proptest::option::of(
-            (any::<bool>(), any::<u32>(), proptest::collection::vec(any::<[u8; 20]>(), 0..MAX_KNOWN))
-                .prop_map(|(uploads, viewers, known)| Extra {
+            (
+                any::<bool>(),
+                any::<u32>(),
+                proptest::collection::vec(any::<[u8; 20]>(), 0..MAX_KNOWN),
+                proptest::option::of(any_account()),
+            )
+                .prop_map(|(uploads, viewers, known, account)| Extra {
                     uploads,
                     viewers,
                     known: known.into_iter().map(PeerId).collect(),
+                    account,
                 }),
         )
+    }
+
+    fn any_account() -> impl Strategy<Value = Account> {
+        any::<[u64; 5]>().prop_map(|[began_us, age_ms, http, p2p, uploaded]| Account {
+            began_us,
+            age_ms,
+            http,
+            p2p,
+            uploaded,
+        })
     }
 
     fn to_tracker() -> impl Strategy<Value = ToTracker> {
@@ -493,6 +533,24 @@ mod tests {
         #[test]
         fn arbitrary_text_never_panics(text in ".{0,200}") {
             let _ = (ToTracker::decode(&text), FromTracker::decode(&text));
+        }
+    }
+
+    #[test]
+    fn an_account_that_makes_no_sense_is_none() {
+        let id = "aaaaaaaaaaaaaaaaaaaa";
+        for account in [
+            "7",
+            r#"{"http":1}"#,
+            r#"{"began_us":1,"age_ms":1,"http":-1,"p2p":1,"uploaded":1}"#,
+            "null",
+            "[]",
+        ] {
+            let text = format!(
+                r#"{{"action":"announce","info_hash":"{id}","peer_id":"{id}","paceline":{{"uploads":true,"account":{account}}}}}"#
+            );
+            let Ok(ToTracker::Announce { extra, .. }) = ToTracker::decode(&text) else { panic!("{text}") };
+            assert_eq!(extra, Some(Extra { uploads: true, ..Extra::default() }), "{account}");
         }
     }
 

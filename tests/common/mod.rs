@@ -243,9 +243,13 @@ impl Tracker {
     }
 
     pub fn at(port: u16) -> Self {
+        Self::with(port, &[])
+    }
+
+    pub fn with(port: u16, env: &[(&str, &str)]) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        command.args(["tracker", "--listen", &address.to_string()]);
+        command.args(["tracker", "--listen", &address.to_string()]).envs(env.iter().copied());
         let process = Process::spawn("tracker", &mut command);
         until("the tracker is ready", || get(address, "/health").filter(|reply| reply.status == 200));
         Self { process, address }
@@ -253,6 +257,11 @@ impl Tracker {
 
     pub fn url(&self) -> String {
         format!("ws://{}/", self.address)
+    }
+
+    pub fn stats(&self) -> Value {
+        let reply = get(self.address, "/stats").expect("the tracker answers");
+        serde_json::from_slice(&reply.body).unwrap()
     }
 }
 

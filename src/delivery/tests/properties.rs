@@ -124,6 +124,7 @@ struct Mirror {
     connected: BTreeSet<PeerId>,
     sending: Vec<(PeerId, SegmentId, u8)>,
     joined: bool,
+    account: Option<Account>,
     next_ask: u64,
     /// What it has been seen to do.
     seen: BTreeSet<&'static str>,
@@ -146,6 +147,7 @@ impl Mirror {
             connected: BTreeSet::new(),
             sending: Vec::new(),
             joined: false,
+            account: None,
             next_ask: 0,
             seen: BTreeSet::new(),
             piece: None,
@@ -222,15 +224,28 @@ impl Mirror {
                 assert!(self.connected.remove(&peer), "somebody who is not there");
                 self.gone(peer);
             }
-            Output::Announce { swarm, .. } => {
+            Output::Announce { swarm, account, .. } => {
                 assert_eq!(swarm, self::swarm());
                 assert!(self.policy.p2p);
                 self.joined = true;
+                self.told(account);
             }
-            Output::Leave { .. } => self.joined = false,
+            Output::Leave { account, .. } => {
+                self.joined = false;
+                self.told(account);
+            }
             Output::Connect { .. } => assert!(self.policy.p2p),
             Output::Allow { .. } | Output::Room { .. } | Output::Report(_) => {}
         }
+    }
+
+    /// What trackers are told grows as long as it is one account, and is never more than came.
+    fn told(&mut self, account: Account) {
+        let before = self.account.replace(account).filter(|before| before.began_us == account.began_us);
+        let (before, totals) = (before.unwrap_or_default(), self.node.totals());
+        assert!(before.http <= account.http && account.http <= totals.http, "{account:?}");
+        assert!(before.p2p <= account.p2p && account.p2p <= totals.p2p, "{account:?}");
+        assert!(before.uploaded <= account.uploaded && account.uploaded <= totals.uploaded, "{account:?}");
     }
 
     fn says(&mut self, peer: PeerId, message: Message) {

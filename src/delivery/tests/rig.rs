@@ -384,8 +384,15 @@ fn a_broken_body_is_resumed_where_it_broke() {
 fn a_viewer_that_went_away_leaves_nothing_behind() {
     let mut rig = Rig::playing();
     rig.befriend(1);
+    let (taken, opened) = (rig.node.sessions()[0].bytes, rig.node.sessions()[0].opened);
     let out = rig.sleep_until(rig.now + Duration::from_secs(60));
-    assert!(out.contains(&Output::Leave { swarm: swarm() }));
+    let left = out.iter().find_map(|o| match o {
+        Output::Leave { swarm: left, account } => Some((*left, *account)),
+        _ => None,
+    });
+    let Some((left, account)) = left else { panic!("{out:?}") };
+    assert_eq!((left, account.http, account.began_us), (swarm(), taken.http, opened.as_micros()));
+    assert!(account.http > 0 && account.age_ms >= 1000, "{account:?}");
     assert!(out.iter().any(|o| matches!(o, Output::Report(Report::StreamLeft { .. }))));
     assert!(out.contains(&Output::Drop { segment: segment(0) }));
     assert!(rig.node.sessions().is_empty() && rig.node.neighbours().is_empty());

@@ -45,8 +45,6 @@ pub struct Options {
     pub trackers: Vec<Url>,
     /// A tracker's admission token, where it wants one.
     pub token: String,
-    /// Whether we upload; told to trackers.
-    pub uploads: bool,
     /// STUN and TURN.
     pub ice_servers: Vec<IceServer>,
     /// Where sockets are bound.
@@ -78,7 +76,7 @@ pub struct Options {
 impl Options {
     /// What the configuration means on this machine.
     #[must_use]
-    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, token: String, uploads: bool) -> Self {
+    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, token: String) -> Self {
         let local = |url: &Url| match url.host() {
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
             Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
@@ -100,7 +98,6 @@ impl Options {
             me,
             trackers,
             token,
-            uploads,
             ice_servers,
             addresses,
             lan: ice.lan,

@@ -19,7 +19,7 @@ use crate::engine::signalling::{self, Dial, Signal};
 use crate::engine::udp::Shared;
 use crate::model::ids::{PeerId, SwarmId};
 use crate::wire::message::Message;
-use crate::wire::tracker::{self, FromTracker, Offer, OfferId, ToTracker};
+use crate::wire::tracker::{self, Account, FromTracker, Offer, OfferId, ToTracker};
 
 /// Connections at the same time, open or being made, offers included.
 const CONNECTIONS: usize = 96;
@@ -37,10 +37,19 @@ pub(super) type ConnectionId = u64;
 
 /// What reaches the owner from its connections' tasks.
 pub(super) enum Internal {
-    Offers { swarm: SwarmId, started: bool, made: Vec<(ConnectionId, OfferId, String)> },
+    Offers { news: Announcement, made: Vec<(ConnectionId, OfferId, String)> },
     Answer { id: ConnectionId, tracker: usize, answer: Box<ToTracker> },
     Opened(ConnectionId, oneshot::Sender<()>),
     Ended(ConnectionId, Ended),
+}
+
+/// What trackers are told of a swarm, besides offers.
+#[derive(Clone, Copy)]
+pub(super) struct Announcement {
+    swarm: SwarmId,
+    started: bool,
+    uploads: bool,
+    account: Account,
 }
 
 struct Connection {
@@ -101,20 +110,19 @@ pub(super) async fn run(
         room: 0,
         tasks: JoinSet::new(),
     };
-    let mut joined: Vec<SwarmId> = Vec::new();
+    let mut joined: Vec<(SwarmId, Account)> = Vec::new();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
                 None | Some(Command::Stop) => break,
-                Some(Command::Announce { swarm, offers, started }) => {
-                    if !joined.contains(&swarm) {
-                        joined.push(swarm);
-                    }
-                    owner.announce(swarm, offers, started).await;
+                Some(Command::Announce { swarm, offers, started, uploads, account }) => {
+                    joined.retain(|(s, _)| *s != swarm);
+                    joined.push((swarm, account));
+                    owner.announce(Announcement { swarm, started, uploads, account }, offers).await;
                 }
-                Some(Command::Leave { swarm }) => {
-                    joined.retain(|s| *s != swarm);
-                    owner.leave(swarm);
+                Some(Command::Leave { swarm, account }) => {
+                    joined.retain(|(s, _)| *s != swarm);
+                    owner.leave(swarm, account);
                 }
                 Some(command) => owner.command(command).await,
             },
@@ -123,8 +131,9 @@ pub(super) async fn run(
             Some(_) = owner.tasks.join_next() => {}
         }
     }
-    for swarm in joined {
-        owner.leave(swarm);
+    // Only when the brain ended without a word: it says so of each swarm otherwise.
+    for (swarm, account) in joined {
+        owner.leave(swarm, account);
     }
     owner.stop().await;
 }
@@ -225,7 +234,7 @@ impl Owner {
     }
 
     /// Makes offers and then announces; without a tracker that is up there is nobody to announce to.
-    async fn announce(&mut self, swarm: SwarmId, offers: usize, started: bool) {
+    async fn announce(&mut self, news: Announcement, offers: usize) {
         let offers = offers.min(CONNECTIONS.saturating_sub(self.connections.len()));
         let mut made = Vec::new();
         for _ in 0..offers {
@@ -239,7 +248,7 @@ impl Owner {
         for (id, offer_id) in made {
             let (done, offer) = oneshot::channel();
             ready.push((id, offer_id.clone(), offer));
-            self.dial(id, swarm, offer_id, done).await;
+            self.dial(id, news.swarm, offer_id, done).await;
         }
         self.tasks.spawn(async move {
             let mut made = Vec::new();
@@ -248,7 +257,7 @@ impl Owner {
                     made.push((id, offer_id, sdp));
                 }
             }
-            let _ = inbox.send(Internal::Offers { swarm, started, made }).await;
+            let _ = inbox.send(Internal::Offers { news, made }).await;
         });
     }
 
@@ -417,7 +426,7 @@ impl Owner {
 
     async fn internal(&mut self, news: Internal) {
         match news {
-            Internal::Offers { swarm, started, made } => self.announce_with(swarm, started, made),
+            Internal::Offers { news, made } => self.announce_with(news, made),
             Internal::Answer { id, tracker, answer } => {
                 let sent = self.connections.contains_key(&id)
                     && self.trackers.get(&tracker).is_some_and(|t| t.try_send(*answer).is_ok());
@@ -444,7 +453,8 @@ impl Owner {
     }
 
     /// Tells every tracker; the offers go to one of them, since an offer can be answered once.
-    fn announce_with(&mut self, swarm: SwarmId, started: bool, made: Vec<(ConnectionId, OfferId, String)>) {
+    fn announce_with(&mut self, news: Announcement, made: Vec<(ConnectionId, OfferId, String)>) {
+        let Announcement { swarm, started, uploads, account } = news;
         self.turn = self.turn.wrapping_add(1);
         let chosen = self.up.get(self.turn % self.up.len().max(1)).copied();
         for (index, outgoing) in &self.trackers {
@@ -461,8 +471,9 @@ impl Owner {
                 numwant: offers.len() as u32,
                 offers,
                 extra: Some(tracker::Extra {
-                    uploads: self.options.uploads,
+                    uploads,
                     known: self.peers.keys().take(tracker::MAX_KNOWN).copied().collect(),
+                    account: Some(account),
                     ..tracker::Extra::default()
                 }),
             };
@@ -477,7 +488,7 @@ impl Owner {
     }
 
     /// Leaves a swarm: trackers are told, offers that were for it are withdrawn, open connections stay.
-    fn leave(&mut self, swarm: SwarmId) {
+    fn leave(&mut self, swarm: SwarmId, account: Account) {
         for outgoing in self.trackers.values() {
             let _ = outgoing.try_send(ToTracker::Announce {
                 info_hash: swarm,
@@ -485,7 +496,7 @@ impl Owner {
                 event: Some(tracker::Event::Stopped),
                 numwant: 0,
                 offers: Vec::new(),
-                extra: None,
+                extra: Some(tracker::Extra { account: Some(account), ..tracker::Extra::default() }),
             });
         }
         let waiting = self.connections.iter().filter(|(_, c)| c.swarm == swarm && !c.open);

@@ -1,7 +1,8 @@
 // The dashboard: follows /-/events and shows each document; two switches.
 import { chart } from './chart.js'
+import { each, element, fill, say } from './dom.js'
 import { efficiency, show } from './stream.js'
-import { STATES, each, element, fill, say } from './words.js'
+import { STATES } from './words.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */

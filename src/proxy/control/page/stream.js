@@ -1,7 +1,6 @@
 // One stream: its buffer map, its peers, and why segments were not from peers.
-import {
-  REASONS, SOURCES, STATES, WINDOWS, bytes, each, element, fill, milliseconds, percent, put, say
-} from './words.js'
+import { bytes, each, element, fill, milliseconds, percent, put, say } from './dom.js'
+import { REASONS, SOURCES, STATES, WINDOWS } from './words.js'
 
 /** Segments that are told one by one. */
 const TOLD = 20
