@@ -73,6 +73,8 @@ pub struct Stats {
 struct Member {
     connection: ConnectionId,
     peer: PeerId,
+    /// It may be asked for pieces.
+    uploads: bool,
     /// Offers it was given lately.
     given: u32,
     until: Time,
@@ -149,8 +151,11 @@ impl Swarms {
                 } else if event == Some(Event::Stopped) {
                     self.leave(info_hash, from);
                 } else {
-                    let known = extra.map(|extra| extra.known).unwrap_or_default();
-                    self.announce(now, from, (info_hash, peer_id), numwant, (offers, &known), out);
+                    // Others' clients don't say whether they upload: they do.
+                    let (uploads, known) =
+                        extra.map_or((true, Vec::new()), |extra| (extra.uploads, extra.known));
+                    let who = (info_hash, peer_id, uploads);
+                    self.announce(now, from, who, numwant, (offers, &known), out);
                 }
             }
         }
@@ -195,12 +200,12 @@ impl Swarms {
         &mut self,
         now: Time,
         from: ConnectionId,
-        (swarm, peer): (SwarmId, PeerId),
+        (swarm, peer, uploads): (SwarmId, PeerId, bool),
         numwant: u32,
         (offers, known): (Vec<Offer>, &[PeerId]),
         out: &mut Vec<Output>,
     ) {
-        if !self.enter(now, from, swarm, peer) {
+        if !self.enter(now, from, swarm, (peer, uploads)) {
             self.stats.refused += 1;
             out.push((from, FromTracker::Failure("this tracker is full".into())));
             return;
@@ -219,7 +224,7 @@ impl Swarms {
         let most = (numwant as usize).min(MAX_OFFERS);
         let mut taken: Vec<ConnectionId> = vec![from];
         for Offer { offer_id, sdp } in offers.into_iter().take(most) {
-            let Some(receiver) = self.receiver(swarm, peer, &taken, known) else { break };
+            let Some(receiver) = self.receiver(swarm, (peer, uploads), &taken, known) else { break };
             taken.push(receiver);
             let Some(connection) = self.connections.get_mut(&receiver) else { continue };
             if connection.pending.len() == PENDING {
@@ -240,13 +245,19 @@ impl Swarms {
     }
 
     /// Puts a peer into a swarm, or notes that it is still there; false over a limit.
-    fn enter(&mut self, now: Time, from: ConnectionId, swarm: SwarmId, peer: PeerId) -> bool {
+    fn enter(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        swarm: SwarmId,
+        (peer, uploads): (PeerId, bool),
+    ) -> bool {
         let until = now + self.limits.interval * 3;
         if let Some(known) = self.swarms.get_mut(&swarm)
             && let Some(&at) = known.index.get(&from)
         {
             let member = &mut known.members[at];
-            (member.peer, member.until) = (peer, until);
+            (member.peer, member.uploads, member.until) = (peer, uploads, until);
             member.given /= 2;
             return true;
         }
@@ -261,17 +272,18 @@ impl Swarms {
         connection.swarms.push(swarm);
         let known = self.swarms.entry(swarm).or_default();
         known.index.insert(from, known.members.len());
-        known.members.push(Member { connection: from, peer, given: 0, until });
+        known.members.push(Member { connection: from, peer, uploads, given: 0, until });
         self.members += 1;
         self.expiries.push_back((until, swarm, from));
         true
     }
 
-    /// Another member to give an offer to: of a few drawn by chance, the one that got the fewest.
+    /// Another member to give an offer to: of a few drawn by chance, one that has a use for it, and of those the one that
+    /// got the fewest.
     fn receiver(
         &mut self,
         swarm: SwarmId,
-        offerer: PeerId,
+        (offerer, uploads): (PeerId, bool),
         taken: &[ConnectionId],
         known: &[PeerId],
     ) -> Option<ConnectionId> {
@@ -286,7 +298,9 @@ impl Swarms {
             let free = !taken.contains(&member.connection)
                 && member.peer != offerer
                 && !known.contains(&member.peer);
-            if free && best.is_none_or(|best| member.given < members[best].given) {
+            // Two that give nothing have nothing for each other.
+            let last = |m: &Member| (!uploads && !m.uploads, m.given);
+            if free && best.is_none_or(|best| last(member) < last(&members[best])) {
                 best = Some(start);
             }
             start = if looks == count { (start + 1) % count } else { self.draw(count) };
@@ -491,6 +505,26 @@ mod tests {
         rig.tell(Input::Tick);
         assert_eq!(rig.0.size(swarm(1)), 1, "three intervals after its last word");
         assert!(rig.0.next_wakeup().is_some());
+    }
+
+    #[test]
+    fn whoever_gives_nothing_meets_somebody_who_does() {
+        let mut rig = Rig::new();
+        let says = |who: u64, uploads: bool, offers: Vec<Offer>| {
+            let extra = Some(Extra { uploads, ..Extra::default() });
+            let (info_hash, peer_id) = (swarm(1), peer(who));
+            let announce =
+                ToTracker::Announce { info_hash, peer_id, event: None, numwant: 10, offers, extra };
+            Input::Said(ConnectionId(who), announce)
+        };
+        for who in 1..=12 {
+            rig.tell(says(who, who <= 6, Vec::new()));
+        }
+        let mut met = offered(&rig.tell(says(12, false, offers(8))));
+        assert_eq!(met.len(), 8, "with everybody else met, somebody like itself is better than nobody");
+        met[..6].sort_unstable();
+        assert_eq!(met[..6], [1, 2, 3, 4, 5, 6]);
+        assert!(met[6..].iter().all(|who| *who > 6));
     }
 
     #[test]
