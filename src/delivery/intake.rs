@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::account::Reason;
-use super::neighbours::Neighbour;
+use super::neighbours::{self, Neighbour};
 use super::node::Stirs;
 use super::pieces::Came;
 use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, LONGEST_HOLD, MISSING_RETRY, REPEATS};
 use super::retry::origin_pause;
 use super::supply::withdraw;
-use super::upload::Queued;
+use super::upload::{Queued, Request};
 use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -448,7 +448,9 @@ impl Node {
         let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
         let elsewhere =
             self.neighbours.iter().any(|n| n.uploads && n.peer != peer && n.bits(segment) & bit != 0);
-        match self.uploads.request(peer, (segment, piece), bytes, within, elsewhere, self.now) {
+        let merit = neighbours::merit(&self.neighbours, peer, self.now);
+        let request = Request { peer, segment, piece, bytes, within, merit, elsewhere };
+        match self.uploads.request(request, self.now) {
             Queued::Accepted => {}
             Queued::Busy(retry) => {
                 self.faults.refused += 1;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::neighbours::Neighbour;
-use super::policy::{ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, MOST_OFFERS, NEAR, PING, Policy, SWAP};
+use super::policy::{
+    ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, LISTENER_NEIGHBOURS, MOST_OFFERS, NEAR, PING, Policy, SOUGHT,
+    SWAP,
+};
 use super::retry::Tracker;
 use super::session::Session;
 use super::supply::earlier;
@@ -130,9 +133,9 @@ impl Membership {
             // Whoever goes could not be replaced.
             return None;
         }
-        let most = usize::from(policy.max_neighbours);
         let mut leaves = None;
-        for session in sessions.iter_mut().filter(|s| s.joined && s.viewers as usize > most + 1) {
+        for session in sessions.iter_mut().filter(|s| s.joined && crowded(s, policy)) {
+            let most = places(session, policy);
             let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
             if there >= most {
                 let ripe =
@@ -157,7 +160,7 @@ impl Membership {
     ) {
         let started = session.announced_at.is_none();
         let missing = missing(session, neighbours, policy);
-        let most = usize::from(policy.max_neighbours);
+        let most = places(session, policy);
         let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
         let offers = match missing {
             // Nobody is missing, but there is a place for somebody by chance.
@@ -269,14 +272,26 @@ fn may_ping(neighbour: &Neighbour, now: Time) -> bool {
     neighbour.ping.is_none_or(|(_, at)| now - at >= PING)
 }
 
-/// How many neighbours a session still looks for: everybody in a small swarm; in a large one about two thirds of a full
-/// house, so that whoever comes later finds places free.
+/// There are more viewers than one of them can know.
+fn crowded(session: &Session, policy: &Policy) -> bool {
+    session.viewers > u32::from(policy.max_neighbours) + 1
+}
+
+/// How many neighbours a session may have.
+pub fn places(session: &Session, policy: &Policy) -> usize {
+    let most = policy.max_neighbours;
+    usize::from(if policy.upload || !crowded(session, policy) { most } else { most.min(LISTENER_NEIGHBOURS) })
+}
+
+/// How many neighbours a session still looks for: everybody in a small swarm; in a large one part of a full house, so that
+/// whoever comes later finds places free.
 fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usize {
-    let most = usize::from(policy.max_neighbours);
+    let most = places(session, policy);
     let there = match session.viewers as usize {
         0 => most,
-        viewers if viewers <= most + 1 => viewers - 1,
-        _ => (most * 2).div_ceil(3),
+        viewers if !crowded(session, policy) => viewers - 1,
+        _ if policy.upload => (most as f64 * SOUGHT).ceil() as usize,
+        _ => most,
     };
     there.saturating_sub(neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count())
 }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::pace::Base;
 use super::policy::{
-    ANNOUNCED, BUSY_PAUSE, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
-    UPLINK_TARGET,
+    ANNOUNCED, BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST,
+    UNKNOWN_PIECE_TIME, UPLINK_TARGET,
 };
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
+
+/// In the first moments of a connection, a byte more or less makes too much of a rate.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// A rendition that a neighbour watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +252,12 @@ impl Neighbour {
         self.worth += bytes;
     }
 
+    /// Bytes per second from it since it came, in which the first seconds count for little.
+    #[must_use]
+    pub fn brings(&self, now: Time) -> f64 {
+        self.delivered as f64 / (now - self.since + SETTLING).as_secs_f64()
+    }
+
     /// It is busy: left alone for one to three times [`BUSY_PAUSE`]; `draw` in [0, 1) decides.
     pub fn refused(&mut self, now: Time, hint: Duration, draw: f64) {
         let pause = BUSY_PAUSE.mul_f64(1.0 + 2.0 * draw).max(hint.min(BUSY_PAUSE * 10));
@@ -289,9 +298,36 @@ impl Neighbour {
     }
 }
 
+/// How much earlier than its deadline a request of `peer` counts, for what it brings us compared with the others.
+#[must_use]
+pub fn merit(neighbours: &[Neighbour], peer: PeerId, now: Time) -> Duration {
+    let all: f64 = neighbours.iter().map(|n| n.brings(now)).sum();
+    let own = neighbours.iter().find(|n| n.peer == peer).map_or(0.0, |n| n.brings(now));
+    if all <= 0.0 {
+        return Duration::ZERO;
+    }
+    let times = own * neighbours.len() as f64 / all;
+    MERIT.mul_f64((times / MERIT_FULL).min(1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn merit_is_what_a_neighbour_brings_compared_with_the_others() {
+        let now = Time::from_micros(10_000_000);
+        let mut all: Vec<Neighbour> =
+            (0..4).map(|n| Neighbour::new(PeerId::from_entropy([n; 12]), Time::ZERO)).collect();
+        assert_eq!(merit(&all, all[0].peer, now), Duration::ZERO, "nobody has brought anything");
+        all[0].brought(Duration::from_millis(100), 900_000);
+        all[1].brought(Duration::from_millis(100), 100_000);
+        assert_eq!(merit(&all, all[0].peer, now), MERIT, "more than three times the mean is all there is");
+        let little = merit(&all, all[1].peer, now);
+        assert!(little > Duration::ZERO && little < MERIT / 5, "{little:?}");
+        assert_eq!(merit(&all, all[2].peer, now), Duration::ZERO);
+        assert_eq!(merit(&all, PeerId::from_entropy([9; 12]), now), Duration::ZERO, "a stranger");
+    }
 
     fn neighbour() -> Neighbour {
         Neighbour::new(PeerId::from_entropy([1; 12]), Time::ZERO)

@@ -111,7 +111,7 @@ impl Node {
                 self.piece_came(peer, segment, (piece, length, hash), out)
             }
             Input::Sent { peer, segment, piece } => self.sent(peer, segment, piece),
-            Input::SwarmSize { swarm, viewers } => self.swarm_size(swarm, viewers),
+            Input::SwarmSize { swarm, viewers } => self.swarm_size(swarm, viewers, out),
             Input::Tracker { tracker, up, interval_s } => {
                 let now = self.now;
                 self.membership.tracker(tracker, up, interval_s, &mut self.sessions, now, &mut self.chance);
@@ -427,8 +427,8 @@ impl Node {
 
     /// How many neighbours there may be: so many for each rendition, if none is shared.
     fn room(&self) -> Output {
-        let joined = self.sessions.iter().filter(|s| s.joined).count();
-        Output::Room { connections: usize::from(self.policy.max_neighbours) * joined }
+        let joined = self.sessions.iter().filter(|s| s.joined);
+        Output::Room { connections: joined.map(|s| membership::places(s, &self.policy)).sum() }
     }
 
     /// The session and segment that a fetch is for.
@@ -471,13 +471,17 @@ impl Node {
         Stirs::Little
     }
 
-    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
+    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32, out: &mut Vec<Output>) -> Stirs {
         let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else {
             return Stirs::Nothing;
         };
+        let before = membership::places(session, &self.policy);
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);
+        if before != membership::places(session, &self.policy) {
+            out.push(self.room());
+        }
         Stirs::Everything
     }
 
@@ -508,7 +512,7 @@ impl Node {
                 self.forget(peer, out);
             }
         }
-        if before.max_neighbours != policy.max_neighbours {
+        if (before.max_neighbours, before.upload) != (policy.max_neighbours, policy.upload) {
             out.push(self.room());
         }
         if policy.p2p && !before.p2p {

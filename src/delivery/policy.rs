@@ -131,11 +131,11 @@ pub const ANEW: u32 = 3;
 pub const LIVE_KEEP: Duration = Duration::from_secs(20);
 
 /// Expected origin fetches of a new segment in a large swarm (the lottery's c): from so many …
-pub const LOTTERY_WINNERS: f64 = 2.0;
+pub const LOTTERY_WINNERS: f64 = 3.0;
 /// … one more for each so many viewers …
-pub const LOTTERY_CROWD: f64 = 5_000.0;
+pub const LOTTERY_CROWD: f64 = 2_000.0;
 /// … to so many: the first copies reach everybody sooner, and cost the origin next to nothing.
-pub const LOTTERY_MOST: f64 = 20.0;
+pub const LOTTERY_MOST: f64 = 50.0;
 /// Who can upload at so many times the bit rate takes part in full; slower ones in proportion.
 pub const LOTTERY_UPLINK: f64 = 3.0;
 /// How fast the lottery's chances double, in seconds (its tau).
@@ -151,7 +151,7 @@ pub const RANK_SPREAD: u32 = 8;
 pub const LOADING_PATIENCE: u32 = 4;
 
 /// Pieces that nobody near has this part of a segment's duration after it was seen are drawn for once more.
-pub const RESCUE: f64 = 0.75;
+pub const RESCUE: f64 = 1.25;
 
 /// Requests in flight to all neighbours together.
 pub const IN_FLIGHT: usize = 16;
@@ -192,11 +192,22 @@ pub const ANNOUNCED: usize = 64;
 pub const UPLOADS_EACH: usize = 2;
 /// Pieces queued for all neighbours before the uplink was measured.
 pub const UPLOADS_UNMEASURED: usize = 8;
+/// Pieces queued for all neighbours whatever is known: two for each of a full house.
+pub const UPLOADS_WAITING: usize = 30;
 /// A request is refused when the queue before it would take longer than this.
 pub const UPLOAD_QUEUE: Duration = Duration::from_millis(350);
+/// Whoever brings us much is served as if its deadline were up to this much earlier: what it is given is passed on the most.
+pub const MERIT: Duration = Duration::from_secs(6);
+/// … in full from so many times the mean of all neighbours on, in proportion below.
+pub const MERIT_FULL: f64 = 3.0;
 /// How often the same piece is sent to the same neighbour.
 pub const REPEATS: u8 = 3;
 
+/// In a swarm where not everybody knows everybody, a viewer that gives nothing has so many neighbours at most: each takes a
+/// place from somebody who would pass on what it gets.
+pub const LISTENER_NEIGHBOURS: u8 = 8;
+/// Places that a viewer seeks to fill there by itself, of its most: whoever comes later finds some free.
+pub const SOUGHT: f64 = 0.8;
 /// Offers made when a swarm is joined and its size is not known.
 pub const FIRST_OFFERS: usize = 6;
 /// Offers in one announcement; foreign trackers take no more.

@@ -2,12 +2,13 @@
 //!
 //! A request is either queued, at most [`UPLOADS_EACH`] for each neighbour, or refused at once so that the asker goes
 //! elsewhere. What nobody else can give goes first, then the earliest deadline, then whoever was served least; as fast as
-//! [`Pace`] lets it.
+//! [`Pace`] lets it. Deadlines of those who bring us much count as earlier: what they get spreads furthest, and whoever
+//! gives is served.
 
 use std::time::Duration;
 
 use super::pace::{Flight, Pace};
-use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED};
+use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED, UPLOADS_WAITING};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
@@ -24,6 +25,25 @@ struct Waiting {
     /// Others have it too: it can wait for what only we have.
     elsewhere: bool,
     deadline: Time,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Who asks.
+    pub peer: PeerId,
+    /// For what.
+    pub segment: SegmentId,
+    /// Which piece of it.
+    pub piece: u8,
+    /// Its length.
+    pub bytes: u32,
+    /// How long the asker can wait.
+    pub within: Duration,
+    /// How much earlier than its deadline it counts, for what the asker brought us.
+    pub merit: Duration,
+    /// Others have it too: it can wait for what only we have.
+    pub elsewhere: bool,
 }
 
 /// A piece that the driver has.
@@ -99,16 +119,9 @@ impl Uploads {
         self.under_way.iter().any(|u| u.peer == peer)
     }
 
-    /// A neighbour asks for a piece that we hold and that it needs within `within`; whether it could be had `elsewhere`.
-    pub fn request(
-        &mut self,
-        peer: PeerId,
-        (segment, piece): (SegmentId, u8),
-        bytes: u32,
-        within: Duration,
-        elsewhere: bool,
-        now: Time,
-    ) -> Queued {
+    /// A neighbour asks for a piece that we hold.
+    pub fn request(&mut self, request: Request, now: Time) -> Queued {
+        let Request { peer, segment, piece, bytes, within, merit, elsewhere } = request;
         let same = |p: PeerId, s: SegmentId, i: u8| p == peer && s == segment && i == piece;
         let waiting = self.waiting.iter().any(|w| same(w.peer, w.segment, w.piece));
         if waiting || self.under_way.iter().any(|u| same(u.peer, u.segment, u.piece)) {
@@ -116,19 +129,23 @@ impl Uploads {
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
             + self.under_way.iter().filter(|u| u.peer == peer).count();
-        let queue = self.queue_time(elsewhere);
+        let deadline = (now + within).back(merit);
+        let queue = self.queue_time(elsewhere, deadline);
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
         self.pace.wanted(bytes, now);
-        self.waiting.push(Waiting { peer, segment, piece, bytes, elsewhere, deadline: now + within });
+        self.waiting.push(Waiting { peer, segment, piece, bytes, elsewhere, deadline });
         Queued::Accepted
     }
 
     /// How long what is queued before a piece will take; `None`: more than can be said to be little.
-    fn queue_time(&self, elsewhere: bool) -> Option<Duration> {
-        let before = self.waiting.iter().filter(|w| elsewhere || !w.elsewhere);
+    fn queue_time(&self, elsewhere: bool, deadline: Time) -> Option<Duration> {
+        let before = self.waiting.iter().filter(|w| (w.elsewhere, w.deadline) <= (elsewhere, deadline));
         let queued = before.map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way();
+        if self.waiting.len() >= UPLOADS_WAITING {
+            return None;
+        }
         if self.rate.is_none() && self.waiting.len() + self.under_way.len() >= UPLOADS_UNMEASURED {
             return None;
         }
@@ -226,11 +243,51 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(4);
 
+    fn request(n: u8, (segment, piece): (u64, u8), bytes: u32, within: Duration) -> Request {
+        let (peer, segment, merit) = (peer(n), SegmentId(segment), Duration::ZERO);
+        Request { peer, segment, piece, bytes, within, merit, elsewhere: true }
+    }
+
+    /// An uplink of 100 kB/s.
+    fn slow(uploads: &mut Uploads) -> Time {
+        let mut now = Time::ZERO;
+        for n in 0..3 {
+            uploads.request(request(n, (1, n), 100_000, SOON), now);
+            uploads.next(now);
+            now += Duration::from_secs(1);
+            uploads.sent(peer(n), SegmentId(1), n, now);
+        }
+        now
+    }
+
+    #[test]
+    fn whoever_brings_much_does_not_wait_for_whoever_brings_nothing() {
+        let mut uploads = uploads();
+        let now = slow(&mut uploads);
+        for n in 0..15 {
+            uploads.request(request(n, (2, n), 30_000, SOON), now);
+        }
+        let late = request(20, (2, 20), 30_000, SOON * 2);
+        assert!(matches!(uploads.request(late, now), Queued::Busy(_)));
+        assert_eq!(uploads.request(Request { merit: SOON * 3 / 2, ..late }, now), Queued::Accepted);
+        assert_eq!(uploads.next(now), Some((peer(20), SegmentId(2), 20)));
+    }
+
+    #[test]
+    fn the_queue_has_a_bound_whatever_the_merit() {
+        let mut uploads = uploads();
+        let now = slow(&mut uploads);
+        let asks = (0..200u8).map(|n| {
+            let merit = Duration::from_millis(10 * u64::from(n));
+            uploads.request(Request { merit, ..request(n, (2, n % 64), 1, SOON) }, now)
+        });
+        assert_eq!(asks.filter(|queued| *queued == Queued::Accepted).count(), UPLOADS_WAITING);
+    }
+
     #[test]
     fn a_third_piece_for_the_same_neighbour_is_refused_at_once() {
         let mut uploads = uploads();
-        let mut ask =
-            |n, piece| uploads.request(peer(n), (SegmentId(1), piece), 16_384, SOON, true, Time::ZERO);
+        let mut ask = |n, piece| uploads.request(request(n, (1, piece), 16_384, SOON), Time::ZERO);
         assert_eq!(ask(1, 0), Queued::Accepted);
         assert_eq!(ask(1, 1), Queued::Accepted);
         assert!(matches!(ask(1, 2), Queued::Busy(_)));
@@ -241,8 +298,8 @@ mod tests {
     #[test]
     fn the_earliest_deadline_goes_first() {
         let mut uploads = uploads();
-        uploads.request(peer(1), (SegmentId(1), 0), 1, SOON * 2, true, Time::ZERO);
-        uploads.request(peer(2), (SegmentId(1), 1), 1, SOON, true, Time::ZERO);
+        uploads.request(request(1, (1, 0), 1, SOON * 2), Time::ZERO);
+        uploads.request(request(2, (1, 1), 1, SOON), Time::ZERO);
         assert_eq!(uploads.next(Time::ZERO), Some((peer(2), SegmentId(1), 1)));
         uploads.cancel(peer(1), SegmentId(1), 0);
         assert_eq!(uploads.next(Time::ZERO), None);
@@ -251,15 +308,9 @@ mod tests {
     #[test]
     fn a_slow_uplink_refuses_what_would_wait_too_long() {
         let mut uploads = uploads();
-        let mut now = Time::ZERO;
-        for n in 0..3 {
-            uploads.request(peer(n), (SegmentId(1), n), 100_000, SOON, true, now);
-            uploads.next(now);
-            now += Duration::from_secs(1);
-            uploads.sent(peer(n), SegmentId(1), n, now);
-        }
+        let now = slow(&mut uploads);
         let mut ask = |n, piece, elsewhere| {
-            uploads.request(peer(n), (SegmentId(2), piece), 100_000, SOON, elsewhere, now)
+            uploads.request(Request { elsewhere, ..request(n, (2, piece), 100_000, SOON) }, now)
         };
         assert_eq!(ask(7, 0, true), Queued::Accepted);
         assert!(matches!(ask(8, 1, true), Queued::Busy(_)));

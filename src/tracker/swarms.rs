@@ -76,10 +76,11 @@ pub struct Stats {
 struct Member {
     connection: ConnectionId,
     peer: PeerId,
+    /// It may be asked for pieces.
+    uploads: bool,
     /// Offers it was given lately.
     given: u32,
     until: Time,
-    uploads: bool,
     /// The account that it last told of.
     account: Option<Key>,
 }
@@ -183,12 +184,15 @@ impl Swarms {
                     out.push((from, FromTracker::Failure("too many announcements; wait a little".into())));
                     return;
                 }
-                let Extra { known, uploads, account, .. } = extra.unwrap_or_default();
+                // Others' clients don't say whether they upload: they do.
+                let uploads = extra.as_ref().is_none_or(|extra| extra.uploads);
+                let Extra { known, account, .. } = extra.unwrap_or_default();
                 if event == Some(Event::Stopped) {
                     self.account(now, from, info_hash, account);
                     self.leave(now, info_hash, from);
                 } else {
-                    self.announce(now, from, (info_hash, peer_id), numwant, (offers, &known), out);
+                    let who = (info_hash, peer_id, uploads);
+                    self.announce(now, from, who, numwant, (offers, &known), out);
                     self.uploads(from, info_hash, uploads);
                     self.account(now, from, info_hash, account);
                 }
@@ -289,7 +293,7 @@ impl Swarms {
         &mut self,
         now: Time,
         from: ConnectionId,
-        (swarm, peer): (SwarmId, PeerId),
+        (swarm, peer, uploads): (SwarmId, PeerId, bool),
         numwant: u32,
         (offers, known): (Vec<Offer>, &[PeerId]),
         out: &mut Vec<Output>,
@@ -313,7 +317,7 @@ impl Swarms {
         let most = (numwant as usize).min(MAX_OFFERS);
         let mut taken: Vec<ConnectionId> = vec![from];
         for Offer { offer_id, sdp } in offers.into_iter().take(most) {
-            let Some(receiver) = self.receiver(swarm, peer, &taken, known) else { break };
+            let Some(receiver) = self.receiver(swarm, (peer, uploads), &taken, known) else { break };
             taken.push(receiver);
             let Some(connection) = self.connections.get_mut(&receiver) else { continue };
             if connection.pending.len() == PENDING {
@@ -362,11 +366,12 @@ impl Swarms {
         true
     }
 
-    /// Another member to give an offer to: of a few drawn by chance, the one that got the fewest.
+    /// Another member to give an offer to: of a few drawn by chance, one that has a use for it, and of those the one that
+    /// got the fewest.
     fn receiver(
         &mut self,
         swarm: SwarmId,
-        offerer: PeerId,
+        (offerer, uploads): (PeerId, bool),
         taken: &[ConnectionId],
         known: &[PeerId],
     ) -> Option<ConnectionId> {
@@ -381,7 +386,9 @@ impl Swarms {
             let free = !taken.contains(&member.connection)
                 && member.peer != offerer
                 && !known.contains(&member.peer);
-            if free && best.is_none_or(|best| member.given < members[best].given) {
+            // Two that give nothing have nothing for each other.
+            let last = |m: &Member| (!uploads && !m.uploads, m.given);
+            if free && best.is_none_or(|best| last(member) < last(&members[best])) {
                 best = Some(start);
             }
             start = if looks == count { (start + 1) % count } else { self.draw(count) };
@@ -622,17 +629,37 @@ mod tests {
             "picture and sound are one viewer; an unknown network is the last"
         );
         let census: Vec<_> = rig.0.census().map(|(_, c)| (c.viewers, c.uploaders, c.flow.sums.p2p)).collect();
-        assert_eq!(census, [(3, 1, 4), (1, 1, 2)]);
+        assert_eq!(census, [(3, 2, 4), (1, 1, 2)]);
         tell(&mut rig, 2, 1, None, true, 3);
         tell(&mut rig, 1, 1, Some(Event::Stopped), false, 30);
         tell(&mut rig, 1, 1, Some(Event::Stopped), false, 300);
         let census: Vec<_> = rig.0.census().map(|(_, c)| (c.viewers, c.uploaders, c.flow.sums.p2p)).collect();
-        assert_eq!(census, [(2, 1, 33), (1, 1, 2)], "who leaves has a last word, and only one");
+        assert_eq!(census, [(2, 2, 33), (1, 1, 2)], "who leaves has a last word, and only one");
         rig.tell(Input::Gone(ConnectionId(1)));
         rig.tell(Input::Gone(ConnectionId(2)));
         rig.tell(Input::Gone(ConnectionId(3)));
         assert_eq!((rig.0.watching(), rig.0.sizes()), (&[0, 0][..], (0, 0)));
         assert_eq!(rig.0.accounts().total().sums.p2p, 35, "what was saved stays saved");
+    }
+
+    #[test]
+    fn whoever_gives_nothing_meets_somebody_who_does() {
+        let mut rig = Rig::new();
+        let says = |who: u64, uploads: bool, offers: Vec<Offer>| {
+            let extra = Some(Extra { uploads, ..Extra::default() });
+            let (info_hash, peer_id) = (swarm(1), peer(who));
+            let announce =
+                ToTracker::Announce { info_hash, peer_id, event: None, numwant: 10, offers, extra };
+            Input::Said(ConnectionId(who), announce)
+        };
+        for who in 1..=12 {
+            rig.tell(says(who, who <= 6, Vec::new()));
+        }
+        let mut met = offered(&rig.tell(says(12, false, offers(8))));
+        assert_eq!(met.len(), 8, "with everybody else met, somebody like itself is better than nobody");
+        met[..6].sort_unstable();
+        assert_eq!(met[..6], [1, 2, 3, 4, 5, 6]);
+        assert!(met[6..].iter().all(|who| *who > 6));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::super::chance::Chance;
 use super::super::membership::Membership;
 use super::super::neighbours::Neighbour;
 use super::super::policy::{Options, Policy};
-use super::super::upload::{Queued, Uploads};
+use super::super::upload::{Queued, Request, Uploads};
 use super::{Base, Pace};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
@@ -81,6 +81,11 @@ fn ms(ms: u64) -> Duration {
 
 fn at(seconds: u64) -> Time {
     Time::from_micros(seconds * SECOND)
+}
+
+fn asked(n: usize, segment: SegmentId, piece: u8, bytes: u32) -> Request {
+    let (peer, within, merit) = (name(n), Duration::from_secs(4), Duration::ZERO);
+    Request { peer, segment, piece, bytes, within, merit, elsewhere: true }
 }
 
 fn name(n: usize) -> PeerId {
@@ -233,9 +238,8 @@ impl World {
             return;
         }
         self.number += 1;
-        let (segment, within) = (SegmentId(self.number), Duration::from_secs(4));
         let round_trip = self.away[n].round_trip;
-        match self.uploads.request(name(n), (segment, 0), self.piece, within, true, self.now) {
+        match self.uploads.request(asked(n, SegmentId(self.number), 0, self.piece), self.now) {
             Queued::Accepted => {}
             Queued::Busy(hint) => {
                 let pause = ms(100).mul_f64(1.0 + 2.0 * self.chance.unit()).max(hint);
@@ -413,9 +417,8 @@ fn a_queue_is_not_expected_to_leave_faster_than_it_may() {
         world.run(Time::from_micros(30 * SECOND + step * 100_000));
         let mut uploads = world.uploads.clone();
         let more = (0..60).filter(|&n| {
-            let (within, piece) = (Duration::from_secs(4), world.piece);
-            uploads.request(name(100 + n), (SegmentId(1), n as u8), piece, within, true, world.now)
-                == Queued::Accepted
+            let request = asked(100 + n, SegmentId(1), n as u8, world.piece);
+            uploads.request(request, world.now) == Queued::Accepted
         });
         most = most.max(more.count());
     }
