@@ -11,6 +11,7 @@ use crate::wire::digest::PieceHash;
 use crate::wire::message::Message;
 
 pub mod account;
+pub mod budget;
 pub mod chance;
 mod choose;
 pub mod contest;
@@ -37,7 +38,7 @@ mod view;
 mod wake;
 
 pub use node::Node;
-pub use report::{Failure, Report};
+pub use report::{Failure, Fault, Report};
 pub use wake::Wake;
 
 /// A player's request; numbered by the driver, never used twice.
@@ -183,21 +184,15 @@ pub enum Input {
     },
     /// What holds from now on.
     Policy(policy::Policy),
-}
-
-/// How a fetch failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// 401 or 403: this viewer is not served.
-    Denied,
-    /// 404 or 410: it is not there, or not yet.
-    Missing,
-    /// Any other answer that asking again won't change.
-    Refused,
-    /// No answer, or one that may be another in a moment (5xx, 429).
-    Unavailable,
-    /// It broke off after its head.
-    Broken,
+    /// What holds for one rendition besides, from now on; it is listed already.
+    Terms {
+        /// The rendition.
+        swarm: SwarmId,
+        /// What it is kept from.
+        terms: policy::Terms,
+    },
+    /// What may be uploaded until when; `None`: as much as one likes.
+    Budget(Option<budget::Allowance>),
 }
 
 /// Something to do, in this order.
@@ -312,6 +307,8 @@ pub enum Output {
         /// How many.
         connections: usize,
     },
+    /// The period of the budget has ended: [`Input::Budget`] says what the next one allows.
+    Renew,
     /// Worth a line in the log.
     Report(Report),
 }
