@@ -45,6 +45,14 @@ export function bytes (count) {
   return `${count.toFixed(unit === 0 || count >= 99.95 ? 0 : 1)} ${UNITS[unit]}`
 }
 
+/** What is left of the upload budgets that there are, in words. */
+export function budgets ({ daily, monthly }) {
+  const of = (period, { limit_bytes: limit, left_bytes: left }) =>
+    limit === null ? [] : [`${bytes(left)} of ${bytes(limit)} ${period}`]
+  const left = [...of('today', daily), ...of('this month', monthly)]
+  return left.length ? `Left to upload: ${left.join(', ')} (UTC)` : ''
+}
+
 export const percent = share => `${(share * 100).toFixed(1)} %`
 export const seconds = s => `${s.toFixed(1)} s`
 export const milliseconds = ms => ms === null ? 'not yet' : ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`
