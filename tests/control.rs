@@ -63,6 +63,9 @@ fn a_spent_budget_ends_uploads_until_there_is_more_and_what_was_spent_outlives_a
     assert!(said.starts_with("upload auto (not now: the daily upload budget"), "{said}");
     assert!(paceline(&gives, &["stats"]).contains("daily upload budget 0.6 MB: "), "the table tells it, too");
 
+    assert_eq!(paceline(&gives, &["p2p", "on"]), "p2p on");
+    assert_eq!(gives.stats()["upload_withheld"], withheld, "other switches do not touch it");
+
     let said = paceline(&gives, &["upload", "--daily", "1GB", "--monthly", "20GB"]);
     assert_eq!(said, "upload auto, no limit, 1.0 GB a day, 20.0 GB a month");
     assert_eq!(gives.stats()["upload_withheld"], Value::Null);

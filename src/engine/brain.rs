@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::{Guard, Progress};
+use super::budget::Limits;
 use super::clock::{self, Clock};
 use super::fetch::News;
 use super::link::{Command, Event as PeerEvent};
@@ -229,17 +230,18 @@ impl Brain {
                 let _ = reply.send(report::document(&self.node, &self.listings, &self.steering, now));
             }
             Question::Switch(change, reply) => {
-                let changes = change != Change::default();
+                let (changes, limits) = (change != Change::default(), self.steering.limits());
                 let made = self.steering.change(change);
                 if made.is_ok() && changes {
-                    self.reconsider();
+                    self.reconsider(limits);
                 }
                 let switches = || self.steering.switches(self.node.policy(), self.node.is_spent());
                 let _ = reply.send(made.map(|()| switches()));
             }
             Question::Configure(configured, done) => {
+                let limits = self.steering.limits();
                 self.steering.configure(*configured);
-                self.reconsider();
+                self.reconsider(limits);
                 let _ = done.send(());
             }
             Question::Withhold(why, done) => {
@@ -254,11 +256,14 @@ impl Brain {
         }
     }
 
-    /// What is switched has changed: the Node and those outside hear of it.
-    fn reconsider(&mut self) {
+    /// What is switched has changed: the Node and those outside hear of it. A budget that is spent stays so, whatever
+    /// little is left of it, unless its limits are others than before.
+    fn reconsider(&mut self, before: Limits) {
         self.note_uploads();
         self.hold();
-        self.tell_budget();
+        if self.steering.limits() != before {
+            self.tell_budget();
+        }
         for swarm in self.listings.swarms() {
             self.tell_terms(swarm);
         }
