@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use common::{Daemon, PATIENCE, Process, free_port, get, until};
+use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, until};
 
 /// What a service manager hears.
 struct Manager {
@@ -99,5 +102,81 @@ fn uploads_are_steered_from_the_command_line() {
     assert_eq!(upload(&["--limit", "fast"]).0, Some(2));
     // A configuration that is read again says what holds.
     daemon.process.signal("-HUP");
-    until("the configuration to be read again", || (daemon.stats()["upload"] == false).then_some(()));
+    until("the configuration to be read again", || (daemon.stats()["upload_mode"] == "auto").then_some(()));
+}
+
+/// What a daemon may take to end, whatever its players do.
+const END: Duration = Duration::from_secs(10);
+/// Bytes of a segment that no socket buffers swallow.
+const SEGMENT: usize = 24 << 20;
+
+/// A player that has the head of the answer and a little of the segment.
+fn begun(daemon: &Daemon, origin: &Nginx) -> (TcpStream, usize) {
+    let (host, url) = (daemon.address, origin.url("index.m3u8"));
+    assert_eq!(daemon.get(&url).status, 200);
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let url = origin.url("0.ts");
+    write!(stream, "GET /{url} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: test\r\n\r\n").unwrap();
+    let mut beginning = [0; 4096];
+    let length = stream.read(&mut beginning).unwrap();
+    let head = beginning[..length].windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert!(beginning.starts_with(b"HTTP/1.1 200 "));
+    (stream, length - head)
+}
+
+#[test]
+fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("0.ts"), vec![0x47; SEGMENT]).unwrap();
+    let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
+    std::fs::write(dir.path().join("index.m3u8"), playlist).unwrap();
+    let origin = Nginx::serve(dir.path(), "");
+    for stalled in [false, true] {
+        let mut daemon = Daemon::start(&[], &[]);
+        let (mut reads, mut got) = begun(&daemon, &origin);
+        // The second one never reads on.
+        let stands = stalled.then(|| begun(&daemon, &origin));
+        daemon.process.signal("-TERM");
+        let began = Instant::now();
+        until("it takes no more players", || TcpStream::connect(daemon.address).is_err().then_some(()));
+        assert!(daemon.process.running(), "it waits for its player");
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match reads.read(&mut chunk).unwrap() {
+                0 => break,
+                length => got += length,
+            }
+        }
+        assert_eq!(got, SEGMENT, "the segment under way is finished");
+        assert!(daemon.process.wait(PATIENCE), "{}", daemon.process.log());
+        let took = began.elapsed();
+        assert!(took < END, "it ended after {took:?}");
+        drop(stands);
+    }
+}
+
+#[test]
+fn peers_are_told_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    let (tracker, url) = (Tracker::start(), origin.url("index.m3u8"));
+    let [stays, mut leaves, hangs] = [(); 3].map(|()| Daemon::with_tracker(&tracker.url()));
+    let names = || -> Vec<String> {
+        let peers = stays.stats()["streams"][0]["peers"].as_array().cloned().unwrap_or_default();
+        peers.iter().map(|peer| peer["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let _player = player(&stays.prefix(&url), 500, &[]);
+    let leaving = player(&leaves.prefix(&url), 500, &[]);
+    let [name] = until("one neighbour", || names().try_into().ok());
+    let _hanging = player(&hangs.prefix(&url), 500, &[]);
+    let other = until("the other, too", || names().into_iter().find(|other| *other != name));
+    // Who only falls silent is missed much later than who says goodbye.
+    hangs.process.signal("-STOP");
+    drop(leaving);
+    leaves.process.signal("-TERM");
+    until("the goodbye is heard", || (!names().contains(&name)).then_some(()));
+    assert!(names().contains(&other), "the silent one is still thought to be there");
+    assert!(leaves.process.wait(PATIENCE), "{}", leaves.process.log());
 }

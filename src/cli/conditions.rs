@@ -1,12 +1,17 @@
 //! `p2p.upload = "auto"`: is this a moment to give others something? Not on a battery that runs low, and not over a
-//! cellular line or a VPN, where it costs money or leads a detour.
+//! metered connection, a cellular line or a VPN, where it costs money or leads a detour.
 //!
-//! Read from the kernel's own tables (sysfs, procfs), so that it works on a set-top box as on a laptop.
+//! Read from the kernel's own tables (sysfs, procfs), so that it works on a set-top box as on a laptop; what is metered
+//! [NetworkManager](super::metered) says, where there is one.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::metered::{self, Metered};
+use crate::delivery::policy::Upload;
 use crate::engine::Handle;
 
 /// Below this charge a battery that is being used up is left alone, in percent.
@@ -15,11 +20,30 @@ const LOW: u8 = 20;
 /// Looked at this often: nobody notices half a minute, and the look costs next to nothing.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Tells the engine whenever the answer changes; never ends.
+/// While uploads are in the mode `auto`, tells the engine whenever the answer changes; never ends.
 pub async fn watch(handle: &Handle) {
+    let mut steered = handle.steered();
+    while steered.wait_for(|steered| steered.mode == Upload::Auto).await.is_ok() {
+        tokio::select! {
+            () = look(handle) => {}
+            _ = steered.wait_for(|steered| steered.mode != Upload::Auto) => {}
+        }
+    }
+    // The engine has ended: there is nobody to tell.
+    std::future::pending().await
+}
+
+/// Never ends.
+async fn look(handle: &Handle) {
+    let (tell, mut metered) = watch::channel(None);
+    let network = metered::follow(tell);
+    tokio::pin!(network);
     let mut told = None;
+    handle.withhold_uploads(None).await;
     loop {
-        let why = tokio::task::spawn_blocking(|| why_not(Path::new("/"))).await.unwrap_or_default();
+        let known = *metered.borrow_and_update();
+        let why =
+            tokio::task::spawn_blocking(move || why_not(Path::new("/"), known)).await.unwrap_or_default();
         if why != told {
             match &why {
                 Some(why) => tracing::info!("nothing is uploaded for now: {why}"),
@@ -28,13 +52,21 @@ pub async fn watch(handle: &Handle) {
             handle.withhold_uploads(why.clone()).await;
             told = why;
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::select! {
+            () = &mut network => {}
+            _ = metered.changed() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
     }
 }
 
 /// Why nothing is to be uploaded now, in a few words; `root` is `/`.
-pub fn why_not(root: &Path) -> Option<String> {
-    battery(root).or_else(|| line(root))
+pub fn why_not(root: &Path, metered: Option<Metered>) -> Option<String> {
+    let metered = metered.map(|metered| match metered {
+        Metered::Yes => "on a metered connection (NetworkManager)",
+        Metered::Guessed => "on a connection that NetworkManager guesses to be metered",
+    });
+    battery(root).or_else(|| metered.map(str::to_owned)).or_else(|| line(root))
 }
 
 fn battery(root: &Path) -> Option<String> {
@@ -73,7 +105,8 @@ fn line(root: &Path) -> Option<String> {
 
 /// The interface that the default route with the least metric leads to.
 fn default_line(root: &Path) -> Option<String> {
-    let table = fs::read_to_string(root.join("proc/net/route")).ok()?;
+    // Not `/proc/net`: a service may see nothing there but what is of its own.
+    let table = fs::read_to_string(root.join("proc/self/net/route")).ok()?;
     let routes = table.lines().skip(1).filter_map(|row| {
         let fields: Vec<&str> = row.split_whitespace().collect();
         let (name, to, metric, mask) = (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
@@ -98,16 +131,16 @@ mod tests {
         let rows = rows.iter().map(|(name, metric)| {
             format!("{name}\t00000000\t0101A8C0\t3\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
         });
-        write(root, "proc/net/route", &(head.to_owned() + &rows.collect::<String>()));
+        write(root, "proc/self/net/route", &(head.to_owned() + &rows.collect::<String>()));
     }
 
     #[test]
     fn nothing_known_is_no_reason() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(why_not(root.path()), None);
+        assert_eq!(why_not(root.path(), None), None);
         route(root.path(), &[("eth0", 100)]);
         write(root.path(), "sys/class/net/eth0/uevent", "INTERFACE=eth0\nIFINDEX=2\n");
-        assert_eq!(why_not(root.path()), None);
+        assert_eq!(why_not(root.path(), None), None);
     }
 
     #[test]
@@ -126,7 +159,20 @@ mod tests {
                 write(root.path(), &format!("sys/class/power_supply/BAT0/{name}"), &format!("{text}\n"));
             }
             write(root.path(), "sys/class/power_supply/AC/type", "Mains\n");
-            assert_eq!(why_not(root.path()).as_deref(), reason, "{status} {scope} {capacity}");
+            assert_eq!(why_not(root.path(), None).as_deref(), reason, "{status} {scope} {capacity}");
+        }
+    }
+
+    #[test]
+    fn a_metered_connection_is_a_reason() {
+        let root = tempfile::tempdir().unwrap();
+        route(root.path(), &[("wwan0", 700)]);
+        for (metered, reason) in [
+            (Some(Metered::Yes), "on a metered connection (NetworkManager)"),
+            (Some(Metered::Guessed), "on a connection that NetworkManager guesses to be metered"),
+            (None, "over a cellular line (wwan0)"),
+        ] {
+            assert_eq!(why_not(root.path(), metered).as_deref(), Some(reason));
         }
     }
 
@@ -143,7 +189,7 @@ mod tests {
             route(root.path(), routes);
             write(root.path(), "sys/class/net/usb0/uevent", "DEVTYPE=wwan\nINTERFACE=usb0\n");
             write(root.path(), "sys/class/net/corp/tun_flags", "0x1001\n");
-            assert_eq!(why_not(root.path()).as_deref(), reason, "{routes:?}");
+            assert_eq!(why_not(root.path(), None).as_deref(), reason, "{routes:?}");
         }
     }
 }

@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::exit::Failure;
+use crate::delivery::policy::Upload;
+use crate::model::units::Size;
 use crate::proxy::control::CHANGE;
 
 /// The longest answer, in bytes.
@@ -35,6 +37,9 @@ pub struct StatsArgs {
 pub struct P2pArgs {
     /// What it is to be
     pub switch: OnOff,
+    /// For this channel of the configuration alone
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
     /// The daemon to steer
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
     pub via: SocketAddr,
@@ -43,11 +48,20 @@ pub struct P2pArgs {
 /// Arguments of `upload`.
 #[derive(Debug, ClapArgs)]
 pub struct UploadArgs {
-    /// Whether peers are served; left out, only the limit is changed or shown
-    pub switch: Option<OnOff>,
+    /// Whether peers are served; left out, only limits are changed or shown
+    pub switch: Option<Mode>,
     /// All uploads together, in bits per second, such as 2000000 or 2M; 0 is no limit
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub limit: Option<u64>,
+    /// What may be uploaded in a day (UTC), such as 2GB; 0 is no limit
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub daily: Option<u64>,
+    /// What may be uploaded in a month (UTC), such as 40GB; 0 is no limit
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub monthly: Option<u64>,
+    /// For this channel of the configuration alone
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "daily", "monthly"], requires = "switch")]
+    pub channel: Option<String>,
     /// The daemon to steer
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
     pub via: SocketAddr,
@@ -60,6 +74,17 @@ pub enum OnOff {
     On,
     /// Not any more.
     Off,
+}
+
+/// When peers are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// Unless something speaks against it: a low battery, a metered connection, a cellular line, a VPN.
+    Auto,
 }
 
 /// Prints the statistics of a daemon.
@@ -81,31 +106,71 @@ pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
 /// # Errors
 /// When the daemon does not answer.
 pub async fn p2p(args: P2pArgs) -> Result<(), Failure> {
-    let change = serde_json::json!({"p2p": args.switch == OnOff::On});
+    let change = serde_json::json!({"p2p": args.switch == OnOff::On, "channel": args.channel});
     let now = ask(args.via, Method::POST, "/-/p2p", Some(change)).await?;
-    println!("p2p {}", if now["p2p"] == Value::Bool(true) { "on" } else { "off" });
+    println!("{}", of_channel("p2p", &now, args.channel.as_deref()));
     Ok(())
 }
 
-/// Turns uploads on or off, or limits them, until the daemon ends or reads its configuration again.
+/// Turns uploads on or off, or limits them.
 ///
 /// # Errors
-/// When the daemon does not answer.
+/// When the daemon does not answer, or knows no such channel.
 pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
-    let mut change = serde_json::Map::new();
-    if let Some(switch) = args.switch {
-        change.insert("upload".to_owned(), Value::Bool(switch == OnOff::On));
+    let upload = args.switch.map(|mode| match mode {
+        Mode::On => Upload::Always,
+        Mode::Off => Upload::Never,
+        Mode::Auto => Upload::Auto,
+    });
+    let change = serde_json::json!({
+        "upload": upload,
+        "upload_limit": args.limit,
+        "upload_daily": args.daily,
+        "upload_monthly": args.monthly,
+        "channel": args.channel,
+    });
+    let now = ask(args.via, Method::POST, "/-/p2p", Some(change)).await?;
+    match args.channel.as_deref() {
+        Some(name) => println!("{}", of_channel("upload", &now, Some(name))),
+        None => println!("{}", uploads(&now)),
     }
-    if let Some(limit) = args.limit {
-        change.insert("upload_limit".to_owned(), Value::from(limit));
-    }
-    let now = ask(args.via, Method::POST, "/-/p2p", Some(Value::Object(change))).await?;
-    let limit = match now["upload_limit"].as_u64() {
-        Some(limit) if limit > 0 => format!("at most {:.1} Mbit/s", limit as f64 / 1e6),
-        _ => "no limit".to_owned(),
-    };
-    println!("upload {}, {limit}", if now["upload"] == Value::Bool(true) { "on" } else { "off" });
     Ok(())
+}
+
+/// A switch of the daemon, or of one of its channels.
+fn of_channel(switch: &str, now: &Value, channel: Option<&str>) -> String {
+    let on = |value: &Value| if value == &Value::Bool(true) { "on" } else { "off" };
+    match channel {
+        Some(name) => format!("{switch} {} for {name}", on(&now["channels"][name][switch])),
+        None => format!("{switch} {}", on(&now[switch])),
+    }
+}
+
+/// What holds for uploads, in a line.
+fn uploads(now: &Value) -> String {
+    let mut text = match now["upload_mode"].as_str() {
+        Some("always") => "upload on".to_owned(),
+        Some("auto") => "upload auto".to_owned(),
+        _ => "upload off".to_owned(),
+    };
+    if let Some(why) = now["upload_withheld"].as_str() {
+        text += &format!(" (not now: {why})");
+    }
+    match now["upload_limit"].as_u64() {
+        Some(limit) if limit > 0 => text += &format!(", at most {:.1} Mbit/s", limit as f64 / 1e6),
+        _ => text += ", no limit",
+    }
+    for (key, period) in [("upload_daily", "day"), ("upload_monthly", "month")] {
+        if let Some(bytes) = now[key].as_u64().filter(|&bytes| bytes > 0) {
+            text += &format!(", {} a {period}", Size(bytes));
+        }
+    }
+    text
+}
+
+/// `2000000000`, `500MB` or `2GB`.
+fn size(text: &str) -> Result<u64, String> {
+    Size::parse(text).map(|size| size.0).ok_or_else(|| "write a size, such as 500MB or 2GB".to_owned())
 }
 
 /// `2000000`, `500k`, `2M`, `1.5M` or `1G`.
@@ -163,11 +228,15 @@ fn table(stats: &Value) -> String {
     let percent = |value: &Value| format!("{:.1} %", number(value) * 100.0);
     let switch = |value: &Value| if value == &Value::Bool(true) { "on" } else { "off" };
     let totals = &stats["totals"];
+    let upload = match stats["upload_withheld"].as_str() {
+        Some(why) => format!("{} ({why})", switch(&stats["upload"])),
+        None => switch(&stats["upload"]).to_owned(),
+    };
     let mut text = format!(
         "up {:.0} s, p2p {}, upload {}\nfrom origin {}, from peers {} ({} of at most {}), to peers {}, wasted {}\n",
         number(&stats["uptime_s"]),
         switch(&stats["p2p"]),
-        switch(&stats["upload"]),
+        upload,
         megabytes(&totals["http_bytes"]),
         megabytes(&totals["p2p_bytes"]),
         percent(&totals["peer_efficiency"]),
@@ -175,6 +244,17 @@ fn table(stats: &Value) -> String {
         megabytes(&totals["uploaded_bytes"]),
         megabytes(&totals["wasted_bytes"]),
     );
+    for period in ["daily", "monthly"] {
+        let budget = &stats["upload_budget"][period];
+        if !budget["limit_bytes"].is_null() {
+            text += &format!(
+                "{period} upload budget {}: {} left until {}\n",
+                megabytes(&budget["limit_bytes"]),
+                megabytes(&budget["left_bytes"]),
+                budget["ends"].as_str().unwrap_or("?"),
+            );
+        }
+    }
     for stream in stats["streams"].as_array().into_iter().flatten() {
         text += &format!(
             "{} ({}): {} viewers, {} neighbours, {:.1} s buffered, {} from peers, {} late\n",

@@ -18,6 +18,7 @@ use super::interrupt::Interrupt;
 use super::{logging, serve, watch as watching};
 use crate::config::Config;
 use crate::engine::Handle;
+use crate::engine::steering::Kept;
 use crate::model::units::BitsPerSecond;
 use crate::tracker;
 use crate::viewer::channel::{self, Channel};
@@ -217,7 +218,7 @@ impl Stage {
             None => self.tracker.clone(),
         };
         config.tracker.urls = vec![tracker];
-        let daemon = serve::start(config).await?;
+        let daemon = serve::start(config, Kept::default()).await?;
         let (stop, stopped) = watch::channel(false);
         let (sender, progress) = watch::channel(Outcome::default());
         let agent = format!("paceline-demo/{}", self.viewers.len() + 1);

@@ -12,9 +12,11 @@ pub mod exit;
 mod interrupt;
 pub mod logging;
 mod manual;
+mod metered;
 pub mod serve;
 mod service;
 mod simulate;
+mod state;
 mod tracker;
 mod watch;
 
@@ -63,12 +65,21 @@ GET /health says whether it runs, GET /stats what it does. It answers STUN on th
     /// Show what a running daemon does
     Stats(control::StatsArgs),
     /// Turn peers on or off in a running daemon
+    #[command(
+        after_help = "Until the daemon reads its configuration again; over a restart only with p2p.state set:
+  paceline p2p off
+  paceline p2p off --channel news"
+    )]
     P2p(control::P2pArgs),
     /// Turn uploads on or off in a running daemon, or limit them
-    #[command(after_help = "Until the daemon ends or reads its configuration again:
+    #[command(
+        after_help = "Until the daemon reads its configuration again; over a restart only with p2p.state set:
   paceline upload off
   paceline upload on --limit 2M
-Without either it shows what holds.")]
+  paceline upload auto --daily 2GB --monthly 40GB
+  paceline upload off --channel news
+Without any it shows what holds."
+    )]
     Upload(control::UploadArgs),
     /// Print a completion script for a shell
     #[command(after_help = "For bash, as an ordinary user:

@@ -12,18 +12,20 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::exit::Failure;
+use super::state::StateFile;
 use super::{conditions, logging, service};
 use crate::config::Config;
-use crate::delivery::policy::Upload;
 use crate::engine::brain::StartPeers;
 use crate::engine::origin::{Origin, OwnListeners};
-use crate::engine::{self, Handle, Switches, peers};
+use crate::engine::steering::{Change, Kept};
+use crate::engine::{self, Handle, peers};
 use crate::manifest::identity::Rules;
 use crate::model::ids::PeerId;
 use crate::proxy::{self, BindError, Setup};
 
-/// How long the engine may take to say goodbye to peers and trackers.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// How long the engine may take to end, and then the P2P side to say goodbye to peers and trackers. With the time that
+/// the proxy gives its players (seven seconds) the daemon ends within ten.
+const GOODBYE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
 
 /// Arguments of `serve`; each goes before the environment and the file.
 #[derive(Debug, ClapArgs)]
@@ -72,6 +74,14 @@ impl Args {
         let all: Vec<_> = environment.chain(flags.iter().cloned()).collect();
         Ok(Config::load(self.config.as_deref(), all.into_iter())?)
     }
+
+    /// What was kept of an earlier run, but for what an argument speaks of.
+    fn kept(&self, state: Option<&mut StateFile>) -> Kept {
+        let mut kept = state.map(StateFile::read).unwrap_or_default();
+        kept.p2p = kept.p2p.filter(|_| !self.no_p2p);
+        kept.upload = kept.upload.filter(|_| !self.no_upload);
+        kept
+    }
 }
 
 /// A daemon that runs in this process.
@@ -81,7 +91,7 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// The engine, to ask for statistics.
     pub handle: Handle,
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     proxy: JoinHandle<()>,
     engine: JoinHandle<()>,
     threads: Threads,
@@ -91,27 +101,35 @@ pub struct Daemon {
 type Threads = Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>;
 
 impl Daemon {
-    /// Lets answers under way finish, tells peers and trackers, and ends every task.
-    pub async fn stop(self) {
-        let Self { handle, stop, proxy, engine, threads, .. } = self;
-        let _ = stop.send(());
-        let _ = proxy.await;
+    /// Takes no more players and lets answers under way finish.
+    pub async fn drain(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+            let _ = (&mut self.proxy).await;
+        }
+    }
+
+    /// [Drains](Self::drain), tells peers and trackers, and ends every task.
+    pub async fn stop(mut self) {
+        self.drain().await;
+        let Self { handle, engine, threads, .. } = self;
         // The engine ends when nobody is left to ask it.
         drop(handle);
-        let _ = tokio::time::timeout(GOODBYE, engine).await;
+        let [engine_ends, threads_end] = GOODBYE;
+        let _ = tokio::time::timeout(engine_ends, engine).await;
         // The P2P side tells trackers and peers that we leave; it has bounds of its own.
         let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
         let ended =
             tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-        let _ = tokio::time::timeout(GOODBYE, ended).await;
+        let _ = tokio::time::timeout(threads_end, ended).await;
     }
 }
 
-/// Starts a daemon. It is ready for players when this returns.
+/// Starts a daemon that goes on with what was kept of an earlier one. It is ready for players when this returns.
 ///
 /// # Errors
 /// When the address is taken or an option can't be used.
-pub async fn start(config: Config) -> Result<Daemon, Failure> {
+pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
     let mut listeners = service::inherited()?;
     if listeners.is_empty() {
@@ -128,7 +146,8 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
     getrandom::fill(&mut entropy).map_err(Failure::running)?;
     let (name, seed) = entropy.split_at(12);
     let mut options = engine::Options {
-        policy: config.policy(),
+        configured: config.configured(),
+        kept,
         trackers: config.tracker.urls.len(),
         entropy: [0; 12],
         seed: 0,
@@ -155,7 +174,7 @@ pub async fn start(config: Config) -> Result<Daemon, Failure> {
             tracing::error!("players can't be served any more: {error}");
         }
     });
-    Ok(Daemon { address, handle, stop, proxy, engine, threads })
+    Ok(Daemon { address, handle, stop: Some(stop), proxy, engine, threads })
 }
 
 /// How the engine starts the P2P side when the first swarm is joined.
@@ -182,7 +201,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let p2p = config.policy().p2p;
     let wanted = config.p2p.enabled;
     let mut current = config.clone();
-    let daemon = start(config).await?;
+    let mut state = StateFile::named(&config.p2p.state);
+    let daemon = start(config, args.kept(state.as_mut())).await?;
     tracing::info!("ready: point a player at http://{}/ followed by the stream's URL", daemon.address);
     tracing::info!("what it does is shown at http://{}/-/", daemon.address);
     if wanted && !p2p {
@@ -197,9 +217,14 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     {
         let watchdog = service::watchdog(|| daemon.handle.stats());
         let conditions = conditions::watch(&daemon.handle);
-        tokio::pin!(watchdog, conditions);
+        let keep = async {
+            match &mut state {
+                Some(state) => state.keep(&daemon.handle).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(watchdog, conditions, keep);
         loop {
-            let auto = current.p2p.upload == Upload::Auto;
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -209,18 +234,28 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                     service::ready();
                 }
                 () = &mut watchdog => {}
-                () = &mut conditions, if auto => {}
+                () = &mut conditions => {}
+                () = &mut keep => {}
             }
         }
     }
     service::stopping();
     tracing::info!("stopping: answers under way are finished first");
     tokio::select! {
-        () = daemon.stop() => {}
+        () = end(daemon, state) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Ends it; what its last players cost is written down.
+async fn end(mut daemon: Daemon, state: Option<StateFile>) {
+    daemon.drain().await;
+    if let Some(mut state) = state {
+        state.update(&daemon.handle).await;
+    }
+    daemon.stop().await;
 }
 
 /// Takes over what can change without dropping a player, and says what needs a restart.
@@ -232,21 +267,23 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
             return;
         }
     };
-    let same = Config { p2p: new.p2p.clone(), memory: new.memory, ..current.clone() };
-    if same != new {
+    let mut changed = Config { p2p: new.p2p.clone(), memory: new.memory, ..current.clone() };
+    changed.p2p.state.clone_from(&current.p2p.state);
+    for (name, channel) in &mut changed.channels {
+        if let Some(new) = new.channels.get(name) {
+            (channel.p2p, channel.upload, channel.prefetch_s) = (new.p2p, new.upload, new.prefetch_s);
+        }
+    }
+    if changed != new {
         tracing::warn!(
-            "only [p2p] and [memory] change without a restart; the rest of the new file waits for one"
+            "only [p2p] but for `state`, [memory], and what [channels] are kept from change without a restart; \
+             the rest of the new file waits for one"
         );
     }
-    if new.p2p.upload != Upload::Auto {
-        handle.withhold_uploads(None).await;
+    *current = changed;
+    handle.configure(current.configured()).await;
+    if let Ok(now) = handle.switch(Change::default()).await {
+        let (p2p, mode) = (if now.p2p { "on" } else { "off" }, now.upload_mode.as_str());
+        tracing::info!("configuration read again (p2p {p2p}, upload {mode})");
     }
-    (current.p2p, current.memory) = (new.p2p, new.memory);
-    handle.set_policy(current.policy()).await;
-    let Switches { p2p, upload, .. } = handle.switch(Switches::default()).await;
-    tracing::info!("configuration read again (p2p {}, upload {})", on(p2p), on(upload));
-}
-
-fn on(switch: Option<bool>) -> &'static str {
-    if switch == Some(true) { "on" } else { "off" }
 }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 mod environment;
 mod reject;
 
 use crate::delivery::policy::{self, Policy};
+use crate::engine::budget::Limits;
 use crate::engine::origin;
 use crate::engine::peers::IceOptions;
+use crate::engine::steering::Configured;
 use crate::manifest::identity;
+use crate::model::units::Size;
 use crate::proxy::{self, Channel};
 use crate::tracker;
 
@@ -81,59 +84,6 @@ impl Default for Log {
     }
 }
 
-/// A number of bytes, written as one or with a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-impl Size {
-    /// `1048576`, `1024KiB`, `1 MiB`, `1GB`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: u64 = text[..digits].parse().ok()?;
-        let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "kib" | "k" => 1 << 10,
-            "mib" | "m" => 1 << 20,
-            "gib" | "g" => 1 << 30,
-            "kb" => 1_000,
-            "mb" => 1_000_000,
-            "gb" => 1_000_000_000,
-            _ => return None,
-        };
-        number.checked_mul(factor).map(Self)
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            bytes if bytes > 0 && bytes % (1 << 20) == 0 => {
-                serializer.serialize_str(&format!("{}MiB", bytes >> 20))
-            }
-            bytes => serializer.serialize_str(&bytes.to_string()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Number(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
-                serde::de::Error::custom(format!("`{text}` is no size; write it like 256MiB"))
-            }),
-        }
-    }
-}
-
 impl Config {
     /// Reads the file, if one is given, and the environment over it.
     ///
@@ -194,11 +144,14 @@ impl Config {
         if !(1..=15).contains(&self.p2p.max_neighbours) {
             return wrong("p2p.max_neighbours", "1 to 15 make a mesh".into());
         }
-        for (key, seconds) in
-            [("p2p.critical_s", self.p2p.critical_s), ("p2p.prefetch_s", self.p2p.prefetch_s)]
-        {
+        let of_channels = self.channels.iter().filter_map(|(name, channel)| {
+            channel.prefetch_s.map(|seconds| (format!("channels.{name}.prefetch_s"), seconds))
+        });
+        let general = [("critical_s", self.p2p.critical_s), ("prefetch_s", self.p2p.prefetch_s)];
+        let general = general.map(|(key, seconds)| (format!("p2p.{key}"), seconds));
+        for (key, seconds) in general.into_iter().chain(of_channels) {
             if !seconds.is_finite() || seconds < 0.0 {
-                return wrong(key, format!("{seconds} is no number of seconds"));
+                return wrong(&key, format!("{seconds} is no number of seconds"));
             }
         }
         if let Err(error) = identity::Rules::new(&self.identity) {
@@ -215,6 +168,18 @@ impl Config {
         policy.p2p &= !self.tracker.urls.is_empty();
         policy.upload &= policy.p2p;
         policy
+    }
+
+    /// What the engine begins with, and what may be switched over.
+    #[must_use]
+    pub fn configured(&self) -> Configured {
+        let (daily, monthly) = (self.p2p.upload_daily.0, self.p2p.upload_monthly.0);
+        Configured {
+            policy: self.policy(),
+            mode: self.p2p.upload,
+            budget: Limits { daily, monthly },
+            channels: self.channels.iter().map(|(name, channel)| (name.clone(), channel.terms())).collect(),
+        }
     }
 
     /// The file that would say the same.
@@ -269,20 +234,14 @@ mod tests {
             ("[tracker_server]\nnetworks = [\"berlin\"]", &["line 2", "berlin=10.1.0.0/16"]),
             ("[tracker_server]\nstats_from = [\"10/8\"]", &["line 2", "10.1.0.0/16"]),
             ("[p2p]\nmax_neighbours = 16", &["p2p.max_neighbours"]),
+            ("[p2p]\nupload_daily = \"much\"", &["line 2", "2GB"]),
+            ("[channels.news]\nurl = \"http://x/\"\nprefetch_s = -1.0", &["channels.news.prefetch_s"]),
+            ("[channels.news]\nurl = \"http://x/\"\nuplod = false", &["line 3", "`upload`"]),
         ] {
             let message = error(text);
             for part in parts {
                 assert!(message.contains(part), "{message:?} does not say {part:?}");
             }
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in
-            [("7", Some(7)), ("256MiB", Some(256 << 20)), ("1 gb", Some(1_000_000_000)), ("x", None)]
-        {
-            assert_eq!(Size::parse(text).map(|s| s.0), bytes, "{text}");
         }
     }
 }

@@ -284,6 +284,7 @@ impl Node {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
             Message::Joined { slot, swarm } => self.meets(n, slot, swarm),
             Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
+            Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => {
                 let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
@@ -306,8 +307,13 @@ impl Node {
             }
             Message::Lost { segment } => neighbour.loses(segment),
             Message::Request { segment, piece, within_ms } => {
-                self.requested(peer, segment, piece, Duration::from_millis(u64::from(within_ms)), out);
-                return Stirs::Little;
+                return self.requested(
+                    peer,
+                    segment,
+                    piece,
+                    Duration::from_millis(u64::from(within_ms)),
+                    out,
+                );
             }
             Message::Busy { segment, piece, retry_ms } => self.busy(n, segment, piece, retry_ms),
             Message::Cancel { segment, piece } => {
@@ -319,16 +325,9 @@ impl Node {
                 return Stirs::Nothing;
             }
             Message::Ping { nonce, reply: true } => {
-                if let Some((sent, at)) = neighbour.ping
-                    && sent == nonce
-                {
-                    (neighbour.round_trip, neighbour.ping) = (Some(now - at), None);
-                    let base = neighbour.base.learn(now - at, now);
-                    if base.is_some_and(|base| self.uploads.heard(base, now - at, now)) {
-                        return Stirs::Little;
-                    }
-                }
-                return Stirs::Nothing;
+                let heard = neighbour.answers(nonce, now);
+                let little = heard.is_some_and(|(base, took)| self.uploads.heard(base, took, now));
+                return if little { Stirs::Little } else { Stirs::Nothing };
             }
             Message::Part { .. } => return Stirs::Nothing,
         }
@@ -378,7 +377,7 @@ impl Node {
         watch.window = window;
         let swarm = watch.swarm;
         if let Some(session) = self.sessions.iter().find(|s| s.swarm == swarm) {
-            peering::synchronise(session, neighbour, &self.policy, out);
+            peering::synchronise(session, neighbour, &session.terms.over(&self.policy), out);
         }
     }
 
@@ -388,7 +387,7 @@ impl Node {
         let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
         let have = peering::Have { segment, sequence, length, loading, pieces };
         let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
-        match peering::have(session, neighbour, &have, &self.policy, now) {
+        match peering::have(session, neighbour, &have, &session.terms.over(&self.policy), now) {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
             peering::Verdict::Liar => {
                 self.faults.contradicted_origin += 1;
@@ -424,26 +423,26 @@ impl Node {
         piece: u8,
         within: Duration,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Stirs {
         let refuse = |retry: Duration| {
             let retry_ms = retry.as_millis().min(u128::from(u16::MAX)) as u16;
             Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
         };
         let may = self.policy.p2p && self.policy.upload;
-        let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined);
+        let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined && s.terms.upload);
         let servable = sessions.filter_map(|s| s.active.get(segment)).next().and_then(|pieces| {
             let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
             (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
         });
         let Some(bytes) = servable.filter(|_| may) else {
             out.push(refuse(Duration::ZERO));
-            return;
+            return Stirs::Little;
         };
         let times =
             self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
         if times >= REPEATS {
             out.push(refuse(Duration::ZERO));
-            return;
+            return Stirs::Little;
         }
         let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
         let elsewhere =
@@ -457,7 +456,13 @@ impl Node {
                 out.push(refuse(retry));
             }
             Queued::Refused => {}
+            Queued::Spent => {
+                out.push(refuse(Duration::ZERO));
+                out.push(Output::Report(Report::BudgetSpent));
+                return self.change(self.policy, out);
+            }
         }
+        Stirs::Little
     }
 
     fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) {

@@ -280,7 +280,8 @@ fn crowded(session: &Session, policy: &Policy) -> bool {
 /// How many neighbours a session may have.
 pub fn places(session: &Session, policy: &Policy) -> usize {
     let most = policy.max_neighbours;
-    usize::from(if policy.upload || !crowded(session, policy) { most } else { most.min(LISTENER_NEIGHBOURS) })
+    let gives = session.terms.over(policy).upload;
+    usize::from(if gives || !crowded(session, policy) { most } else { most.min(LISTENER_NEIGHBOURS) })
 }
 
 /// How many neighbours a session still looks for: everybody in a small swarm; in a large one part of a full house, so that
@@ -290,7 +291,7 @@ fn missing(session: &Session, neighbours: &[Neighbour], policy: &Policy) -> usiz
     let there = match session.viewers as usize {
         0 => most,
         viewers if !crowded(session, policy) => viewers - 1,
-        _ if policy.upload => (most as f64 * SOUGHT).ceil() as usize,
+        _ if session.terms.over(policy).upload => (most as f64 * SOUGHT).ceil() as usize,
         _ => most,
     };
     there.saturating_sub(neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count())

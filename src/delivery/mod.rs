@@ -12,6 +12,7 @@ use crate::wire::message::Message;
 use crate::wire::tracker::Account;
 
 pub mod account;
+pub mod budget;
 pub mod chance;
 mod choose;
 pub mod contest;
@@ -184,6 +185,15 @@ pub enum Input {
     },
     /// What holds from now on.
     Policy(policy::Policy),
+    /// What holds for one rendition besides, from now on; it is listed already.
+    Terms {
+        /// The rendition.
+        swarm: SwarmId,
+        /// What it is kept from.
+        terms: policy::Terms,
+    },
+    /// What may be uploaded until when; `None`: as much as one likes.
+    Budget(Option<budget::Allowance>),
 }
 
 /// Something to do, in this order.
@@ -302,6 +312,8 @@ pub enum Output {
         /// How many.
         connections: usize,
     },
+    /// The period of the budget has ended: [`Input::Budget`] says what the next one allows.
+    Renew,
     /// Worth a line in the log.
     Report(Report),
 }

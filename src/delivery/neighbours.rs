@@ -23,6 +23,8 @@ pub struct Watches {
     pub swarm: SwarmId,
     /// The sequence numbers it wants to hear of.
     pub window: (u64, u64),
+    /// It may be asked for pieces of it, if it may be asked at all.
+    pub gives: bool,
 }
 
 /// A segment that a neighbour announced.
@@ -126,6 +128,12 @@ impl Neighbour {
     #[must_use]
     pub fn in_swarm(&self, swarm: SwarmId) -> bool {
         self.watches.iter().any(|w| w.swarm == swarm)
+    }
+
+    /// Whether it watches this rendition and may be asked for pieces of it.
+    #[must_use]
+    pub fn gives(&self, swarm: SwarmId) -> bool {
+        self.uploads && self.watches.iter().any(|w| w.swarm == swarm && w.gives)
     }
 
     /// Newest segments are asked about most, and stand last.
@@ -256,6 +264,19 @@ impl Neighbour {
     #[must_use]
     pub fn brings(&self, now: Time) -> f64 {
         self.delivered as f64 / (now - self.since + SETTLING).as_secs_f64()
+    }
+
+    /// It gives nothing of the rendition that it calls `slot`, until it joins anew.
+    pub fn only_takes(&mut self, slot: Slot) {
+        self.watches.iter_mut().filter(|watch| watch.slot == slot).for_each(|watch| watch.gives = false);
+    }
+
+    /// It answers a ping: its base, where there is one by now, and how long the answer took.
+    pub fn answers(&mut self, nonce: u32, now: Time) -> Option<(Duration, Duration)> {
+        let (_, at) = self.ping.filter(|(sent, _)| *sent == nonce)?;
+        let took = now - at;
+        (self.round_trip, self.ping) = (Some(took), None);
+        self.base.learn(took, now).map(|base| (base, took))
     }
 
     /// It is busy: left alone for one to three times [`BUSY_PAUSE`]; `draw` in [0, 1) decides.

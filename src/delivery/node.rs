@@ -8,7 +8,7 @@ use super::demand::{Demand, Moved};
 use super::membership::{self, Membership};
 use super::neighbours::Neighbour;
 use super::pieces::Ask;
-use super::policy::{ANNOUNCE_DELAY, LARGEST_PART_OF_MEMORY, PACED_STEP, PROBE_AHEAD, Policy};
+use super::policy::{ANNOUNCE_DELAY, LARGEST_PART_OF_MEMORY, PACED_STEP, PROBE_AHEAD, Policy, Terms};
 use super::session::Session;
 use super::supply::{View, earlier, supply, withdraw};
 use super::upload::Uploads;
@@ -25,7 +25,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(super) me: PeerId,
+    /// What holds: what was wished for, but for uploads that no budget covers.
     pub(super) policy: Policy,
+    /// Whether uploads were wished for.
+    willing: bool,
     pub(super) now: Time,
     pub(super) sessions: Vec<Session>,
     pub(super) neighbours: Vec<Neighbour>,
@@ -65,6 +68,7 @@ impl Node {
     pub fn new(me: PeerId, policy: Policy, trackers: usize, seed: u64) -> Self {
         Self {
             me,
+            willing: policy.upload,
             policy,
             now: Time::ZERO,
             sessions: Vec::new(),
@@ -117,7 +121,15 @@ impl Node {
                 self.membership.tracker(tracker, up, interval_s, &mut self.sessions, now, &mut self.chance);
                 Stirs::Everything
             }
-            Input::Policy(policy) => self.change(policy, out),
+            Input::Policy(policy) => {
+                self.willing = policy.upload;
+                self.change(policy, out)
+            }
+            Input::Terms { swarm, terms } => self.set_terms(swarm, terms, out),
+            Input::Budget(allowance) => {
+                self.uploads.budget.allow(allowance);
+                self.change(self.policy, out)
+            }
         };
         self.advance(stirs, out);
     }
@@ -156,7 +168,8 @@ impl Node {
         if self.announce_at.is_some_and(|at| at <= now) {
             self.announce_at = None;
             for session in &mut self.sessions {
-                let due = peering::announce(session, &mut self.neighbours, &self.policy, now, out);
+                let policy = session.terms.over(&self.policy);
+                let due = peering::announce(session, &mut self.neighbours, &policy, now, out);
                 self.announce_at = self.announce_at.into_iter().chain(due).min();
             }
         }
@@ -165,12 +178,16 @@ impl Node {
             self.wake_for((at, Wake::Ping));
         }
         self.send_pieces(out);
+        if self.uploads.budget.has_ended(now) {
+            out.push(Output::Renew);
+        }
         let timers = [
             self.membership.probe(&mut self.neighbours, &self.uploads, now, out),
             self.announce_at.map(|at| (at, Wake::Announce)),
             self.house_at.map(|at| (at, Wake::Gone)),
             self.uploads.ready_at(now).map(|at| (at, Wake::Pace)),
             self.feed_at.map(|at| (at, Wake::Paced)),
+            self.uploads.budget.ends_at().map(|at| (at, Wake::Budget)),
             self.content_at,
         ];
         self.wake = timers.into_iter().flatten().min();
@@ -183,8 +200,9 @@ impl Node {
             self.keep_house(out);
         }
         self.give_up_late(out);
-        let view = View { me: self.me, policy: &self.policy, now, uplink: self.uploads.rate() };
         for session in &mut self.sessions {
+            let policy = session.terms.over(&self.policy);
+            let view = View { me: self.me, policy: &policy, now, uplink: self.uploads.rate() };
             let before = out.len();
             let due = supply(session, &mut self.neighbours, &view, &mut self.next_fetch, out);
             if out.len() != before {
@@ -192,7 +210,7 @@ impl Node {
                 self.announce_at = Some(now);
             }
             wake = due.map_or(wake, |due| earlier(wake, due));
-            let due = choose::choose(session, &mut self.neighbours, &self.policy, now, &mut self.chance, out);
+            let due = choose::choose(session, &mut self.neighbours, &policy, now, &mut self.chance, out);
             wake = due.map_or(wake, |due| earlier(wake, due));
         }
         if let Some(peer) = self.membership.swap(&mut self.sessions, &mut self.neighbours, &self.policy, now)
@@ -251,7 +269,7 @@ impl Node {
         if let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == viewer) {
             demand.active = now;
         }
-        session.open_window(self.policy.prefetch, now);
+        session.open_window(session.terms.over(&self.policy).prefetch, now);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.evict(out);
         Stirs::Everything
@@ -296,7 +314,7 @@ impl Node {
         pieces.asks.push(asked);
         let sequence = pieces.segment.sequence;
         session.ledger.of(segment, sequence).ahead |= ahead;
-        session.open_window(self.policy.prefetch, now);
+        session.open_window(session.terms.over(&self.policy).prefetch, now);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.watching(index, was_watched, moved, out);
         self.feed(index, segment, out);
@@ -320,15 +338,16 @@ impl Node {
             session.reported = true;
             out.push(Output::Report(Report::StreamJoined { swarm: session.swarm }));
         }
-        if self.policy.p2p && !session.joined {
+        let policy = session.terms.over(&self.policy);
+        if policy.p2p && !session.joined {
             session.joined = true;
             session.announce_at = Some(now);
             for neighbour in &self.neighbours {
-                peering::introduce(neighbour.peer, session, &self.policy, out);
+                peering::introduce(neighbour.peer, session, &policy, out);
             }
             out.push(self.room());
         } else if session.joined && (moved == Moved::Seek || !session.timeline.kind.grows()) {
-            let (first, last) = session.window(self.policy.prefetch);
+            let (first, last) = session.window(policy.prefetch);
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
                 let message = Message::Window { slot: session.slot, first, last };
                 out.push(Output::Say { peer: neighbour.peer, message });
@@ -489,16 +508,15 @@ impl Node {
     /// follow.
     pub fn leave(&mut self, out: &mut Vec<Output>) {
         for session in self.sessions.iter_mut().filter(|s| s.joined) {
-            session.joined = false;
-            session.viewers = 0;
-            session.announce_at = None;
-            session.announced_at = None;
+            session.leave();
             out.push(Output::Leave { swarm: session.swarm, account: session.account(self.now) });
         }
     }
 
-    fn change(&mut self, policy: Policy, out: &mut Vec<Output>) -> Stirs {
+    /// Goes by `policy` from now on, but for uploads that are not wished for or that no budget covers.
+    pub(super) fn change(&mut self, mut policy: Policy, out: &mut Vec<Output>) -> Stirs {
         let (before, now) = (self.policy, self.now);
+        policy.upload = self.willing && !self.uploads.budget.is_over();
         self.policy = policy;
         self.uploads.change(&policy, now);
         if before.p2p && !policy.p2p {
@@ -520,6 +538,41 @@ impl Node {
             for index in 0..self.sessions.len() {
                 self.watching(index, true, Moved::On, out);
             }
+        }
+        Stirs::Everything
+    }
+
+    /// What one rendition is kept from changes: it leaves its swarm or comes back, gives or takes only.
+    fn set_terms(&mut self, swarm: SwarmId, terms: Terms, out: &mut Vec<Output>) -> Stirs {
+        let Some(index) = self.sessions.iter().position(|s| s.swarm == swarm) else { return Stirs::Nothing };
+        let session = &mut self.sessions[index];
+        let before = std::mem::replace(&mut session.terms, terms).over(&self.policy);
+        let policy = terms.over(&self.policy);
+        if before == policy {
+            return Stirs::Nothing;
+        }
+        if session.joined && !policy.p2p {
+            session.leave();
+            for pieces in session.active.iter_mut() {
+                withdraw(pieces, &mut self.neighbours, |_| true, out);
+                self.uploads.forget_segment(pieces.id());
+            }
+            for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(swarm)) {
+                out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
+            }
+            out.push(Output::Leave { swarm, account: session.account(self.now) });
+            out.push(self.room());
+        } else if session.joined {
+            // Whoever joins anew is taken for one that gives, unless it says otherwise.
+            for neighbour in &self.neighbours {
+                peering::introduce(neighbour.peer, session, &policy, out);
+            }
+        } else {
+            self.watching(index, true, Moved::On, out);
+        }
+        let session = &self.sessions[index];
+        for neighbour in self.neighbours.iter_mut().filter(|n| n.in_swarm(swarm)) {
+            peering::synchronise(session, neighbour, &policy, out);
         }
         Stirs::Everything
     }

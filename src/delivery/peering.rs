@@ -57,7 +57,7 @@ pub enum Verdict {
 pub fn joins(neighbour: &mut Neighbour, slot: Slot, swarm: SwarmId) {
     neighbour.watches.retain(|w| w.slot != slot && w.swarm != swarm);
     if neighbour.watches.len() < WATCHES {
-        neighbour.watches.push(Watches { slot, swarm, window: (1, 0) });
+        neighbour.watches.push(Watches { slot, swarm, window: (1, 0), gives: true });
     }
 }
 
@@ -67,13 +67,16 @@ pub fn greet(peer: PeerId, sessions: &[Session], policy: &Policy, out: &mut Vec<
         Message::Hello { version: crate::wire::message::VERSION, features: 0, uploads: policy.upload };
     out.push(Output::Say { peer, message: hello });
     for session in sessions.iter().filter(|s| s.joined) {
-        introduce(peer, session, policy, out);
+        introduce(peer, session, &session.terms.over(policy), out);
     }
 }
 
 /// Tells a neighbour that we watch this.
 pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec<Output>) {
     out.push(Output::Say { peer, message: Message::Joined { slot: session.slot, swarm: session.swarm } });
+    if policy.p2p && !session.terms.upload {
+        out.push(Output::Say { peer, message: Message::Takes { slot: session.slot } });
+    }
     let (first, last) = session.window(policy.prefetch);
     out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
 }
@@ -241,7 +244,7 @@ pub fn announce(
 /// once before any leaves twice, and neighbours that don't pass on wait for those that do.
 fn seed(pieces: &Pieces, slot: Slot, swarm: SwarmId, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
     let spread = neighbours.iter().fold(0, |bits, n| bits | n.bits(pieces.id()));
-    let passes_on = |n: &Neighbour| n.uploads && n.in_swarm(swarm);
+    let passes_on = |n: &Neighbour| n.gives(swarm);
     let stripes = neighbours.iter().filter(|n| passes_on(n)).count().max(1);
     let mut stripe = 0;
     for neighbour in neighbours.iter_mut() {

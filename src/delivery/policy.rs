@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::units::BitsPerSecond;
+use crate::model::units::{BitsPerSecond, Size};
 
 /// The `[p2p]` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,12 +13,20 @@ pub struct Options {
     /// Whether anything is taken from or given to other viewers. Off: plain HTTP, no tracker, no STUN, no UDP socket.
     pub enabled: bool,
     /// Whether pieces are sent to other viewers: `always` does, `never` only takes; `auto` does unless this machine runs on
-    /// a battery below 20 % or reaches the Internet by a cellular line or a VPN.
+    /// a battery below 20 % or reaches the Internet by a metered connection, a cellular line or a VPN.
     pub upload: Upload,
     /// Neighbours per rendition. More spread faster and cost about 0.4 MiB of memory each. 1 to 15.
     pub max_neighbours: u8,
     /// Upload limit in bits per second, all neighbours together; 0 is no limit.
     pub upload_limit: u64,
+    /// What may be uploaded in a day and in a month (UTC), as bytes or like `2GB`; 0 is no limit. Then nothing is uploaded
+    /// until the next one begins.
+    pub upload_daily: Size,
+    /// See [`Self::upload_daily`].
+    pub upload_monthly: Size,
+    /// The file in which the driver keeps over a restart what was switched at run time and what of the budgets is spent.
+    /// Empty: nothing is kept.
+    pub state: String,
     /// Whether uploads give way to other traffic on this line, as a video call, by RFC 6817. Off: they take what they get.
     pub background: bool,
     /// The part of the player's buffer, in seconds, that only the origin fills. Larger is safer, smaller saves more.
@@ -40,6 +48,18 @@ pub enum Upload {
     Never,
 }
 
+impl Upload {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -47,6 +67,9 @@ impl Default for Options {
             upload: Upload::Auto,
             max_neighbours: 15,
             upload_limit: 0,
+            upload_daily: Size(0),
+            upload_monthly: Size(0),
+            state: String::new(),
             background: true,
             critical_s: 1.0,
             prefetch_s: 30.0,
@@ -75,12 +98,37 @@ pub struct Policy {
     pub memory: u64,
 }
 
+/// What one rendition is kept from. It only takes away: what the policy forbids stays forbidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether peers may be used for it.
+    pub p2p: bool,
+    /// Whether it may be uploaded.
+    pub upload: bool,
+    /// How far ahead of the player it is taken from peers, instead of the policy's.
+    pub prefetch: Option<Duration>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { p2p: true, upload: true, prefetch: None }
+    }
+}
+
+impl Terms {
+    /// What holds for a rendition with these terms.
+    #[must_use]
+    pub fn over(&self, policy: &Policy) -> Policy {
+        let p2p = policy.p2p && self.p2p;
+        let upload = policy.upload && self.upload && p2p;
+        Policy { p2p, upload, prefetch: self.prefetch.unwrap_or(policy.prefetch), ..*policy }
+    }
+}
+
 impl Policy {
     /// What `options` mean, with `memory` bytes for content. Numbers out of range are brought into it.
     #[must_use]
     pub fn new(options: &Options, memory: u64) -> Self {
-        let seconds =
-            |s: f64, most: f64| Duration::from_secs_f64(if s.is_finite() { s.clamp(0.0, most) } else { 0.0 });
         Self {
             p2p: options.enabled,
             upload: options.enabled && options.upload != Upload::Never,
@@ -88,10 +136,21 @@ impl Policy {
             upload_limit: (options.upload_limit > 0).then_some(BitsPerSecond(options.upload_limit)),
             background: options.background,
             critical: seconds(options.critical_s, 60.0),
-            prefetch: seconds(options.prefetch_s, 600.0),
+            prefetch: prefetch(options.prefetch_s),
             memory,
         }
     }
+}
+
+/// Seconds of a configuration as a time of at most `most`.
+fn seconds(s: f64, most: f64) -> Duration {
+    Duration::from_secs_f64(if s.is_finite() { s.clamp(0.0, most) } else { 0.0 })
+}
+
+/// How far ahead of the player a number of seconds reaches.
+#[must_use]
+pub fn prefetch(s: f64) -> Duration {
+    seconds(s, 600.0)
 }
 
 /// No answer leaves a player longer than this without a byte; several players give up at 10 s.

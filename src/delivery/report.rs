@@ -1,5 +1,4 @@
-//! The words for what went wrong, and what a Node tells besides what to do: why a player gets nothing, and what a user may
-//! want to read.
+//! What goes wrong or is worth a word: how a fetch failed, why a player gets nothing, what a user may want to read.
 
 use super::FetchId;
 use super::account::Bytes;
@@ -48,6 +47,8 @@ pub enum Report {
         /// Somebody really watched it (a player may only have looked into it).
         watched: bool,
     },
+    /// The upload budget is spent: nothing is uploaded any more in this period.
+    BudgetSpent,
     /// A neighbour was dropped for good.
     Shunned {
         /// Who.

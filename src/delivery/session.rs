@@ -7,7 +7,7 @@ use super::demand::Demand;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
     ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, STALE,
-    UNLISTED_AHEAD, VOD_GONE,
+    Terms, UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -64,6 +64,8 @@ pub struct Session {
     pub ledger: Ledger,
     /// Segments of it are too large to keep.
     pub oversized: bool,
+    /// What it is kept from.
+    pub terms: Terms,
     first_byte: Option<Duration>,
     rate: Option<BitsPerSecond>,
     usual_length: Option<u64>,
@@ -96,10 +98,18 @@ impl Session {
             bytes: Bytes::default(),
             ledger: Ledger::default(),
             oversized: false,
+            terms: Terms::default(),
             first_byte: None,
             rate: None,
             usual_length: None,
         }
+    }
+
+    /// Out of its swarm, as if it had never been joined.
+    pub fn leave(&mut self) {
+        self.joined = false;
+        self.viewers = 0;
+        (self.announce_at, self.announced_at) = (None, None);
     }
 
     /// Whether the origin was started anew: a live manifest that is numbered from well before the newest one again.

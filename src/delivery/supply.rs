@@ -266,7 +266,7 @@ fn turn(
     if !view.policy.upload {
         return None;
     }
-    let rivals = neighbours.iter().filter(|n| n.uploads && n.in_swarm(session.swarm));
+    let rivals = neighbours.iter().filter(|n| n.gives(session.swarm));
     let round_trip = rivals.clone().filter_map(|n| n.round_trip).max().unwrap_or_default();
     let wait = lottery::wait(
         view.me,
@@ -294,7 +294,7 @@ fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view
 
 /// Whether a neighbour may be asked and believed.
 pub fn usable(neighbour: &Neighbour, session: &Session) -> bool {
-    neighbour.uploads && neighbour.confirmed && neighbour.in_swarm(session.swarm)
+    neighbour.confirmed && neighbour.gives(session.swarm)
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -1,12 +1,13 @@
 //! Whom we serve, in what order; refusing early.
 //!
 //! A request is either queued, at most [`UPLOADS_EACH`] for each neighbour, or refused at once so that the asker goes
-//! elsewhere. What nobody else can give goes first, then the earliest deadline, then whoever was served least; as fast as
-//! [`Pace`] lets it. Deadlines of those who bring us much count as earlier: what they get spreads furthest, and whoever
-//! gives is served.
+//! elsewhere; what the [`Budget`] does not cover is refused for good. What nobody else can give goes first, then the
+//! earliest deadline, then whoever was served least; as fast as [`Pace`] lets it. Deadlines of those who bring us much
+//! count as earlier: what they get spreads furthest, and whoever gives is served.
 
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::pace::{Flight, Pace};
 use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED, UPLOADS_WAITING};
 use crate::model::ids::{PeerId, SegmentId};
@@ -65,11 +66,15 @@ pub enum Queued {
     Busy(Duration),
     /// It is being served already.
     Refused,
+    /// The budget does not cover it, nor anything after it.
+    Spent,
 }
 
 /// The queue of pieces to send.
 #[derive(Clone, Debug)]
 pub struct Uploads {
+    /// What may be uploaded at all.
+    pub budget: Budget,
     waiting: Vec<Waiting>,
     under_way: Vec<UnderWay>,
     pace: Pace,
@@ -83,6 +88,7 @@ impl Uploads {
     #[must_use]
     pub fn new(policy: &Policy, now: Time) -> Self {
         Self {
+            budget: Budget::default(),
             waiting: Vec::new(),
             under_way: Vec::new(),
             pace: Pace::new(policy, now),
@@ -134,6 +140,10 @@ impl Uploads {
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
+        let promised = self.waiting.iter().map(|w| u64::from(w.bytes)).sum();
+        if !self.budget.fits(bytes, promised) {
+            return Queued::Spent;
+        }
         self.pace.wanted(bytes, now);
         self.waiting.push(Waiting { peer, segment, piece, bytes, elsewhere, deadline });
         Queued::Accepted
@@ -171,6 +181,7 @@ impl Uploads {
         if self.under_way.is_empty() {
             (self.busy_since, self.sent) = (Some(now), 0);
         }
+        self.budget.spend(bytes);
         self.under_way.push(UnderWay { peer, segment, piece, bytes, flight });
         Some((peer, segment, piece))
     }

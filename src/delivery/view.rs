@@ -21,6 +21,18 @@ impl Node {
         &self.policy
     }
 
+    /// Payload bytes handed out for peers, all in all; some may have broken off on their way.
+    #[must_use]
+    pub fn handed_out(&self) -> u64 {
+        self.uploads.budget.handed_out()
+    }
+
+    /// Whether the budget allows no upload any more.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.uploads.budget.is_over()
+    }
+
     /// The renditions somebody here watches.
     #[must_use]
     pub fn sessions(&self) -> &[Session] {

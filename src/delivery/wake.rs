@@ -25,6 +25,8 @@ pub enum Wake {
     Swap,
     /// Round trips are measured.
     Ping,
+    /// The period of the upload budget ends.
+    Budget,
     /// A viewer may have gone, or what it left may be dropped.
     Gone,
 }

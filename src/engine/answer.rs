@@ -12,6 +12,32 @@ use super::brain::Event;
 use super::memory::Buffer;
 use crate::delivery::AskId;
 
+/// Where the bytes of an answer come from, as far as known when its head is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The origin, now.
+    Http,
+    /// Peers, now.
+    P2p,
+    /// Already here.
+    Memory,
+    /// More than one of these.
+    Mixed,
+}
+
+impl Source {
+    /// The word of the `X-Paceline-Source` header and of the statistics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::P2p => "p2p",
+            Self::Memory => "memory",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
 /// How far an answer may go; written by the brain, read by the body.
 #[derive(Debug, Default)]
 pub struct Progress {

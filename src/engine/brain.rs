@@ -12,19 +12,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::{Guard, Progress};
-use super::clock::Clock;
+use super::budget::Limits;
+use super::clock::{self, Clock};
 use super::fetch::News;
 use super::link::{Command, Event as PeerEvent};
 use super::listings::{Found, Listings};
 use super::memory::{Buffer, Hashed};
 use super::origin::{Caller, Origin};
-use super::{Answer, NoAnswer, SegmentAsk, Switches, report};
-use crate::delivery::policy::Policy;
+use super::steering::{Change, Configured, Kept, Refused, Steered, Steering, Switches};
+use super::{Answer, NoAnswer, SegmentAsk, report};
+use crate::delivery::budget::Allowance;
 use crate::delivery::{AskId, FetchId, Input, Node, Output};
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::Listing;
-use crate::model::units::BitsPerSecond;
 
 /// Events of fetches and answers that may wait; past it fetches wait, which the origin feels as back-pressure.
 pub const EVENTS: usize = 1024;
@@ -36,16 +37,18 @@ const TURN: usize = 64;
 /// What the proxy and control ask.
 #[derive(Debug)]
 pub enum Question {
-    /// A manifest is on its way to a player.
-    Listed(Listing, Caller, oneshot::Sender<()>),
+    /// A manifest is on its way to a player; the channel that it belongs to.
+    Listed(Listing, Caller, Option<String>, oneshot::Sender<()>),
     /// A player wants a segment.
     Segment(SegmentAsk, oneshot::Sender<Result<Answer, NoAnswer>>),
     /// The statistics.
     Stats(oneshot::Sender<serde_json::Value>),
-    /// Turn something on or off.
-    Switch(Switches, oneshot::Sender<Switches>),
-    /// Change what holds.
-    Policy(Policy, oneshot::Sender<()>),
+    /// Turn something on or off, or nothing: what holds.
+    Switch(Change, oneshot::Sender<Result<Switches, Refused>>),
+    /// The configuration was read again.
+    Configure(Box<Configured>, oneshot::Sender<()>),
+    /// What is to be kept over a restart.
+    Kept(oneshot::Sender<Kept>),
     /// A reason not to upload for now, or none any more.
     Withhold(Option<String>, oneshot::Sender<()>),
 }
@@ -102,25 +105,14 @@ pub(super) struct Fetching {
     pub segment: SegmentId,
 }
 
-/// Whether uploads are wanted, and what speaks against them for now.
-#[derive(Debug, Default)]
-pub(super) struct Wish {
-    wanted: bool,
-    insisted: bool,
-    withheld: Option<String>,
-}
-
-impl Wish {
-    /// Why nothing is uploaded though it is wanted.
-    fn reason(&self) -> Option<&str> {
-        self.withheld.as_deref().filter(|_| self.wanted && !self.insisted)
-    }
-}
-
 /// What the brain is made with.
 pub struct Parts {
     /// The mind.
     pub node: Node,
+    /// What it goes by.
+    pub steering: Steering,
+    /// Told when something is switched.
+    pub steered: watch::Sender<Steered>,
     /// Its clock.
     pub clock: Clock,
     /// HTTP outwards.
@@ -147,7 +139,8 @@ pub struct Brain {
     pub(super) commands: Option<mpsc::Sender<Command>>,
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) start_peers: Option<StartPeers>,
-    uploads: Wish,
+    pub(super) steering: Steering,
+    steered: watch::Sender<Steered>,
     /// What could not be done and comes back to the Node.
     pub(super) undone: Vec<Input>,
     next_ask: u64,
@@ -158,8 +151,7 @@ pub struct Brain {
 pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
     let (events, mut arriving) = mpsc::channel(EVENTS);
     let (peer_events, mut from_peers) = mpsc::channel(super::link::EVENTS);
-    let Parts { node, clock, origin, start_peers } = parts;
-    let uploads = Wish { wanted: node.policy().upload, ..Wish::default() };
+    let Parts { node, steering, steered, clock, origin, start_peers } = parts;
     let mut brain = Brain {
         node,
         clock,
@@ -175,11 +167,13 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
         commands: None,
         peer_events,
         start_peers,
-        uploads,
+        steering,
+        steered,
         undone: Vec::new(),
         next_ask: 0,
         out: Vec::new(),
     };
+    brain.tell_budget();
     loop {
         let wake = brain.node.next_wakeup().map(|(at, _)| at - brain.clock.now());
         tokio::select! {
@@ -221,55 +215,92 @@ async fn sleep(wake: Option<Duration>) {
 impl Brain {
     fn question(&mut self, question: Question) {
         match question {
-            Question::Listed(listing, caller, done) => {
-                let viewer = caller.viewer.0;
-                if self.listings.list(&listing, &caller) {
+            Question::Listed(listing, caller, channel, done) => {
+                let (viewer, swarm) = (caller.viewer.0, listing.timeline.swarm);
+                if self.listings.list(&listing, &caller, channel) {
                     self.input(Input::Listed { timeline: listing.timeline, viewer });
+                    self.tell_terms(swarm);
                 }
                 let _ = done.send(());
             }
             Question::Segment(ask, reply) => self.ask(ask, reply),
             Question::Stats(reply) => {
-                let _ = reply.send(report::document(
-                    &self.node,
-                    &self.listings,
-                    self.uploads.reason(),
-                    self.clock.now(),
-                ));
+                self.note_uploads();
+                let now = self.clock.now();
+                let _ = reply.send(report::document(&self.node, &self.listings, &self.steering, now));
             }
             Question::Switch(change, reply) => {
-                let mut policy = Policy { upload: self.uploads.wanted, ..*self.node.policy() };
-                policy.p2p = change.p2p.unwrap_or(policy.p2p);
-                policy.upload = change.upload.unwrap_or(policy.upload);
-                if let Some(limit) = change.upload_limit {
-                    policy.upload_limit = (limit > 0).then_some(BitsPerSecond(limit));
+                let (changes, limits) = (change != Change::default(), self.steering.limits());
+                let made = self.steering.change(change);
+                if made.is_ok() && changes {
+                    self.reconsider(limits);
                 }
-                // Who says so in so many words means it.
-                self.uploads.insisted |= change.upload.is_some();
-                self.hold(policy);
-                let policy = self.node.policy();
-                let limit = policy.upload_limit.map_or(0, |limit| limit.0);
-                let (p2p, upload) = (Some(policy.p2p), Some(policy.upload));
-                let _ = reply.send(Switches { p2p, upload, upload_limit: Some(limit) });
+                let switches = || self.steering.switches(self.node.policy(), self.node.is_spent());
+                let _ = reply.send(made.map(|()| switches()));
             }
-            Question::Policy(policy, done) => {
-                self.uploads.insisted = false;
-                self.hold(policy);
+            Question::Configure(configured, done) => {
+                let limits = self.steering.limits();
+                self.steering.configure(*configured);
+                self.reconsider(limits);
                 let _ = done.send(());
             }
             Question::Withhold(why, done) => {
-                self.uploads.withheld = why;
-                self.hold(Policy { upload: self.uploads.wanted, ..*self.node.policy() });
+                self.steering.withhold(why);
+                self.hold();
                 let _ = done.send(());
+            }
+            Question::Kept(reply) => {
+                self.note_uploads();
+                let _ = reply.send(self.steering.kept());
             }
         }
     }
 
-    /// What holds from now on, but for uploads that there is a reason against.
-    fn hold(&mut self, mut policy: Policy) {
-        self.uploads.wanted = policy.upload;
-        policy.upload &= self.uploads.reason().is_none();
-        self.input(Input::Policy(policy));
+    /// What is switched has changed: the Node and those outside hear of it. A budget that is spent stays so, whatever
+    /// little is left of it, unless its limits are others than before.
+    fn reconsider(&mut self, before: Limits) {
+        self.note_uploads();
+        self.hold();
+        if self.steering.limits() != before {
+            self.tell_budget();
+        }
+        for swarm in self.listings.swarms() {
+            self.tell_terms(swarm);
+        }
+        let mode = self.steering.mode();
+        self.steered.send_modify(|steered| *steered = Steered { mode, changes: steered.changes + 1 });
+    }
+
+    /// What holds from now on.
+    fn hold(&mut self) {
+        self.input(Input::Policy(self.steering.policy()));
+    }
+
+    /// What a rendition is kept from by its channel.
+    fn tell_terms(&mut self, swarm: SwarmId) {
+        let channel = self.listings.get(swarm).and_then(|rendition| rendition.channel.as_deref());
+        let terms = self.steering.terms(channel);
+        self.input(Input::Terms { swarm, terms });
+    }
+
+    /// Accounts for what was uploaded; on another day there is another budget.
+    fn note_uploads(&mut self) {
+        if self.steering.account.note(self.node.handed_out(), clock::unix()) {
+            self.tell_budget();
+        }
+    }
+
+    fn tell_budget(&mut self) {
+        let allowance = self.allowance();
+        self.input(Input::Budget(allowance));
+    }
+
+    /// What may be uploaded until when.
+    pub(super) fn allowance(&mut self) -> Option<Allowance> {
+        let unix = clock::unix();
+        self.steering.account.note(self.node.handed_out(), unix);
+        let (left, lasts) = self.steering.account.allowance(self.steering.limits(), unix)?;
+        Some(Allowance { left, until: self.clock.now() + lasts })
     }
 
     fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {

@@ -73,6 +73,10 @@ impl Brain {
                 self.wake_peers();
                 self.command(Command::Connect { tracker });
             }
+            Output::Renew => {
+                let allowance = self.allowance();
+                self.undone.push(Input::Budget(allowance));
+            }
             Output::Report(report) => self.log(report),
         }
     }
@@ -212,6 +216,12 @@ impl Brain {
                     );
                 }
                 self.listings.forget(swarm);
+            }
+            Report::BudgetSpent => {
+                // What it says is of the period that is on.
+                self.allowance();
+                let why = self.steering.reason(true).unwrap_or_default();
+                tracing::info!("nothing is uploaded for now: {why}");
             }
             Report::Shunned { peer, why } => {
                 tracing::warn!("peer {peer} is refused from now on: {why}; nothing it sent was played");

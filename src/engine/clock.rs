@@ -32,6 +32,12 @@ fn boot_time() -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
+/// The time of day, in seconds since 1970-01-01 UTC, as the system has it: it may jump.
+#[must_use]
+pub fn unix() -> i64 {
+    clock_gettime(ClockId::Realtime).tv_sec
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,8 @@ pub struct Rendition {
     pub manifest: url::Url,
     /// Its name, for people.
     pub name: String,
+    /// The channel that it was last known to belong to.
+    pub channel: Option<String>,
     /// On whose behalf the origin is asked: the viewer whose manifest is newest.
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
@@ -67,7 +69,7 @@ pub struct Listings {
 
 impl Listings {
     /// Takes in a manifest; false when there are too many renditions.
-    pub fn list(&mut self, listing: &Listing, caller: &Caller) -> bool {
+    pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>) -> bool {
         let swarm = listing.timeline.swarm;
         if self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm) {
             return false;
@@ -75,6 +77,7 @@ impl Listings {
         let rendition = self.renditions.entry(swarm).or_insert_with(|| Rendition {
             manifest: listing.manifest.clone(),
             name: listing.rendition.clone(),
+            channel: None,
             caller: caller.clone(),
             headers: HeaderMap::new(),
             viewers: Vec::new(),
@@ -82,6 +85,7 @@ impl Listings {
         });
         rendition.manifest = listing.manifest.clone();
         rendition.caller = caller.clone();
+        rendition.channel = channel.or(rendition.channel.take());
         let before = rendition.viewers.iter().position(|(viewer, _)| *viewer == caller.viewer);
         let mut urls = match before {
             Some(at) => rendition.viewers.remove(at).1,
@@ -127,6 +131,12 @@ impl Listings {
     #[must_use]
     pub fn get(&self, swarm: SwarmId) -> Option<&Rendition> {
         self.renditions.get(&swarm)
+    }
+
+    /// The renditions there are.
+    #[must_use]
+    pub fn swarms(&self) -> Vec<SwarmId> {
+        self.renditions.keys().copied().collect()
     }
 
     /// A rendition, to note its newest headers.

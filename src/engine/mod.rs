@@ -6,17 +6,18 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::delivery::Node;
-use crate::delivery::policy::Policy;
+use crate::delivery::policy::Upload;
 use crate::model::ids::PeerId;
 use crate::model::timeline::Listing;
 
 pub mod answer;
 pub mod brain;
+pub mod budget;
 mod carry;
 pub mod clock;
 pub mod fetch;
@@ -31,13 +32,16 @@ pub mod peers;
 pub mod report;
 pub mod sdp;
 pub mod signalling;
+pub mod steering;
 pub mod udp;
 
 use answer::AnswerBody;
+pub use answer::Source;
 use brain::{Parts, Question, StartPeers};
 pub use carry::of_segment;
 use clock::Clock;
 use origin::{Caller, Origin};
+use steering::{Change, Configured, Kept, Refused, Steered, Steering, Switches};
 
 /// A player's request for (part of) something that may be a listed segment.
 #[derive(Clone, Debug)]
@@ -62,32 +66,6 @@ pub enum Span {
         /// One past the last byte wanted; `None`: to the end.
         to: Option<u64>,
     },
-}
-
-/// Where the bytes of an answer come from, as far as known when its head is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The origin, now.
-    Http,
-    /// Peers, now.
-    P2p,
-    /// Already here.
-    Memory,
-    /// More than one of these.
-    Mixed,
-}
-
-impl Source {
-    /// The word of the `X-Paceline-Source` header and of the statistics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::P2p => "p2p",
-            Self::Memory => "memory",
-            Self::Mixed => "mixed",
-        }
-    }
 }
 
 /// A segment (or part of one) on its way to a player.
@@ -131,7 +109,9 @@ pub enum NoAnswer {
 #[derive(Debug)]
 pub struct Options {
     /// What holds.
-    pub policy: Policy,
+    pub configured: Configured,
+    /// What was kept of an earlier run.
+    pub kept: Kept,
     /// How many trackers are configured.
     pub trackers: usize,
     /// This daemon's name among peers: 12 random bytes, fresh at every start.
@@ -145,6 +125,7 @@ pub struct Options {
 pub struct Handle {
     origin: Origin,
     questions: mpsc::Sender<Question>,
+    steered: watch::Receiver<Steered>,
 }
 
 /// Starts the engine on the current runtime. The P2P side is started by `start_peers` when it is first needed.
@@ -152,10 +133,13 @@ pub struct Handle {
 pub fn start(options: Options, origin: Origin, start_peers: Option<StartPeers>) -> (Handle, JoinHandle<()>) {
     let (questions, asked) = mpsc::channel(brain::QUESTIONS);
     let me = PeerId::from_entropy(options.entropy);
-    let node = Node::new(me, options.policy, options.trackers, options.seed);
-    let parts = Parts { node, clock: Clock::start(), origin: origin.clone(), start_peers };
+    let steering = Steering::new(options.configured, options.kept, clock::unix());
+    let node = Node::new(me, steering.policy(), options.trackers, options.seed);
+    let (steered, seen) = watch::channel(Steered { mode: steering.mode(), changes: 0 });
+    let clock = Clock::start();
+    let parts = Parts { node, steering, steered, clock, origin: origin.clone(), start_peers };
     let task = tokio::spawn(brain::run(parts, asked));
-    (Handle { origin, questions }, task)
+    (Handle { origin, questions, steered: seen }, task)
 }
 
 impl Handle {
@@ -163,7 +147,8 @@ impl Handle {
     #[doc(hidden)]
     #[must_use]
     pub fn pass_through(origin: Origin) -> Self {
-        Self { origin, questions: mpsc::channel(1).0 }
+        let nothing = Steered { mode: Upload::Never, changes: 0 };
+        Self { origin, questions: mpsc::channel(1).0, steered: watch::channel(nothing).1 }
     }
 
     /// HTTP outwards, for everything that is not a listed segment.
@@ -172,9 +157,10 @@ impl Handle {
         &self.origin
     }
 
-    /// A manifest was fetched for `caller` and its answer is about to be sent: these segments are listed now.
-    pub async fn listed(&self, listing: Listing, caller: &Caller) {
-        self.ask(|reply| Question::Listed(listing, caller.clone(), reply)).await;
+    /// A manifest was fetched for `caller` and its answer is about to be sent: these segments are listed now; it belongs
+    /// to this channel.
+    pub async fn listed(&self, listing: Listing, caller: &Caller, channel: Option<String>) {
+        self.ask(|reply| Question::Listed(listing, caller.clone(), channel, reply)).await;
     }
 
     /// A player asks for a URL that may be a listed segment; resolves when the head of the answer is known.
@@ -190,19 +176,33 @@ impl Handle {
         self.ask(Question::Stats).await.unwrap_or_default()
     }
 
-    /// Turns P2P or upload on or off; `None` leaves it as it is. Returns what holds now.
-    pub async fn switch(&self, change: Switches) -> Switches {
-        self.ask(|reply| Question::Switch(change, reply)).await.unwrap_or_default()
+    /// Turns something on or off, or limits it; a change of nothing asks what holds.
+    ///
+    /// # Errors
+    /// Why not; then nothing has changed.
+    pub async fn switch(&self, change: Change) -> Result<Switches, Refused> {
+        self.ask(|reply| Question::Switch(change, reply)).await.unwrap_or(Err(Refused::Gone))
     }
 
-    /// Changes what holds, all of it.
-    pub async fn set_policy(&self, policy: Policy) {
-        self.ask(|reply| Question::Policy(policy, reply)).await;
+    /// The configuration was read again: it holds, and what was switched does not.
+    pub async fn configure(&self, configured: Configured) {
+        self.ask(|reply| Question::Configure(Box::new(configured), reply)).await;
     }
 
-    /// Uploads pause for this reason, or go on; who turned them on by [`switch`](Self::switch) is not overruled.
+    /// In the mode `auto`, uploads pause for this reason, or go on.
     pub async fn withhold_uploads(&self, why: Option<String>) {
         self.ask(|reply| Question::Withhold(why, reply)).await;
+    }
+
+    /// What is to be kept over a restart; `None` when the engine is gone.
+    pub async fn kept(&self) -> Option<Kept> {
+        self.ask(Question::Kept).await
+    }
+
+    /// Tells when something is switched.
+    #[must_use]
+    pub fn steered(&self) -> watch::Receiver<Steered> {
+        self.steered.clone()
     }
 
     /// `None` when the brain is gone: HTTP goes on without it.
@@ -211,16 +211,4 @@ impl Handle {
         self.questions.send(question(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-/// The switches of `/-/p2p`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Switches {
-    /// Whether peers are used at all.
-    pub p2p: Option<bool>,
-    /// Whether anything is sent to peers.
-    pub upload: Option<bool>,
-    /// All uploads together, bits per second; 0 is no limit.
-    pub upload_limit: Option<u64>,
 }

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::listings::Listings;
 use super::map;
+use super::steering::Steering;
 use crate::delivery::Node;
 use crate::delivery::account::{Bytes, Record, ceiling};
 use crate::delivery::neighbours::Neighbour;
@@ -16,9 +17,9 @@ use crate::model::timeline::Kind;
 /// Peers that are listed for each stream: all there are while the limit on neighbours holds.
 const PEERS: usize = 15;
 
-/// Everything that `/-/stats` tells; `withheld` is why nothing is uploaded though it is wanted.
+/// Everything that `/-/stats` tells.
 #[must_use]
-pub fn document(node: &Node, listings: &Listings, withheld: Option<&str>, now: Time) -> Value {
+pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time) -> Value {
     let totals = node.totals();
     let faults = node.faults();
     json!({
@@ -26,7 +27,9 @@ pub fn document(node: &Node, listings: &Listings, withheld: Option<&str>, now: T
         "uptime_s": seconds(now.as_micros()),
         "p2p": node.policy().p2p,
         "upload": node.policy().upload,
-        "upload_withheld": withheld,
+        "upload_mode": steering.mode(),
+        "upload_withheld": steering.reason(node.is_spent()),
+        "upload_budget": steering.account.document(steering.limits()),
         "totals": {
             "http_bytes": totals.http,
             "p2p_bytes": totals.p2p,
@@ -52,9 +55,13 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
     let listed = listings.get(session.swarm);
     let (manifest, name) = (listed.map(|r| r.manifest.clone()), listed.map(|r| r.name.as_str()));
     let Bytes { http, p2p, uploaded, wasted, .. } = session.bytes;
+    let policy = session.terms.over(node.policy());
     json!({
         "manifest": manifest.as_ref().map(without_query),
         "rendition": name,
+        "channel": listed.and_then(|r| r.channel.as_deref()),
+        "p2p": policy.p2p,
+        "upload": policy.upload,
         "kind": match session.timeline.kind {
             Kind::Live => "live",
             Kind::Event => "event",
@@ -72,9 +79,9 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
         "peer_efficiency_ceiling": rounded(ceiling(session.most_viewers)),
         "startup_ms": session.ledger.startup.map(|d| d.as_millis() as u64),
         "late_segments": session.ledger.late,
-        "critical_s": rounded(map::critical(session, node.policy()).as_secs_f64()),
-        "prefetch_s": rounded(node.policy().prefetch.as_secs_f64()),
-        "map": map::squares(session, node.policy(), now),
+        "critical_s": rounded(map::critical(session, &policy).as_secs_f64()),
+        "prefetch_s": rounded(policy.prefetch.as_secs_f64()),
+        "map": map::squares(session, &policy, now),
         "peers": peers(node, session, now),
         "segments": session.ledger.records().map(segment).collect::<Vec<_>>(),
     })

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// A rate in bits per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BitsPerSecond(pub u64);
@@ -36,6 +38,72 @@ impl fmt::Display for BitsPerSecond {
     }
 }
 
+/// A number of bytes, written as one or with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// `1048576`, `1024KiB`, `1 MiB`, `1GB`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let number: u64 = text[..digits].parse().ok()?;
+        let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" | "k" => 1 << 10,
+            "mib" | "m" => 1 << 20,
+            "gib" | "g" => 1 << 30,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            _ => return None,
+        };
+        number.checked_mul(factor).map(Self)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..1_000_000_000 => write!(f, "{:.1} MB", self.0 as f64 / 1e6),
+            _ => write!(f, "{:.1} GB", self.0 as f64 / 1e9),
+        }
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            bytes if bytes > 0 && bytes % (1 << 20) == 0 => {
+                serializer.serialize_str(&format!("{}MiB", bytes >> 20))
+            }
+            bytes if bytes > 0 && bytes % 1_000_000 == 0 => {
+                serializer.serialize_str(&format!("{}MB", bytes / 1_000_000))
+            }
+            bytes => serializer.serialize_str(&bytes.to_string()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
+                serde::de::Error::custom(format!("`{text}` is no size; write it like 256MiB or 2GB"))
+            }),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +116,14 @@ mod tests {
         assert_eq!(BitsPerSecond(0).time_for(1), None);
         assert_eq!(BitsPerSecond::over(1, Duration::ZERO), BitsPerSecond(0));
         assert_eq!(rate.to_string(), "1.00 Mbit/s");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("7", Some(7)), ("256MiB", Some(256 << 20)), ("1 gb", Some(1_000_000_000)), ("x", None)]
+        {
+            assert_eq!(Size::parse(text).map(|s| s.0), bytes, "{text}");
+        }
     }
 }

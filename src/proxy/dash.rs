@@ -67,7 +67,7 @@ async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
         if !matches!(found.when, When::Unindexed(_)) {
             shared.files.list(caller.viewer, &listing);
         }
-        shared.engine.listed(listing, caller).await;
+        shared.engine.listed(listing, caller, kept.channel.clone()).await;
     }
 }
 

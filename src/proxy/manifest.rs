@@ -230,10 +230,12 @@ fn refused(url: &Url, most: usize) -> Response<Body> {
 /// duration, where it has one, and whether it will change.
 async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
     let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, asked.caller.viewer);
+    let streams = &shared.streams;
+    let channel = streams.channel(asked.url, rules).or_else(|| streams.channel(&manifest.url, rules));
     let error = match manifest.format {
         Format::Hls => match hls::parse(&manifest.url, &manifest.text, &limits, rules) {
             Ok(Playlist::Master(master)) => {
-                remember(&master, asked, shared);
+                remember(&master, asked, channel.as_deref(), shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
@@ -244,7 +246,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
                 // What a playlist names is never more private than the host that it came from.
                 let named = Caller { reach: manifest.reach, ..asked.caller.clone() };
                 shared.files.list(viewer, &media.listing);
-                shared.engine.listed(media.listing, &named).await;
+                shared.engine.listed(media.listing, &named, channel).await;
                 return (Some(media.target), !media.ended);
             }
             Err(error) => error,
@@ -252,7 +254,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
         Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
             Ok(presentation) => {
                 let (target, grows) = (presentation.target, presentation.dynamic);
-                shared.presentations.keep(viewer, asked.url, presentation, &manifest.headers);
+                shared.presentations.keep(viewer, (asked.url, channel), presentation, &manifest.headers);
                 return (Some(target), grows);
             }
             Err(error) => error,
@@ -267,7 +269,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
 
 /// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
 /// each playlist is known by its place.
-fn remember(master: &Master, asked: &Asked<'_>, shared: &Shared) {
+fn remember(master: &Master, asked: &Asked<'_>, belongs: Option<&str>, shared: &Shared) {
     let viewer = asked.caller.viewer;
     let variants = master.variants.iter().map(|variant| &variant.url);
     let renditions = master.renditions.iter().map(|rendition| &rendition.url);
@@ -275,6 +277,9 @@ fn remember(master: &Master, asked: &Asked<'_>, shared: &Shared) {
     for (place, url) in variants.chain(renditions).enumerate() {
         if master.variants.len() > 1 {
             shared.masters.name(viewer, url);
+        }
+        if let Some(name) = belongs {
+            shared.streams.name(url, name, &shared.setup.rules);
         }
         if let Some(channel) = &channel {
             shared.masters.number(viewer, url, format!("{channel}\n{place}"));

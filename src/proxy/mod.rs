@@ -31,6 +31,7 @@ mod recent;
 mod repair;
 mod request;
 mod segment;
+mod streams;
 mod tunnel;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ use masters::Masters;
 pub use options::{Channel, Options};
 use presentations::Presentations;
 use recent::Recent;
+use streams::Streams;
 use tunnel::Tunnels;
 
 /// Client connections at the same time; the next one waits to be accepted.
@@ -57,7 +59,7 @@ const HEADERS: usize = 64;
 /// Bytes of a request's head.
 const HEAD: usize = 16 * 1024;
 /// How long answers under way may take at the end.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(7);
 
 /// What the proxy is run with.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub(crate) struct Shared {
     setup: Setup,
     names: Names,
     masters: Masters,
+    streams: Streams,
     presentations: Presentations,
     files: Files,
     recent: Recent,
@@ -87,7 +90,7 @@ pub(crate) struct Shared {
     events: Events,
 }
 
-/// Serves players until `shutdown` resolves; answers under way then have ten seconds.
+/// Serves players until `shutdown` resolves; answers under way then have seven seconds.
 ///
 /// The caller binds, so that a test needs no fixed port and a taken one is reported before anything starts.
 ///
@@ -106,11 +109,13 @@ pub async fn run(
         engine.origin().own().add(address);
     }
     let (closing, closed) = watch::channel(false);
+    let streams = Streams::new(&setup.channels, &setup.rules);
     let shared = Arc::new(Shared {
         engine,
         setup,
         names,
         masters: Masters::default(),
+        streams,
         presentations: Presentations::default(),
         files: Files::default(),
         recent: Recent::default(),

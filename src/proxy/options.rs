@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::delivery::policy::{Terms, prefetch};
 use crate::manifest::identity::Naming;
 
 /// The `[proxy]` section of the configuration.
@@ -33,7 +34,7 @@ impl Default for Options {
 }
 
 /// A `[channels.NAME]` section: a short address for a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     /// The stream's manifest.
@@ -41,4 +42,31 @@ pub struct Channel {
     /// What names its segments: "url", or "sequence" where each viewer is given other URLs (HLS).
     #[serde(default)]
     pub identity: Naming,
+    /// Whether peers may be used for it, where `[p2p]` allows that at all.
+    #[serde(default = "yes")]
+    pub p2p: bool,
+    /// Whether it may be uploaded, where `[p2p]` allows that at all.
+    #[serde(default = "yes")]
+    pub upload: bool,
+    /// How far ahead of the player it is taken from peers, in seconds, instead of `[p2p]`'s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefetch_s: Option<f64>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Channel {
+    /// A channel that `[p2p]` alone speaks of.
+    #[must_use]
+    pub fn new(url: Url, identity: Naming) -> Self {
+        Self { url, identity, p2p: true, upload: true, prefetch_s: None }
+    }
+
+    /// What its streams are kept from.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms { p2p: self.p2p, upload: self.upload, prefetch: self.prefetch_s.map(prefetch) }
+    }
 }

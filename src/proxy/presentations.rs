@@ -37,6 +37,8 @@ pub struct Presentations {
 pub struct Kept {
     viewer: ViewerKey,
     asked: String,
+    /// The channel that it belongs to.
+    pub channel: Option<String>,
     /// What it says.
     pub presentation: Presentation,
     state: Mutex<State>,
@@ -53,8 +55,14 @@ struct State {
 }
 
 impl Presentations {
-    /// A player has loaded this MPD, in an answer with these headers.
-    pub fn keep(&self, viewer: ViewerKey, asked: &Url, presentation: Presentation, headers: &HeaderMap) {
+    /// A player has loaded this MPD, which belongs to this channel, in an answer with these headers.
+    pub fn keep(
+        &self,
+        viewer: ViewerKey,
+        (asked, channel): (&Url, Option<String>),
+        presentation: Presentation,
+        headers: &HeaderMap,
+    ) {
         let mut kept = self.lock();
         let before = kept.iter().position(|k| k.viewer == viewer && k.asked == asked.as_str());
         let before = before.and_then(|at| kept.remove(at));
@@ -69,7 +77,7 @@ impl Presentations {
             kept.pop_front();
         }
         let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
-        kept.push_back(Arc::new(Kept { viewer, asked, presentation, state }));
+        kept.push_back(Arc::new(Kept { viewer, asked, channel, presentation, state }));
     }
 
     /// The newest MPD of this viewer that names `url`.

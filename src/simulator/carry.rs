@@ -37,7 +37,8 @@ impl Host {
             Output::Report(Report::Shunned { why, .. }) => {
                 scene.story.tell(self.index, scene.now, None, || format!("a neighbour is shunned: {why}"));
             }
-            Output::Report(_) => {}
+            // Nobody here has a budget.
+            Output::Renew | Output::Report(_) => {}
         }
     }
 

@@ -16,6 +16,7 @@
 //! | 8 busy | segment u64, piece u8, retry u16 |
 //! | 9 cancel | segment u64, piece u8 |
 //! | 10 ping | nonce u32, reply u8 |
+//! | 11 takes | slot u8 |
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -130,6 +131,11 @@ pub enum Message {
         /// Whether this is the answer.
         reply: bool,
     },
+    /// From here to the next `joined`: the sender gives nothing of this rendition. It follows the `joined`.
+    Takes {
+        /// The sender's number for it.
+        slot: Slot,
+    },
 }
 
 impl Message {
@@ -139,7 +145,7 @@ impl Message {
         1 + match self {
             Self::Hello { .. } => 6,
             Self::Joined { .. } => 21,
-            Self::Left { .. } => 1,
+            Self::Left { .. } | Self::Takes { .. } => 1,
             Self::Window { .. } => 17,
             Self::Have { pieces, .. } => 22 + 17 * pieces.len(),
             Self::Lost { .. } => 8,
@@ -171,7 +177,7 @@ impl Message {
                 frame.put_u8(slot.0);
                 frame.put_slice(&swarm.0);
             }
-            Self::Left { slot } => frame.put_u8(slot.0),
+            Self::Left { slot } | Self::Takes { slot } => frame.put_u8(slot.0),
             Self::Window { slot, first, last } => {
                 frame.put_u8(slot.0);
                 frame.put_u64_le(*first);
@@ -225,6 +231,7 @@ impl Message {
             Self::Busy { .. } => 8,
             Self::Cancel { .. } => 9,
             Self::Ping { .. } => 10,
+            Self::Takes { .. } => 11,
         }
     }
 
@@ -258,6 +265,7 @@ impl Message {
             },
             9 => Self::Cancel { segment: SegmentId(fields.u64()?), piece: fields.piece()? },
             10 => Self::Ping { nonce: fields.u32()?, reply: fields.flag()? },
+            11 => Self::Takes { slot: Slot(fields.u8()?) },
             _ => return Ok(None),
         };
         match fields.rest.len() {
@@ -402,6 +410,7 @@ mod tests {
             }),
             (segment(), 0u8..64).prop_map(|(segment, piece)| Message::Cancel { segment, piece }),
             (any::<u32>(), any::<bool>()).prop_map(|(nonce, reply)| Message::Ping { nonce, reply }),
+            slot().prop_map(|slot| Message::Takes { slot }),
         ]
     }
 

@@ -45,7 +45,7 @@ function read () {
     uptime: Number(document.documentElement.dataset.uptime),
     totals: fields(document.querySelector('#totals')),
     efficiency: values(document.querySelectorAll('#totals .efficiency data')),
-    switches: ['p2p', 'upload'].map(name => document.getElementById(name).getAttribute('aria-checked') === 'true'),
+    switches: ['p2p', 'upload', 'auto'].map(name => document.getElementById(name).getAttribute('aria-checked') === 'true'),
     streams: [...document.querySelectorAll('#streams > section')].map(section => ({
       swarm: section.dataset.swarm,
       fields: fields(section),
@@ -99,7 +99,7 @@ const notFromPeers = stream => {
 }
 
 function same (shown, stats) {
-  assert.deepEqual(shown.switches, [stats.p2p, stats.upload])
+  assert.deepEqual(shown.switches, [stats.p2p, stats.upload, stats.upload_mode === 'auto'])
   for (const [key, { value }] of Object.entries(shown.totals)) assert.equal(value, String(stats.totals[key]), key)
   const ratios = of => [of.peer_efficiency, of.peer_efficiency_ceiling].map(String)
   assert.deepEqual(shown.efficiency, ratios(stats.totals))
@@ -228,13 +228,38 @@ async function switches (page) {
   await neighbours(page, 1, NEIGHBOURS)
   await press(page, 'upload', 'Enter')
   await checked(page, 'upload', false)
-  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: false, upload_limit: 0 })
+  const hold = async expected => {
+    const { p2p, upload, upload_mode: mode } = await ask('/-/p2p')
+    assert.deepEqual([p2p, upload, mode], expected)
+  }
+  await hold([true, false, 'never'])
+  await checked(page, 'auto', false)
   await page.click('#upload')
   await checked(page, 'upload', true)
-  assert.deepEqual(await ask('/-/p2p'), { p2p: true, upload: true, upload_limit: 0 })
+  await hold([true, true, 'always'])
+  await press(page, 'auto', 'Space')
+  await checked(page, 'auto', true)
+  await hold([true, true, 'auto'])
+  await page.click('#auto')
+  await checked(page, 'auto', false)
+  await hold([true, true, 'always'])
   // Somebody else switches: the page follows.
-  const change = { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: '{"upload": false}' }
-  await fetch(new URL('/-/p2p', daemon), change)
+  const change = body => fetch(new URL('/-/p2p', daemon), {
+    method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: JSON.stringify(body)
+  })
+  const says = (id, text) => page.waitForFunction(([id, text]) => {
+    const place = document.getElementById(id)
+    return !place.hidden && place.textContent.includes(text)
+  }, [id, text], { timeout: PATIENCE_MS })
+  await change({ upload_daily: '999GB', upload_monthly: '2000GB' })
+  await says('budget', ' of 999 GB today, ')
+  await change({ upload_daily: 1 })
+  await says('withheld', 'the daily upload budget of 0.0 MB is spent until')
+  await checked(page, 'upload', false)
+  await change({ upload_daily: 0, upload_monthly: 0 })
+  await page.waitForSelector('#budget', { state: 'hidden', timeout: PATIENCE_MS })
+  await checked(page, 'upload', true)
+  await change({ upload: false })
   await checked(page, 'upload', false)
 }
 

@@ -245,7 +245,7 @@ impl World {
                 let pause = ms(100).mul_f64(1.0 + 2.0 * self.chance.unit()).max(hint);
                 self.plan(pause + round_trip, Event::Request(n));
             }
-            Queued::Refused => panic!("every request is a new one"),
+            Queued::Refused | Queued::Spent => panic!("every request is a new one"),
         }
     }
 

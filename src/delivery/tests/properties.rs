@@ -9,7 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use crate::delivery::policy::{Options, Policy};
+use crate::delivery::budget::Allowance;
+use crate::delivery::policy::{Options, Policy, Terms};
 use crate::delivery::*;
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, PieceGrid, Segment};
@@ -36,6 +37,8 @@ enum Step {
     Size(u8),
     Tracker(bool),
     Policy { p2p: bool, upload: bool },
+    Terms { p2p: bool, upload: bool },
+    Budget { left: u32, lasts: u16 },
     HangUp(u8),
 }
 
@@ -76,7 +79,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0u16..3000).prop_map(Step::Wait),
         1 => any::<u8>().prop_map(Step::Size),
         1 => any::<bool>().prop_map(Step::Tracker),
-        1 => (prop::bool::weighted(0.8), any::<bool>()).prop_map(|(p2p, upload)| Step::Policy { p2p, upload }),
+        1 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8)).prop_map(|(p2p, upload)| Step::Policy { p2p, upload }),
+        1 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8)).prop_map(|(p2p, upload)| Step::Terms { p2p, upload }),
+        1 => (0..3 * LENGTH, 1u16..20_000).prop_map(|(left, lasts)| Step::Budget { left, lasts }),
         1 => any::<u8>().prop_map(Step::HangUp),
     ]
 }
@@ -115,6 +120,10 @@ struct Mirror {
     node: Node,
     now: Time,
     policy: Policy,
+    terms: Terms,
+    /// What may still be uploaded, and until when; the Node has asked for more.
+    budget: Option<(u64, Time)>,
+    renewed: bool,
     fetches: BTreeMap<FetchId, Fetch>,
     /// Bytes that reached the driver from the origin, by segment; a flag each.
     origin: BTreeMap<SegmentId, Vec<bool>>,
@@ -139,6 +148,9 @@ impl Mirror {
             node: Node::new(peer(99), policy, 1, 3),
             now: Time::from_micros(1),
             policy,
+            terms: Terms::default(),
+            budget: None,
+            renewed: false,
             fetches: BTreeMap::new(),
             origin: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -216,7 +228,11 @@ impl Mirror {
                 self.seen.insert("send");
                 assert!(self.connected.contains(&peer), "a piece for somebody who has gone");
                 assert!(self.held.contains(&(segment, piece)), "a piece that is not here");
-                assert!(self.policy.p2p && self.policy.upload, "an upload that is forbidden");
+                assert!(self.holds().p2p && self.holds().upload, "an upload that is forbidden");
+                if let Some((left, _)) = &mut self.budget {
+                    let bytes = grid().span(piece).len() as u64;
+                    *left = left.checked_sub(bytes).expect("a budget that covers it");
+                }
                 self.sending.push((peer, segment, piece));
             }
             Output::Disconnect { peer, .. } => {
@@ -226,7 +242,7 @@ impl Mirror {
             }
             Output::Announce { swarm, account, .. } => {
                 assert_eq!(swarm, self::swarm());
-                assert!(self.policy.p2p);
+                assert!(self.holds().p2p);
                 self.joined = true;
                 self.told(account);
             }
@@ -235,6 +251,12 @@ impl Mirror {
                 self.told(account);
             }
             Output::Connect { .. } => assert!(self.policy.p2p),
+            Output::Renew => {
+                self.seen.insert("renew");
+                let (_, until) = self.budget.expect("a budget");
+                assert!(until <= self.now && !self.renewed, "asked for more before the end, or twice");
+                self.renewed = true;
+            }
             Output::Allow { .. } | Output::Room { .. } | Output::Report(_) => {}
         }
     }
@@ -253,7 +275,7 @@ impl Mirror {
         match message {
             Message::Request { segment, piece, .. } => {
                 self.seen.insert("request");
-                assert!(self.policy.p2p);
+                assert!(self.holds().p2p);
                 assert!(!self.held.contains(&(segment, piece)), "piece {piece} is here");
                 let others = self.flights.iter().filter(|f| (f.1, f.2) == (segment, piece)).count();
                 assert!(others < 2, "piece {piece} is asked from three");
@@ -265,13 +287,19 @@ impl Mirror {
             }
             Message::Have { segment, pieces, .. } => {
                 self.seen.insert("have");
-                assert!(self.policy.upload || pieces.is_empty(), "a download-only viewer announces");
+                assert!(self.holds().upload || pieces.is_empty(), "a download-only viewer announces");
+                assert!(!self.node.is_spent() || pieces.is_empty(), "what no budget covers is announced");
                 for (piece, _) in pieces {
                     assert!(self.held.contains(&(segment, piece)), "piece {piece} is announced and not here");
                 }
             }
             _ => {}
         }
+    }
+
+    /// What the Node may do.
+    fn holds(&self) -> Policy {
+        self.terms.over(&self.policy)
     }
 
     /// The bytes of a piece all came from the origin.
@@ -361,6 +389,9 @@ impl Mirror {
             self.now = self.now.max(at);
             at_once = if self.now > last { 0 } else { at_once + 1 };
             last = self.now;
+            if why == Wake::Budget {
+                assert!(self.budget.is_some_and(|(_, until)| until == at) && !self.renewed);
+            }
             assert!(at_once < 20, "woken for {why:?} again and again at {}", self.now);
             self.tell(Input::Tick);
         }
@@ -376,6 +407,9 @@ impl Mirror {
                     .collect();
                 let timeline =
                     Timeline { swarm: swarm(), kind, target: TARGET, alternatives: count % 2 == 1, segments };
+                if self.node.sessions().is_empty() {
+                    self.terms = Terms::default();
+                }
                 self.tell(Input::Listed { timeline, viewer: u64::from(viewer) });
             }
             Step::Ask { viewer, sequence, from } => {
@@ -399,6 +433,9 @@ impl Mirror {
                 }
             }
             Step::Greet(n) => {
+                if !self.connected.contains(&peer(n)) {
+                    self.live(Step::Join(n));
+                }
                 self.said(n, Message::Hello { version: 1, features: 0, uploads: n != 4 });
                 self.said(n, Message::Joined { slot: Slot(0), swarm: swarm() });
                 self.said(n, Message::Window { slot: Slot(0), first: 0, last: u64::MAX });
@@ -442,6 +479,18 @@ impl Mirror {
                 self.policy.p2p = p2p;
                 self.policy.upload = p2p && upload;
                 self.tell(Input::Policy(self.policy));
+            }
+            Step::Terms { p2p, upload } => {
+                let terms = Terms { p2p, upload, prefetch: None };
+                if !self.node.sessions().is_empty() {
+                    self.terms = terms;
+                }
+                self.tell(Input::Terms { swarm: swarm(), terms });
+            }
+            Step::Budget { left, lasts } => {
+                let (left, until) = (u64::from(left), self.now + Duration::from_millis(u64::from(lasts)));
+                (self.budget, self.renewed) = (Some((left, until)), false);
+                self.tell(Input::Budget(Some(Allowance { left, until })));
             }
             Step::HangUp(which) => {
                 let ask = self.asks.keys().nth(usize::from(which) % self.asks.len().max(1)).copied();
@@ -487,7 +536,8 @@ fn everything_is_seen() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (steps, mut seen) = (proptest::collection::vec(step(), 60..160), BTreeSet::new());
-    for _ in 0..300 {
+    // Pieces change hands in one run of a hundred.
+    for _ in 0..1500 {
         let mut mirror = Mirror::new();
         for step in steps.new_tree(&mut runner).unwrap().current() {
             mirror.live(step);
@@ -504,6 +554,7 @@ fn everything_is_seen() {
         "have",
         "keep",
         "ready",
+        "renew",
         "request",
         "send",
     ];

@@ -12,7 +12,8 @@ mod peer5;
 
 use super::Shared;
 use super::answer::{Body, full, sentence};
-use crate::engine::{Handle, Switches};
+use crate::engine::Handle;
+use crate::engine::steering::{Change, Refused};
 
 /// The header that a change has to carry: a page of another site can't send it without being asked for permission first.
 pub const CHANGE: &str = "x-paceline";
@@ -39,7 +40,7 @@ pub(super) async fn answer(asked: Request<Incoming>, path: &str, shared: &Shared
             Some(text) => metrics_answer(text),
             None => sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running"),
         },
-        ("p2p", &Method::GET | &Method::HEAD) => json(&engine.switch(Switches::default()).await),
+        ("p2p", &Method::GET | &Method::HEAD) => switch(Change::default(), engine).await,
         ("p2p", &Method::POST) => change(asked, engine).await,
         ("events", &Method::GET) => shared.events.follow(engine),
         ("events", _) => not_allowed("GET"),
@@ -70,13 +71,29 @@ async fn change(asked: Request<Incoming>, engine: &Handle) -> Response<Body> {
     else {
         return sentence(StatusCode::PAYLOAD_TOO_LARGE, "that is too long for a change");
     };
-    match serde_json::from_slice::<Switches>(&body) {
-        Ok(change) => json(&engine.switch(change).await),
+    match serde_json::from_slice::<Change>(&body) {
+        Ok(change) => switch(change, engine).await,
         Err(error) => {
             let text = format!(
-                "not a change ({error}); send {{\"p2p\": true}}, {{\"upload\": false}}, {{\"upload_limit\": 2000000}} or several of them"
+                "not a change ({error}); send {{\"p2p\": true}}, {{\"upload\": false}}, {{\"upload\": \"auto\"}}, \
+                 {{\"upload_limit\": 2000000}}, {{\"upload_daily\": \"2GB\"}}, {{\"upload_monthly\": \"40GB\"}} or several of \
+                 them; with {{\"channel\": \"news\"}} `p2p` and `upload` are for that channel alone"
             );
             sentence(StatusCode::BAD_REQUEST, &text)
+        }
+    }
+}
+
+async fn switch(change: Change, engine: &Handle) -> Response<Body> {
+    match engine.switch(change).await {
+        Ok(now) => json(&now),
+        Err(refused) => {
+            let status = match refused {
+                Refused::NoChannel(_) => StatusCode::NOT_FOUND,
+                Refused::ForAll => StatusCode::BAD_REQUEST,
+                Refused::Gone => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            sentence(status, &refused.to_string())
         }
     }
 }

@@ -67,9 +67,8 @@ impl Daemon {
         let own = outwards::OwnListeners::default();
         let engine = Handle::pass_through(outwards::Origin::with_tls(config.origin, own, tls).unwrap());
         let channels = config.channels.into_iter();
-        let channels = channels.map(|(name, url)| {
-            (name.to_owned(), Channel { url: Url::parse(&url).unwrap(), identity: Naming::Url })
-        });
+        let channels = channels
+            .map(|(name, url)| (name.to_owned(), Channel::new(Url::parse(&url).unwrap(), Naming::Url)));
         let setup = Setup {
             options: config.options,
             channels: channels.collect(),

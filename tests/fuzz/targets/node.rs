@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use paceline::delivery::policy::{Options, Policy};
+use paceline::delivery::budget::Allowance;
+use paceline::delivery::policy::{Options, Policy, Terms};
 use paceline::delivery::{AskId, Fault, FetchId, Input, Node, Output};
 use paceline::model::ids::{PeerId, SegmentId, SwarmId};
 use paceline::model::time::Time;
@@ -109,6 +110,9 @@ struct World {
     node: Node,
     now: Time,
     policy: Policy,
+    /// What may still be uploaded.
+    left: Option<u64>,
+    renews: bool,
     fetches: BTreeMap<FetchId, Fetch>,
     /// Open requests and how far each may be read.
     asks: BTreeMap<AskId, u32>,
@@ -128,6 +132,8 @@ impl World {
             node: Node::new(peer(99), policy, 1, 3),
             now: Time::from_micros(1),
             policy,
+            left: None,
+            renews: false,
             fetches: BTreeMap::new(),
             asks: BTreeMap::new(),
             connected: BTreeSet::new(),
@@ -144,6 +150,10 @@ impl World {
         self.node.handle(self.now, input, &mut out);
         assert!(out.len() < OUTPUTS, "{} outputs at once", out.len());
         out.into_iter().for_each(|output| self.carry(output));
+        if std::mem::take(&mut self.renews) {
+            self.left = None;
+            self.tell(Input::Budget(None));
+        }
     }
 
     fn carry(&mut self, output: Output) {
@@ -187,12 +197,17 @@ impl World {
             Output::SendPiece { peer, segment, piece } => {
                 assert!(self.connected.contains(&peer), "a piece for somebody who has gone");
                 assert!(self.held.contains(&(segment, piece)), "a piece that is not here");
+                if let Some(left) = &mut self.left {
+                    let bytes = self.node.grid(segment).map_or(0, |grid| grid.span(piece).len() as u64);
+                    *left = left.checked_sub(bytes).expect("a budget that covers it");
+                }
                 self.sending.push((peer, segment, piece));
             }
             Output::Disconnect { peer, .. } => {
                 assert!(self.connected.remove(&peer), "somebody who is not there");
                 self.gone(peer);
             }
+            Output::Renew => self.renews = true,
             Output::Allow { .. }
             | Output::Announce { .. }
             | Output::Leave { .. }
@@ -409,6 +424,17 @@ impl World {
             }
             _ => {
                 let says = chance.u8();
+                // What one rendition is kept from, and budgets, in the place of a rare policy.
+                if says >= 248 {
+                    let terms = Terms { p2p: says & 1 != 0, upload: says & 2 != 0, prefetch: None };
+                    return self.tell(Input::Terms { swarm: swarm(chance.u8()), terms });
+                }
+                if says >= 240 {
+                    let (left, lasts) =
+                        (u64::from(chance.u32()) >> 8, Duration::from_millis(chance.u16().into()));
+                    self.left = Some(left);
+                    return self.tell(Input::Budget(Some(Allowance { left, until: self.now + lasts })));
+                }
                 self.policy.p2p = says & 7 != 0;
                 self.policy.upload = self.policy.p2p && says & 8 == 0;
                 self.policy.max_neighbours = 1 + (says >> 4) % 15;

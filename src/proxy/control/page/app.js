@@ -1,13 +1,18 @@
-// The dashboard: follows /-/events and shows each document; two switches.
+// The dashboard: follows /-/events and shows each document; three switches.
 import { chart } from './chart.js'
 import { each, element, fill, say } from './dom.js'
 import { efficiency, show } from './stream.js'
-import { STATES } from './words.js'
+import { STATES, budgets } from './words.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */
 const AGAIN_MS = 3000
-const SWITCHES = ['p2p', 'upload']
+/** Whether each switch is on, by what the daemon says, and the change that turns it. */
+const SWITCHES = {
+  p2p: { on: now => now.p2p, change: on => ({ p2p: on }) },
+  upload: { on: now => now.upload, change: on => ({ upload: on }) },
+  auto: { on: now => now.upload_mode === 'auto', change: (on, uploads) => ({ upload: on ? 'auto' : uploads }) }
+}
 
 // A change on its way; until it is answered the events may still tell how it was before.
 const changing = new Set()
@@ -18,13 +23,15 @@ function link (state, text) {
 }
 
 function switches (now) {
-  for (const name of SWITCHES) {
+  for (const [name, { on }] of Object.entries(SWITCHES)) {
     if (changing.has(name)) continue
     const button = find(name)
     button.disabled = false
-    button.setAttribute('aria-checked', String(now[name]))
-    say(button.querySelector('.state'), now[name] ? 'on' : 'off')
+    button.setAttribute('aria-checked', String(on(now)))
+    say(button.querySelector('.state'), on(now) ? 'on' : 'off')
   }
+  find('withheld').hidden = !now.upload_withheld
+  say(find('withheld'), now.upload_withheld ? `Nothing is uploaded for now: ${now.upload_withheld}.` : '')
 }
 
 async function turn (name) {
@@ -35,10 +42,11 @@ async function turn (name) {
   let now, failure
   try {
     const wanted = button.getAttribute('aria-checked') !== 'true'
+    const uploads = find('upload').getAttribute('aria-checked') === 'true'
     const answer = await fetch('/-/p2p', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' },
-      body: JSON.stringify({ [name]: wanted })
+      body: JSON.stringify(SWITCHES[name].change(wanted, uploads))
     })
     if (!answer.ok) throw new Error(await answer.text())
     now = await answer.json()
@@ -77,6 +85,9 @@ function render (stats) {
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
   switches(stats)
+  const left = budgets(stats.upload_budget)
+  find('budget').hidden = !left
+  say(find('budget'), left)
   streams(all)
   document.documentElement.dataset.uptime = stats.uptime_s
 }
@@ -110,7 +121,7 @@ function prepare () {
     say(item.firstElementChild, letter)
     say(item.lastElementChild, meaning)
   })
-  for (const name of SWITCHES) find(name).addEventListener('click', () => turn(name))
+  for (const name of Object.keys(SWITCHES)) find(name).addEventListener('click', () => turn(name))
 }
 
 prepare()

@@ -1,4 +1,5 @@
 // The words of the page.
+import { bytes } from './dom.js'
 
 /** Why a segment came the way it came; the codes are those of the statistics. */
 export const REASONS = {
@@ -35,4 +36,12 @@ export const WINDOWS = {
 
 export const SOURCES = {
   http: 'from the origin', p2p: 'from peers', mixed: 'from peers and origin', memory: 'from memory'
+}
+
+/** What is left of the upload budgets that there are, in words. */
+export function budgets ({ daily, monthly }) {
+  const of = (period, { limit_bytes: limit, left_bytes: left }) =>
+    limit === null ? [] : [`${bytes(left)} of ${bytes(limit)} ${period}`]
+  const left = [...of('today', daily), ...of('this month', monthly)]
+  return left.length ? `Left to upload: ${left.join(', ')} (UTC)` : ''
 }

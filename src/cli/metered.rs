@@ -1,0 +1,106 @@
+//! Does NetworkManager hold this machine's connection for a metered one? Asked over D-Bus, where both are there.
+//!
+//! It is asked when it says that something has changed and when it comes or goes, and never started by asking.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use zbus::message::Type;
+use zbus::names::BusName;
+use zbus::zvariant::OwnedValue;
+use zbus::{Connection, MatchRule, MessageStream, fdo::DBusProxy};
+
+const NETWORK_MANAGER: &str = "org.freedesktop.NetworkManager";
+const OBJECT: &str = "/org/freedesktop/NetworkManager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// Signals that may wait while the property is read; the bus then waits with more.
+const SIGNALS: usize = 16;
+/// How long the bus or NetworkManager may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Without a bus, or after it went, it is looked for again after this.
+const AGAIN: Duration = Duration::from_secs(300);
+
+/// How sure NetworkManager is that the connection is metered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metered {
+    /// The user or the network says so.
+    Yes,
+    /// It looks like it.
+    Guessed,
+}
+
+/// Tells `Some` while the connection is metered, `None` while it is not or nobody knows; never ends.
+pub async fn follow(tell: watch::Sender<Option<Metered>>) {
+    loop {
+        if let Err(error) = listen(&tell).await {
+            tracing::debug!("NetworkManager can't be asked whether the connection is metered: {error}");
+        }
+        set(&tell, None);
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Follows one connection to the bus, to its end.
+async fn listen(tell: &watch::Sender<Option<Metered>>) -> zbus::Result<()> {
+    let bus = within(Connection::system()).await?;
+    let changed = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .path(OBJECT)?
+        .interface(PROPERTIES)?
+        .member("PropertiesChanged")?
+        .arg(0, NETWORK_MANAGER)?
+        .build();
+    let owner = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.DBus")?
+        .interface("org.freedesktop.DBus")?
+        .member("NameOwnerChanged")?
+        .arg(0, NETWORK_MANAGER)?
+        .build();
+    let mut changed = within(MessageStream::for_match_rule(changed, &bus, Some(SIGNALS))).await?;
+    let mut owner = within(MessageStream::for_match_rule(owner, &bus, Some(SIGNALS))).await?;
+    loop {
+        let metered = within(ask(&bus)).await.unwrap_or_else(|error| {
+            tracing::debug!("NetworkManager does not say whether the connection is metered: {error}");
+            None
+        });
+        set(tell, metered);
+        let signal = tokio::select! {
+            signal = changed.next() => signal,
+            signal = owner.next() => signal,
+        };
+        match signal {
+            Some(signal) => signal?,
+            None => return Ok(()),
+        };
+    }
+}
+
+async fn ask(bus: &Connection) -> zbus::Result<Option<Metered>> {
+    let name = BusName::try_from(NETWORK_MANAGER)?;
+    // A call would start it, where the system can.
+    if !DBusProxy::new(bus).await?.name_has_owner(name).await? {
+        return Ok(None);
+    }
+    let asked = (NETWORK_MANAGER, "Metered");
+    let answer = bus.call_method(Some(NETWORK_MANAGER), OBJECT, Some(PROPERTIES), "Get", &asked).await?;
+    let value: OwnedValue = answer.body().deserialize()?;
+    // NMMetered: 0 unknown, 1 yes, 2 no, 3 guessed yes, 4 guessed no.
+    Ok(match u32::try_from(value)? {
+        1 => Some(Metered::Yes),
+        3 => Some(Metered::Guessed),
+        _ => None,
+    })
+}
+
+async fn within<T>(doing: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    match tokio::time::timeout(PATIENCE, doing).await {
+        Ok(done) => done,
+        Err(_) => Err(zbus::Error::Failure("no answer in time".to_owned())),
+    }
+}
+
+fn set(tell: &watch::Sender<Option<Metered>>, metered: Option<Metered>) {
+    tell.send_if_modified(|told| std::mem::replace(told, metered) != metered);
+}
