@@ -1,7 +1,11 @@
 //! Formats and players: what plays directly plays the same through paceline, by every way in.
 
+#[path = "players/abr.rs"]
+mod abr;
 #[path = "common/browser.rs"]
 mod browser;
+#[path = "players/checked.rs"]
+mod checked;
 mod common;
 #[path = "players/faults.rs"]
 mod faults;
@@ -11,6 +15,8 @@ mod growing;
 mod media;
 #[path = "players/programs.rs"]
 mod programs;
+#[path = "players/ranges.rs"]
+mod ranges;
 #[path = "common/scripted.rs"]
 mod scripted;
 #[path = "players/storms.rs"]

@@ -19,7 +19,7 @@ use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
-use crate::manifest::{Format, Limits, is_manifest};
+use crate::manifest::{Error, Format, Limits, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
 const SIGNATURE: usize = 10;
@@ -226,6 +226,11 @@ fn refused(url: &Url, most: usize) -> Response<Body> {
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 
+fn bomb(url: &Url, error: &Error) -> Response<Body> {
+    let text = format!("the manifest at {} is not passed on: {error}", without_query(url));
+    sentence(StatusCode::BAD_GATEWAY, &text)
+}
+
 /// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
 /// duration, where it has one, and whether it will change.
 async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
@@ -260,7 +265,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     };
     let url = without_query(&manifest.url);
     if shared.masters.is_first_complaint(url) {
-        tracing::warn!("the manifest at {url} is passed on without P2P: {error}");
+        tracing::warn!("the manifest at {url} brings nothing to share: {error}");
     }
     (None, false)
 }
@@ -290,7 +295,11 @@ fn answer_with(
     shared: &Shared,
 ) -> Response<Body> {
     let ours = asked.way == Way::Ours;
-    let text = if ours { rewritten(manifest, asked, shared) } else { manifest.text.clone() };
+    let text = match ours.then(|| rewritten(manifest, asked, shared)) {
+        None => manifest.text.clone(),
+        Some(Ok(text)) => text,
+        Some(Err(error)) => return bomb(&manifest.url, &error),
+    };
     let length = text.len();
     let mut answer = Response::new(full(text));
     *answer.headers_mut() = headers::to_player(&manifest.headers, ours);
@@ -304,15 +313,15 @@ fn answer_with(
     answer
 }
 
-/// What can't be rewritten is sent as it is: a player may still make something of it.
-fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Bytes {
+/// What can't be rewritten is sent as it is: a player may still make something of it. What is only made to do harm is not.
+fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<Bytes, Error> {
     let Manifest { url, reach, text, .. } = manifest;
-    match manifest.format {
+    let rewritten = match manifest.format {
         Format::Hls => {
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
             let mut map =
                 |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
-            rewrite::hls(url, text, &mut map).unwrap_or_else(|_| text.clone())
+            rewrite::hls(url, text, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
@@ -320,9 +329,10 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Bytes {
                 Some(format!("http://{}{}", asked.authority, address::path_for(url, *reach, None)?))
             };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
-            mpd::rewrite::mpd(url, text, &Limits::default(), delay, &mut map).unwrap_or_else(|_| text.clone())
+            mpd::rewrite::mpd(url, text, delay, &mut map)
         }
-    }
+    };
+    rewritten.or_else(|error| if error.is_bomb() { Err(error) } else { Ok(text.clone()) })
 }
 
 /// Headers of a rewritten manifest.

@@ -73,6 +73,11 @@ pub fn hashes(list: &str) -> Vec<String> {
 impl Program {
     /// Begins to play; `proxy` is the address of a forward proxy. What is watched is compared by its pictures alone.
     pub fn start(self, url: &str, proxy: Option<&str>, pace: Pace) -> Playing {
+        self.start_with(url, proxy, pace, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(self, url: &str, proxy: Option<&str>, pace: Pace, more: &[&str]) -> Playing {
         let dir = tempfile::tempdir().unwrap();
         // VLC runs as somebody else.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -82,7 +87,7 @@ impl Program {
             Self::Mpv => mpv(url, pace, &out),
             Self::Vlc => vlc(url, pace, &out),
         };
-        command.env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
+        command.args(more).env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
         Playing { program: self, pace, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
     }
 
