@@ -250,7 +250,8 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
             let laughs: String = (1..10)
                 .map(|n| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10)))
                 .collect();
-            let text = format!("<!DOCTYPE MPD [<!ENTITY l0 \"ha\">{laughs}]><MPD><BaseURL>&l9;</BaseURL></MPD>");
+            let text =
+                format!("<!DOCTYPE MPD [<!ENTITY l0 \"ha\">{laughs}]><MPD><BaseURL>&l9;</BaseURL></MPD>");
             respond(stream, "200 OK", "", text.as_bytes());
         } else if head.contains("many") {
             let mut text = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n".to_vec();

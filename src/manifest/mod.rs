@@ -17,6 +17,7 @@ mod lines;
 pub mod proposal;
 pub mod remarks;
 pub mod rewrite;
+pub mod variables;
 
 #[cfg(test)]
 mod tests;

@@ -236,9 +236,15 @@ fn bomb(url: &Url, error: &Error) -> Response<Body> {
 async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
     let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, asked.caller.viewer);
     let error = match manifest.format {
-        Format::Hls => match hls::parse(&manifest.url, &manifest.text, &limits, rules) {
+        Format::Hls => match hls::parse_importing(
+            &manifest.url,
+            &manifest.text,
+            &limits,
+            rules,
+            &shared.masters.variables(viewer, asked.url),
+        ) {
             Ok(Playlist::Master(master)) => {
-                remember(&master, asked, shared);
+                remember(master, asked, shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
@@ -272,10 +278,15 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
 
 /// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
 /// each playlist is known by its place.
-fn remember(master: &Master, asked: &Asked<'_>, shared: &Shared) {
+fn remember(master: Master, asked: &Asked<'_>, shared: &Shared) {
     let viewer = asked.caller.viewer;
+    let variables = Arc::new(master.variables);
     let variants = master.variants.iter().map(|variant| &variant.url);
     let renditions = master.renditions.iter().map(|rendition| &rendition.url);
+    if !variables.is_empty() {
+        let playlists = variants.clone().chain(renditions.clone()).chain(&master.iframes);
+        playlists.for_each(|url| shared.masters.define(viewer, url, &variables));
+    }
     let channel = shared.masters.rendition(viewer, asked.url);
     for (place, url) in variants.chain(renditions).enumerate() {
         if master.variants.len() > 1 {
@@ -321,7 +332,8 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
             let mut map =
                 |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
-            rewrite::hls(url, text, &mut map)
+            let imported = shared.masters.variables(asked.caller.viewer, asked.url);
+            rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.

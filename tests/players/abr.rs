@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -32,7 +32,8 @@ enum Rendition {
 fn record(dir: &Path) {
     let (seconds, at) = (SECONDS.to_string(), |name: &str| dir.join(name).display().to_string());
     let picture = "testsrc2=size=320x180:rate=25,noise=alls=60:allf=t";
-    let mut args = vec!["-v", "error", "-f", "lavfi", "-t", &seconds, "-i", picture, "-map", "0:v", "-map", "0:v"];
+    let mut args =
+        vec!["-v", "error", "-f", "lavfi", "-t", &seconds, "-i", picture, "-map", "0:v", "-map", "0:v"];
     args.extend(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-s:v:0", "160x90"]);
     args.extend(["-b:v:0", "200k", "-maxrate:v:0", "220k", "-bufsize:v:0", "200k"]);
     args.extend(["-b:v:1", "1500k", "-maxrate:v:1", "1600k", "-bufsize:v:1", "1500k"]);
@@ -41,6 +42,25 @@ fn record(dir: &Path) {
     let (segments, playlists) = (at("v%v_%d.ts"), at("v%v.m3u8"));
     args.extend(["-hls_segment_filename", &segments, "-var_stream_map", "v:0 v:1", &playlists]);
     ffmpeg(&args);
+}
+
+/// The recording, and the pictures of its low and its high rendition; made once.
+struct Recorded {
+    dir: tempfile::TempDir,
+    low: HashSet<String>,
+    high: HashSet<String>,
+}
+
+fn recorded() -> &'static Recorded {
+    static MADE: OnceLock<Recorded> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        record(dir.path());
+        let free = Nginx::serve(dir.path(), "");
+        let (low, high) = (pictures(&free.url("v0.m3u8")), pictures(&free.url("v1.m3u8")));
+        assert!(low.is_disjoint(&high) && low.len() > 1000 && high.len() > 1000);
+        Recorded { dir, low, high }
+    })
 }
 
 /// Who chooses: hls.js, VLC as it comes, and VLC by the rate alone. As it comes, VLC stays with the high rendition even where
@@ -120,11 +140,7 @@ fn levels(report: &Value) -> String {
 /// All choosers at once, each directly and through a daemon of its own.
 fn same_choice(name: &str, rules: &str, neighbour: bool) {
     let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = tempfile::tempdir().unwrap();
-    record(dir.path());
-    let free = Nginx::serve(dir.path(), "");
-    let (low, high) = (pictures(&free.url("v0.m3u8")), pictures(&free.url("v1.m3u8")));
-    assert!(low.is_disjoint(&high) && low.len() > 1000 && high.len() > 1000);
+    let Recorded { dir, low, high } = recorded();
     let origin = Nginx::serve(dir.path(), &format!("{OPEN} {rules}"));
     let url = origin.url("index.m3u8");
     let tracker = Tracker::start();
@@ -152,7 +168,7 @@ fn same_choice(name: &str, rules: &str, neighbour: bool) {
     let playing: Vec<_> = playing.collect();
     let mut broken = Vec::new();
     for (chooser, directly, ours, daemon) in playing {
-        let (directly, ours) = (settled(directly, &low, &high), settled(ours, &low, &high));
+        let (directly, ours) = (settled(directly, low, high), settled(ours, low, high));
         let peers = daemon.total("p2p_bytes");
         println!("{name}, {chooser:?}: directly {directly:?}, ours {ours:?}, {peers} bytes from peers");
         let expected = match chooser {

@@ -10,7 +10,8 @@ use crate::recordings;
 
 /// Exit status and the one document.
 fn checked(url: &str) -> (Option<i32>, Value) {
-    let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args(["check", "--json", url]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_paceline")).args(["check", "--json", url]).output().unwrap();
     (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
 }
 
@@ -25,7 +26,11 @@ fn recordings_are_fit() {
     for format in HLS.iter().chain(&DASH) {
         let (status, document) = checked(&origin.url(&format!("{format}/{}", manifest(format))));
         let what = format!("{format}: {document:#}");
-        assert_eq!((status, &document["fit"], document["kind"].as_str()), (Some(0), &true.into(), Some("vod")), "{what}");
+        assert_eq!(
+            (status, &document["fit"], document["kind"].as_str()),
+            (Some(0), &true.into(), Some("vod")),
+            "{what}"
+        );
         let renditions = document["renditions"].as_array().unwrap();
         // Picture and sound are apart in DASH; in the one with variants two pictures are looked at, and one sound or two.
         let expected = match *format {
@@ -59,11 +64,18 @@ fn growing_streams_are_known_as_such() {
         let (status, document) = checked(&origin.url(manifest(format)));
         let what = format!("{format}: {document:#}");
         // A window of some seconds is short, and no reason not to share; an EVENT keeps all that it ever had.
-        assert_eq!((status, &document["fit"], document["kind"].as_str()), (Some(0), &true.into(), Some(kind)), "{what}");
+        assert_eq!(
+            (status, &document["fit"], document["kind"].as_str()),
+            (Some(0), &true.into(), Some(kind)),
+            "{what}"
+        );
         let short = document["findings"].as_array().unwrap().iter().any(|finding| {
             finding["severity"] == "advice" && finding["advice"].as_str().unwrap().contains("30 s")
         });
         assert_eq!(short, kind == "live", "{what}");
-        assert!(document["renditions"].as_array().unwrap().iter().all(|one| one["same_urls"] == true), "{what}");
+        assert!(
+            document["renditions"].as_array().unwrap().iter().all(|one| one["same_urls"] == true),
+            "{what}"
+        );
     }
 }

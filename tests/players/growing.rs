@@ -41,9 +41,10 @@ fn shared(format: &str, page_player: &str) {
     let seconds = WATCHED.to_string();
     let options: &[&str] = if ends { &["--to-end"] } else { &["--seconds", &seconds] };
     let played_in_pages = [daemons[0].prefix(&url), channel(&daemons[1])];
-    let in_pages = pages.iter().zip(played_in_pages).map(|(page, url)| {
-        page.start(page_player, &url, options, Duration::from_secs(90))
-    });
+    let in_pages = pages
+        .iter()
+        .zip(played_in_pages)
+        .map(|(page, url)| page.start(page_player, &url, options, Duration::from_secs(90)));
     let in_pages: Vec<_> = in_pages.collect();
     // Live DASH mpd does not play directly: see storms.rs.
     let directly = PROGRAMS.map(|program| {
@@ -67,7 +68,11 @@ fn shared(format: &str, page_player: &str) {
     for (place, way, ours) in ours {
         let (program, directly) = (PROGRAMS[place], directly[place].as_ref());
         let told = directly.map(|played| (played.frames.len(), &played.complaints));
-        println!("{format}, {program:?}, {way}: {} {:?}, directly {told:?}", ours.frames.len(), ours.complaints);
+        println!(
+            "{format}, {program:?}, {way}: {} {:?}, directly {told:?}",
+            ours.frames.len(),
+            ours.complaints
+        );
         check(&format!("{format}, {way}"), program, &ours, directly, ends);
     }
     for in_page in in_pages {

@@ -38,7 +38,12 @@ fn one_memory(manifest: &str, media: &str, segments: &[Range<usize>]) {
             let to = to.parse::<usize>().map_or(length, |last| last + 1);
             let status = if range.is_empty() { 200 } else { 206 };
             assert_eq!(reply.status, status, "{media} {range}: {}", reply.text());
-            assert!(reply.body == file[from..to], "{media} {range}: {} bytes of {}", reply.body.len(), to - from);
+            assert!(
+                reply.body == file[from..to],
+                "{media} {range}: {} bytes of {}",
+                reply.body.len(),
+                to - from
+            );
             let (told, part) = (reply.headers.get("content-range"), format!("bytes {from}-{}/", to - 1));
             let total = told.and_then(|told| told.strip_prefix(&part));
             // How long the file is an index tells with its answer; of a playlist's file it is asked once it matters.
@@ -49,7 +54,10 @@ fn one_memory(manifest: &str, media: &str, segments: &[Range<usize>]) {
         let (requests, sent) = origin.sent(ending);
         println!("{media}: {requests} requests, {sent} of {length} bytes");
         // A byte more tells how long the file is. What is in front of the media is no part of it, and small.
-        assert!(sent <= length as u64 + segments[0].start as u64 + 1, "{media}: {sent} bytes of {length} in {order:?}");
+        assert!(
+            sent <= length as u64 + segments[0].start as u64 + 1,
+            "{media}: {sent} bytes of {length} in {order:?}"
+        );
     }
 }
 

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use url::Url;
 
 use super::xml::{self, Element, Met};
+use crate::manifest::Error;
 use crate::manifest::lines::without_bom;
 use crate::manifest::rewrite::{MAX_REWRITTEN, Use};
-use crate::manifest::Error;
 
 /// Attributes that hold a URI or a template of one.
 const URI_ATTRIBUTES: [(&str, &str, Use); 9] = [

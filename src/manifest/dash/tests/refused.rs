@@ -56,7 +56,10 @@ fn what_is_too_much_is_refused() {
     let many = format!("<MPD>{}</MPD>", "<a/>".repeat(100));
     assert_eq!(refused(many.as_bytes(), &limits), Error::TooMany { line: 1, what: "elements", most: 40 });
     let base = rewrite::mpd(&url(BASE), many.as_bytes(), None, &mut |_, _| Some("/".to_owned())).unwrap();
-    assert!(base.starts_with(b"<MPD><BaseURL>/</BaseURL><a/>"), "what is too much to list is rewritten all the same");
+    assert!(
+        base.starts_with(b"<MPD><BaseURL>/</BaseURL><a/>"),
+        "what is too much to list is rewritten all the same"
+    );
     let text = recording(8.0, r#"<SegmentTemplate media="$Number$" duration="4"/>"#);
     let again =
         r#"<Representation id="x"><SegmentTemplate media="x$Number$" duration="4"/></Representation>"#;
