@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use browser::Page;
+use browser::{Page, errors};
 use common::{Daemon, Nginx, ffmpeg, recording, until};
 use serde_json::{Value, json};
 
