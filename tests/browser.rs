@@ -129,11 +129,7 @@ fn a_stream_with_variables_plays_by_every_way_and_in_players_that_know_none() {
     let channel = format!("http://{}/news/index.m3u8", daemon.address);
     for address in [&url, &daemon.prefix(&url), &channel] {
         let report = whole(page, "hls.js", address);
-        assert_eq!(
-            (&report["decoded_frames"], &report["errors"]),
-            (&FRAMES.into(), &json!([])),
-            "{report:#}"
-        );
+        assert_eq!((&report["decoded_frames"], errors(&report).len()), (&FRAMES.into(), 0), "{report:#}");
         let host = if *address == url { origin.address } else { daemon.address };
         assert!(report["hosts"].as_object().unwrap().keys().eq([&host.to_string()]), "{report:#}");
     }

@@ -55,6 +55,40 @@ fn an_origin_that_is_overloaded_for_a_moment_is_asked_again() {
 }
 
 #[test]
+fn an_origin_that_takes_its_time_to_fail_is_not_asked_until_the_player_gives_up() {
+    let origin = Scripted::start(|_, _, stream| {
+        std::thread::sleep(Duration::from_secs(3));
+        respond(stream, "504 Gateway Timeout", "", b"too slow");
+    });
+    let reply = Daemon::start(&[], &[]).get(&origin.url("init.mp4"));
+    assert_eq!((reply.status, reply.text()), (504, "too slow".to_owned()));
+    assert!(origin.requests.load(Ordering::SeqCst) <= 2, "asked for more than players bear");
+}
+
+#[test]
+fn a_live_reload_that_hangs_is_answered_from_the_last_good_copy() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let live = PLAYLIST.replace("#EXT-X-ENDLIST\n", "").replace("#EXT-X-PLAYLIST-TYPE:VOD\n", "");
+    let origin = Scripted::start(move |number, _, stream| {
+        // From the second time on, silence until the player has an answer.
+        if number > 0 {
+            let _ = gate.lock().unwrap().recv();
+        }
+        respond(stream, "200 OK", "", live.as_bytes());
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let url = origin.url("live.m3u8");
+    assert_eq!(daemon.get(&url).headers["x-paceline-source"], "http");
+    until("the copy is not new any more", || {
+        let reply = daemon.get(&url);
+        assert_eq!((reply.status, &reply.headers["x-paceline-source"][..]), (200, "memory"));
+        (origin.requests.load(Ordering::SeqCst) == 2).then_some(())
+    });
+    drop(release);
+}
+
+#[test]
 fn an_origin_that_stays_overloaded_has_its_own_words_passed_on() {
     let origin =
         origin(|_, _, stream| respond(stream, "503 Service Unavailable", "Retry-After: 7\r\n", b"busy"));

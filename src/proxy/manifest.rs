@@ -14,6 +14,7 @@ use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
 use super::recent::{Again, Manifest};
 use super::request::Way;
 use super::{Shared, address, coding, dash, headers, repair, segment};
+use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Caller};
 use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
@@ -72,7 +73,17 @@ pub async fn answer(
         .then(|| body.map_err(|error| origin::Error::Abandoned(error.to_string())).boxed());
     let range = range(&head.headers, &url, way);
     let method = head.method;
-    let response = match repair::ask(&asked.caller, &method, &url, range, body, shared).await {
+    // Several players give up a reload that takes 10 s, and with it the stream.
+    let copy = if method == Method::GET { last_good(&asked, shared) } else { None };
+    let asking = repair::ask(&asked.caller, &method, &url, range, body, shared);
+    let answered = match copy {
+        None => asking.await,
+        Some(copy) => match tokio::time::timeout(LONGEST_HOLD, asking).await {
+            Ok(answered) => answered,
+            Err(_) => return copy,
+        },
+    };
+    let response = match answered {
         Ok(response) => response,
         Err(error) => return last_good(&asked, shared).unwrap_or_else(|| no_answer(&error)),
     };

@@ -164,8 +164,13 @@ impl Playing {
         };
         let complaint = |line: &&str| match self.program {
             Program::Ffmpeg | Program::Mpv => !line.trim().is_empty(),
-            // That there is no desktop is no fault of the stream's.
+            // That there is no desktop is no fault of the stream's; and that VLC itself is behind is told by what it plays, since
+            // on a busy machine it says so of anything.
             Program::Vlc => {
+                let behind = ["buffer deadlock prevented", "is called too late"];
+                if behind.iter().any(|part| line.contains(part)) {
+                    return false;
+                }
                 let desktop =
                     [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
                 line.contains("discontinuity") || (line.contains(" error: ") && !desktop)
