@@ -91,7 +91,8 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
     let what = format!("{how}, {program:?}:\n{}--- directly:\n{told}", ours.log);
     // They do not begin at the same moment, nor at the same segment, and VLC moves its delay when a machine is busy: a picture
     // in ten is a second, three of ten are three.
-    let tenths = if program == Program::Ffmpeg { 9 } else { 7 };
+    // In live DASH ffmpeg may take sound and picture up at segments that are one apart: two seconds fewer pictures.
+    let tenths = if program == Program::Ffmpeg { 8 } else { 7 };
     let all = directly.map_or(25 * WATCHED as usize, |directly| directly.frames.len());
     let (played, least) = (ours.frames.len(), all * tenths / 10);
     assert!(played >= least && least > 200, "{played} frames, {least} are the least: {what}");
