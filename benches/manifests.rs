@@ -99,7 +99,7 @@ fn main() {
     };
     let rewrite_mpd = |text: &[u8]| {
         let mut map = |url: &Url, _| Some(format!("/{url}"));
-        black_box(dash::rewrite::mpd(&base, text, &limits, None, &mut map)).unwrap();
+        black_box(dash::rewrite::mpd(&base, text, None, &mut map)).unwrap();
         None
     };
     // Read once: a player's request finds what its last MPD said.

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use browser::Page;
+use browser::{Page, errors};
 use common::{Daemon, Nginx, ffmpeg, recording, until};
 use serde_json::{Value, json};
 
@@ -105,6 +105,44 @@ fn variants(dir: &Path) {
     let playlists = dir.join("v%v.m3u8").display().to_string();
     args.extend(["index.m3u8", "-var_stream_map", "v:0 v:1", "-hls_time", "2", &playlists]);
     ffmpeg(&args);
+}
+
+/// Variables of every kind: hls.js fills them in, and paceline does for players that don't (EXT-X-DEFINE).
+#[test]
+fn a_stream_with_variables_plays_by_every_way_and_in_players_that_know_none() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), SECONDS, &SHORT);
+    let list = std::fs::read_to_string(dir.path().join("index.m3u8")).unwrap();
+    let list = list.replace("index", "{$stem}").replace(".ts", ".{$kind}");
+    let defines = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"stem\"\n#EXT-X-DEFINE:QUERYPARAM=\"kind\"\n";
+    std::fs::write(dir.path().join("media.m3u8"), list.replacen("#EXTM3U\n", defines, 1)).unwrap();
+    let master = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"stem\",VALUE=\"index\"\n#EXT-X-DEFINE:QUERYPARAM=\"kind\"\n\
+        #EXT-X-STREAM-INF:BANDWIDTH=800000\nmedia.m3u8?kind={$kind}\n";
+    std::fs::write(dir.path().join("master.m3u8"), master).unwrap();
+    let origin = Nginx::serve(dir.path(), OPEN);
+    let page = Page::new();
+    let url = origin.url("master.m3u8?kind=ts");
+    let settings =
+        [("PACELINE_PROXY_ALLOWED_ORIGINS", &page.origin()[..]), ("PACELINE_CHANNELS_NEWS", &url[..])];
+    let daemon = Daemon::start(&[], &settings);
+    // A channel's address has no query.
+    let channel = format!("http://{}/news/index.m3u8", daemon.address);
+    for address in [&url, &daemon.prefix(&url), &channel] {
+        let report = whole(page, "hls.js", address);
+        assert_eq!((&report["decoded_frames"], errors(&report).len()), (&FRAMES.into(), 0), "{report:#}");
+        let host = if *address == url { origin.address } else { daemon.address };
+        assert!(report["hosts"].as_object().unwrap().keys().eq([&host.to_string()]), "{report:#}");
+    }
+    let listed = daemon.stats()["streams"][0]["segments"].as_array().unwrap().len();
+    assert_eq!(listed as u32, SECONDS / 2, "all are known as segments");
+    let frames = |address: &str| {
+        let read = std::process::Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-i", address, "-map", "0:v", "-f", "framemd5", "-"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&read.stdout).lines().filter(|line| !line.starts_with('#')).count()
+    };
+    assert_eq!([&url, &daemon.prefix(&url), &channel].map(|address| frames(address)), [0, 250, 250]);
 }
 
 #[test]

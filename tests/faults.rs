@@ -55,6 +55,40 @@ fn an_origin_that_is_overloaded_for_a_moment_is_asked_again() {
 }
 
 #[test]
+fn an_origin_that_takes_its_time_to_fail_is_not_asked_until_the_player_gives_up() {
+    let origin = Scripted::start(|_, _, stream| {
+        std::thread::sleep(Duration::from_secs(3));
+        respond(stream, "504 Gateway Timeout", "", b"too slow");
+    });
+    let reply = Daemon::start(&[], &[]).get(&origin.url("init.mp4"));
+    assert_eq!((reply.status, reply.text()), (504, "too slow".to_owned()));
+    assert!(origin.requests.load(Ordering::SeqCst) <= 2, "asked for more than players bear");
+}
+
+#[test]
+fn a_live_reload_that_hangs_is_answered_from_the_last_good_copy() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let live = PLAYLIST.replace("#EXT-X-ENDLIST\n", "").replace("#EXT-X-PLAYLIST-TYPE:VOD\n", "");
+    let origin = Scripted::start(move |number, _, stream| {
+        // From the second time on, silence until the player has an answer.
+        if number > 0 {
+            let _ = gate.lock().unwrap().recv();
+        }
+        respond(stream, "200 OK", "", live.as_bytes());
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let url = origin.url("live.m3u8");
+    assert_eq!(daemon.get(&url).headers["x-paceline-source"], "http");
+    until("the copy is not new any more", || {
+        let reply = daemon.get(&url);
+        assert_eq!((reply.status, &reply.headers["x-paceline-source"][..]), (200, "memory"));
+        (origin.requests.load(Ordering::SeqCst) == 2).then_some(())
+    });
+    drop(release);
+}
+
+#[test]
 fn an_origin_that_stays_overloaded_has_its_own_words_passed_on() {
     let origin =
         origin(|_, _, stream| respond(stream, "503 Service Unavailable", "Retry-After: 7\r\n", b"busy"));
@@ -238,12 +272,21 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
         if head.contains("garbage") {
             respond(stream, "200 OK", "", b"\x00\xFF\xFEnot a playlist\n#EXT");
         } else if head.contains("huge") {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n#EXTM3U\n");
-            for _ in 0..50 {
+            let start = if head.contains("mpd") { "<MPD>" } else { "#EXTM3U\n" };
+            let length = if head.contains("endless") { "" } else { "Content-Length: 104857600\r\n" };
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{length}\r\n{start}").as_bytes());
+            for _ in 0..100 {
                 if stream.write_all(&huge).is_err() {
                     return;
                 }
             }
+        } else if head.contains("bomb") {
+            let laughs: String = (1..10)
+                .map(|n| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10)))
+                .collect();
+            let text =
+                format!("<!DOCTYPE MPD [<!ENTITY l0 \"ha\">{laughs}]><MPD><BaseURL>&l9;</BaseURL></MPD>");
+            respond(stream, "200 OK", "", text.as_bytes());
         } else if head.contains("many") {
             let mut text = b"#EXTM3U\n#EXT-X-TARGETDURATION:4\n".to_vec();
             text.extend("#EXTINF:4,\na.ts\n".repeat(200_000).as_bytes());
@@ -260,9 +303,14 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
         (200, true),
         "passed on as it is"
     );
-    let huge = daemon.get(&origin.url("huge.m3u8"));
-    assert_eq!(huge.status, 502);
-    assert!(huge.text().contains("larger than"), "{}", huge.text());
+    for path in ["huge.m3u8", "huge.mpd", "huge-endless.m3u8", "huge-endless.mpd"] {
+        let huge = daemon.get(&origin.url(path));
+        assert_eq!(huge.status, 502, "{path}");
+        assert!(huge.text().contains("larger than"), "{path}: {}", huge.text());
+    }
+    let bomb = daemon.get(&origin.url("bomb.mpd"));
+    assert_eq!(bomb.status, 502);
+    assert!(bomb.text().contains("entities are declared"), "{}", bomb.text());
     let many = daemon.get(&origin.url("many.m3u8"));
     assert_eq!(many.status, 200, "too many to share, not too many to play");
     assert_eq!(many.text().matches("/http://").count(), 200_000);

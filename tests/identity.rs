@@ -165,3 +165,40 @@ fn what_each_viewer_is_given_of_its_own_is_never_mixed_and_told_as_not_shared() 
         assert_eq!(stats["totals"]["p2p_bytes"], 0, "{stats}");
     }
 }
+
+#[test]
+fn by_rules_viewers_with_other_hosts_and_other_tokens_meet() {
+    // Each viewer has a host of its own and a token of its own in every path; the third one has no rules.
+    let origins: [Origin; 3] = std::array::from_fn(|_| {
+        let name = |target: &str, n: u64| {
+            let token = target.split('/').find(|part| part.starts_with("tok-")).unwrap();
+            format!("/{token}/live/seg{n}.ts?sig={n}")
+        };
+        Origin::serve(name, |_, number| bytes(0, number))
+    });
+    let tracker = Tracker::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("paceline.toml");
+    let hosts: Vec<String> = origins.iter().map(|origin| format!("\"{}\"", origin.address)).collect();
+    let rules = format!(
+        "[[identity]]\nhosts = [{}]\nalias = \"cdn.example\"\n\n\
+         [[identity]]\npattern = \"/tok-[0-9a-f]+/\"\nreplace = \"/\"\n",
+        hosts.join(", ")
+    );
+    std::fs::write(&file, rules).unwrap();
+    let config = file.display().to_string();
+    let with = ["--tracker", &tracker.url(), "--config", &config].map(str::to_owned);
+    let start = |args: &[String]| Daemon::start(&args.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    let daemons = [start(&with), start(&with), start(&with[..2])];
+    std::thread::scope(|scope| {
+        for ((origin, daemon), token) in origins.iter().zip(&daemons).zip(["a1", "b2", "c3"]) {
+            let list = format!("/{}", origin.url(&format!("tok-{token}/live/list.m3u8?user={token}")));
+            scope.spawn(move || play(daemon, &list, |number| bytes(0, number)));
+        }
+    });
+    let stats = daemons.each_ref().map(Daemon::stats);
+    let swarm = |of: usize| stats[of]["streams"][0]["swarm"].clone();
+    assert!(swarm(0).is_string() && swarm(0) == swarm(1) && swarm(0) != swarm(2), "{stats:?}");
+    let peers = stats.each_ref().map(|stats| stats["totals"]["p2p_bytes"].as_u64().unwrap());
+    assert!(peers[0] + peers[1] > LENGTH as u64 && peers[2] == 0, "{peers:?}");
+}

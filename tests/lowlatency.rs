@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::Daemon;
+use common::{Daemon, Tracker, until};
 
 const PART: Duration = Duration::from_millis(250);
 const PARTS: u64 = 4;
@@ -340,4 +340,27 @@ fn parts_as_files_are_passed_through_at_once() {
 #[test]
 fn parts_as_byte_ranges_of_their_segment_are_passed_through_at_once() {
     low_latency(true);
+}
+
+#[test]
+fn complete_segments_come_from_a_viewer_who_is_ahead() {
+    let origin = Origin::start();
+    let tracker = Tracker::start();
+    let [ahead, behind]: [Daemon; 2] = std::array::from_fn(|_| Daemon::with_tracker(&tracker.url()));
+    let play = |daemon: &Daemon, query: &str, segment: u64| {
+        ask(daemon.address, &format!("/{}{query}", origin.url("ll/index.m3u8")), "");
+        let path = origin.url(&format!("ll/seg{segment}.mp4"));
+        let answer = ask(daemon.address, &format!("/{path}"), "");
+        let span = segment * PARTS * LENGTH..(segment + 1) * PARTS * LENGTH;
+        assert!(answer.body == bytes(span), "segment {segment} is another");
+    };
+    let mut next = origin.parts() / PARTS;
+    until("who is behind has five segments from who is ahead", || {
+        // One takes each segment as soon as it is whole, the other four segments later.
+        play(&ahead, &format!("?_HLS_msn={next}"), next);
+        play(&behind, "", next - 4);
+        next += 1;
+        let (given, taken) = (ahead.total("uploaded_bytes"), behind.total("p2p_bytes"));
+        (given.min(taken) >= 5 * PARTS * LENGTH).then_some(())
+    });
 }

@@ -2,7 +2,7 @@
 //!
 //! A segment is listed only when every viewer would give it the same name and ask the origin for the same bytes.
 //! Left out, and so fetched by the player without sharing: gaps (EXT-X-GAP), parts of low-latency HLS, URLs that are
-//! not http or https or hold variables (EXT-X-DEFINE), byte ranges that can't be told, negative or unreadable
+//! not http or https or hold variables that are not known here (EXT-X-DEFINE), byte ranges that can't be told, negative or unreadable
 //! durations (channel lists have them), and whatever has the URL of a key. They still count in the numbering.
 
 use std::ops::Range;
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::canonical::{Canonical, Cut, MAX_DURATION, canonical};
 use super::identity::Rules;
-use super::lines::resolve;
+use super::variables::Variables;
 use super::{Error, Limits};
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Kind, Listing, Place, Segment, Timeline};
@@ -40,6 +40,8 @@ pub struct Master {
     pub renditions: Vec<Rendition>,
     /// I-frame playlists (EXT-X-I-FRAME-STREAM-INF), in order.
     pub iframes: Vec<Url>,
+    /// What its media playlists may import (EXT-X-DEFINE).
+    pub variables: Variables,
 }
 
 /// One variant stream.
@@ -94,19 +96,46 @@ pub struct Media {
 /// # Errors
 /// See [`Error`]; whatever it is, the playlist may still be rewritten and sent to the player.
 pub fn parse(base: &Url, text: &[u8], limits: &Limits, rules: &Rules) -> Result<Playlist, Error> {
+    parse_importing(base, text, limits, rules, &Variables::default())
+}
+
+/// The same for a playlist whose master playlist is known to define `imported`.
+///
+/// # Errors
+/// See [`parse`].
+pub fn parse_importing(
+    base: &Url,
+    text: &[u8],
+    limits: &Limits,
+    rules: &Rules,
+    imported: &Variables,
+) -> Result<Playlist, Error> {
     let copy = canonical(text, limits)?;
+    let page = Page { base, variables: Variables::of(base, text, imported) };
     if copy.master.ok_or(Error::NeitherKind)? {
         let playlist =
             m3u8_rs::parse_master_playlist_res(copy.head.as_bytes()).map_err(|_| Error::Unparsed)?;
-        return Ok(Playlist::Master(master(base, &playlist)));
+        return Ok(Playlist::Master(master(page, &playlist)));
     }
-    Ok(Playlist::Media(media(base, &copy, rules)?))
+    Ok(Playlist::Media(media(&page, &copy, rules)?))
 }
 
-fn master(base: &Url, playlist: &MasterPlaylist) -> Master {
+/// Where a playlist was found, and what it defines.
+struct Page<'a> {
+    base: &'a Url,
+    variables: Variables,
+}
+
+impl Page<'_> {
+    fn resolve(&self, reference: &[u8]) -> Option<Url> {
+        self.variables.resolve(self.base, reference)
+    }
+}
+
+fn master(page: Page<'_>, playlist: &MasterPlaylist) -> Master {
     let mut master = Master::default();
     for variant in &playlist.variants {
-        let Some(url) = resolve(base, variant.uri.as_bytes()) else { continue };
+        let Some(url) = page.resolve(variant.uri.as_bytes()) else { continue };
         if variant.is_i_frame {
             master.iframes.push(url);
         } else {
@@ -114,7 +143,7 @@ fn master(base: &Url, playlist: &MasterPlaylist) -> Master {
         }
     }
     for rendition in &playlist.alternatives {
-        let Some(url) = rendition.uri.as_ref().and_then(|uri| resolve(base, uri.as_bytes())) else {
+        let Some(url) = rendition.uri.as_ref().and_then(|uri| page.resolve(uri.as_bytes())) else {
             continue;
         };
         let content = match rendition.media_type {
@@ -125,16 +154,18 @@ fn master(base: &Url, playlist: &MasterPlaylist) -> Master {
         };
         master.renditions.push(Rendition { url, content });
     }
+    master.variables = page.variables;
     master
 }
 
-fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error> {
+fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error> {
+    let base = page.base;
     let head = m3u8_rs::parse_media_playlist_res(copy.head.as_bytes()).map_err(|_| Error::Unparsed)?;
     let first = head.media_sequence.checked_add(copy.skipped);
     let first = first.filter(|first| first.checked_add(copy.segments.len() as u64).is_some());
     let first = first.ok_or(Error::Number { line: copy.numbered_at, tag: "#EXT-X-MEDIA-SEQUENCE" })?;
-    let key_urls = resolved(base, &copy.keys);
-    let map_urls = resolved(base, &copy.maps);
+    let key_urls = resolved(page, &copy.keys);
+    let map_urls = resolved(page, &copy.maps);
     let swarm = SwarmId::of(&rules.identity(base));
 
     let mut names = Names::default();
@@ -144,7 +175,7 @@ fn media(base: &Url, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, Error
     // In this order, since after the last segment there may be no number left to take.
     for (cut, sequence) in copy.segments.iter().zip(first..) {
         let listed = |place: &Place| cut.listed && key_urls.binary_search(&place.url).is_err();
-        let Some(place) = ranges.place(base, cut).filter(listed) else { continue };
+        let Some(place) = ranges.place(page, cut).filter(listed) else { continue };
         let name = rules.segment_identity(&place.url, place.range.as_ref());
         names.note(&name, &place, places.len());
         let id = SegmentId::of(swarm, sequence, &name);
@@ -205,8 +236,8 @@ impl Names {
     }
 }
 
-fn resolved(base: &Url, references: &[&[u8]]) -> Vec<Url> {
-    let mut urls: Vec<Url> = references.iter().filter_map(|reference| resolve(base, reference)).collect();
+fn resolved(page: &Page<'_>, references: &[&[u8]]) -> Vec<Url> {
+    let mut urls: Vec<Url> = references.iter().filter_map(|reference| page.resolve(reference)).collect();
     urls.sort_unstable();
     urls.dedup();
     urls
@@ -220,9 +251,9 @@ struct Ranges {
 
 impl Ranges {
     /// Where `cut` is to be had. To be called for each segment in order, listed or not.
-    fn place(&mut self, base: &Url, cut: &Cut<'_>) -> Option<Place> {
+    fn place(&mut self, page: &Page<'_>, cut: &Cut<'_>) -> Option<Place> {
         let previous = self.previous.take();
-        let url = resolve(base, cut.uri?.as_bytes())?;
+        let url = page.resolve(cut.uri?.as_bytes())?;
         let Some((length, offset)) = cut.range else { return Some(Place { url, range: None }) };
         let follows = || previous.filter(|(file, _)| *file == url).map(|(_, end)| end);
         let range = range_from(offset.or_else(follows)?, length)?;

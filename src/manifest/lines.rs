@@ -133,7 +133,7 @@ fn leading_space(bytes: &[u8]) -> usize {
 /// The http or https URL that `reference` means on a page at `base`.
 ///
 /// `None` for everything that is to be left alone: other schemes (`data:`, `skd:`), what is empty or not UTF-8,
-/// and what holds a variable (`{$name}`, EXT-X-DEFINE), which only the player can fill in.
+/// and what still holds a variable (`{$name}`, EXT-X-DEFINE), which only the player can fill in.
 pub(super) fn resolve(base: &Url, reference: &[u8]) -> Option<Url> {
     let reference = std::str::from_utf8(reference).ok()?;
     // Control characters at either end mean nothing in a URL.

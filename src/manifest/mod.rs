@@ -17,6 +17,7 @@ mod lines;
 pub mod proposal;
 pub mod remarks;
 pub mod rewrite;
+pub mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ impl Default for Limits {
     }
 }
 
-/// Why nothing is known of a manifest. None of these is a reason to keep it from the player.
+/// Why nothing is known of a manifest. Only a bomb ([`Error::is_bomb`]) is a reason to keep it from the player.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No `#EXTM3U` at its beginning (RFC 8216 §4.3.1.1).
@@ -97,7 +98,23 @@ pub enum Error {
         /// The line, from 1.
         line: usize,
     },
-    /// XML that could define entities (XML 1.0 §2.8); no MPD needs it.
+    /// XML that defines entities (XML 1.0 §4.2), which may stand for more and more of each other.
+    #[error("line {line}: entities are declared, and no manifest needs any")]
+    Entities {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Elements within elements, or attributes of one, so many that readers are overwhelmed; no MPD needs them.
+    #[error("line {line}: more than {most} {what}")]
+    Overwhelming {
+        /// The line that is one too many, from 1.
+        line: usize,
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
+    /// XML with a document type (XML 1.0 §2.8); no MPD needs it.
     #[error("line {line}: a document type declaration is not read")]
     DocumentType {
         /// The line, from 1.
@@ -115,6 +132,14 @@ pub enum Error {
     /// With the new URIs the playlist would be longer than [`rewrite::MAX_REWRITTEN`].
     #[error("playlist would have more than {} bytes when rewritten", rewrite::MAX_REWRITTEN)]
     RewrittenTooLong,
+}
+
+impl Error {
+    /// Whether it is made to harm whoever reads it. A player is a reader, too.
+    #[must_use]
+    pub fn is_bomb(&self) -> bool {
+        matches!(self, Self::Entities { .. } | Self::Overwhelming { .. })
+    }
 }
 
 /// What kind of manifest something is.

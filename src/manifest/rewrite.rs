@@ -1,14 +1,17 @@
 //! The same playlist with other URIs: nothing else changes, not a byte.
 //!
 //! What isn't understood (unknown tags, comments in any encoding, odd line endings) is copied; what is not http or
-//! https (`data:`, `skd:`), or holds a variable of EXT-X-DEFINE, stays as it is. Such a relative URI still works:
-//! the player fills in the variable and resolves it against the rewritten playlist's own address.
+//! https (`data:`, `skd:`), or holds a variable of EXT-X-DEFINE that is not known here, stays as it is. Such a relative
+//! URI still works: the player fills in the variable and resolves it against the rewritten playlist's own address.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use url::Url;
 
 use super::Error;
-use super::lines::{Line, Tag, What, attributes, lines, resolve, without_bom};
+use super::lines::{Line, Tag, What, attributes, lines, without_bom};
+use super::variables::{Variables, defined};
 
 /// The longest rewritten playlist, in bytes; beyond it the player gets the original. Enough for 200,000 segments.
 pub const MAX_REWRITTEN: usize = 32 * 1024 * 1024;
@@ -58,10 +61,28 @@ pub fn hls(
     text: &[u8],
     map: &mut dyn FnMut(&Url, Use) -> Option<String>,
 ) -> Result<Bytes, Error> {
+    hls_importing(base, text, &Variables::default(), map)
+}
+
+/// The same for a playlist whose master playlist is known to define `imported`.
+///
+/// What takes its value from the query of the playlist's address is given that value, where `map` gives that address
+/// another form: the player may know the playlist by one without the query, such as a channel's.
+///
+/// # Errors
+/// See [`hls`].
+pub fn hls_importing(
+    base: &Url,
+    text: &[u8],
+    imported: &Variables,
+    map: &mut dyn FnMut(&Url, Use) -> Option<String>,
+) -> Result<Bytes, Error> {
     if !without_bom(text).starts_with(b"#EXTM3U") {
         return Err(Error::NotHls);
     }
-    let mut copy = Copy { base, text, map, copied: 0, out: Vec::with_capacity(text.len() + text.len() / 2) };
+    let variables = Variables::of(base, text, imported);
+    let out = Vec::with_capacity(text.len() + text.len() / 2);
+    let mut copy = Copy { base, text, variables, map, copied: 0, out };
     let mut next = None;
     let mut master = false;
     for line in lines(text) {
@@ -88,6 +109,7 @@ pub fn hls(
 struct Copy<'a> {
     base: &'a Url,
     text: &'a [u8],
+    variables: Variables,
     map: &'a mut dyn FnMut(&Url, Use) -> Option<String>,
     copied: usize,
     out: Vec<u8>,
@@ -99,6 +121,9 @@ impl Copy<'_> {
     }
 
     fn tag(&mut self, tag: &Tag<'_>) -> Result<(), Error> {
+        if tag.is("#EXT-X-DEFINE") {
+            return self.define(tag);
+        }
         let known = || URI_ATTRIBUTES.iter().filter(|(name, ..)| tag.is(name));
         if known().next().is_none() {
             return Ok(());
@@ -114,19 +139,39 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// Gives what is defined by the query of the playlist's address its value.
+    fn define(&mut self, tag: &Tag<'_>) -> Result<(), Error> {
+        let Some(query) = attributes(tag).find(|of| of.quoted && of.is("QUERYPARAM")) else { return Ok(()) };
+        // One that says more than that is no definition.
+        if attributes(tag).any(|of| of.is("NAME") || of.is("VALUE") || of.is("IMPORT")) {
+            return Ok(());
+        }
+        let Some((name, value)) = defined(tag, self.base, &Variables::default()) else { return Ok(()) };
+        if (self.map)(self.base, Use::Playlist).is_none() {
+            return Ok(());
+        }
+        let begins = query.name.as_ptr() as usize - self.text.as_ptr() as usize;
+        self.put(begins..query.range.end, format!("NAME=\"{name}\",VALUE=\"{value}").as_bytes())
+    }
+
     /// Looks at the URI `reference`, which begins at `start` and is not copied yet.
     fn uri(&mut self, start: usize, reference: &[u8], usage: impl Fn(&Url) -> Use) -> Result<(), Error> {
-        let Some(url) = resolve(self.base, reference) else { return Ok(()) };
+        let Some(url) = self.variables.resolve(self.base, reference) else { return Ok(()) };
         let Some(replacement) = (self.map)(&url, usage(&url)).filter(|text| is_safe(text)) else {
             return Ok(());
         };
-        let before = &self.text[self.copied..start];
+        self.put(start..start + reference.len(), replacement.as_bytes())
+    }
+
+    /// Writes `replacement` in the place of `range`, which is not copied yet.
+    fn put(&mut self, range: Range<usize>, replacement: &[u8]) -> Result<(), Error> {
+        let before = &self.text[self.copied..range.start];
         if self.out.len() + before.len() + replacement.len() > MAX_REWRITTEN {
             return Err(Error::RewrittenTooLong);
         }
         self.out.extend_from_slice(before);
-        self.out.extend_from_slice(replacement.as_bytes());
-        self.copied = start + reference.len();
+        self.out.extend_from_slice(replacement);
+        self.copied = range.end;
         Ok(())
     }
 

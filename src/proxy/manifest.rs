@@ -14,12 +14,13 @@ use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
 use super::recent::{Again, Manifest};
 use super::request::Way;
 use super::{Shared, address, coding, dash, headers, repair, segment};
+use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Caller};
 use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
-use crate::manifest::{Format, Limits, is_manifest};
+use crate::manifest::{Error, Format, Limits, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
 const SIGNATURE: usize = 10;
@@ -72,7 +73,17 @@ pub async fn answer(
         .then(|| body.map_err(|error| origin::Error::Abandoned(error.to_string())).boxed());
     let range = range(&head.headers, &url, way);
     let method = head.method;
-    let response = match repair::ask(&asked.caller, &method, &url, range, body, shared).await {
+    // Several players give up a reload that takes 10 s, and with it the stream.
+    let copy = if method == Method::GET { last_good(&asked, shared) } else { None };
+    let asking = repair::ask(&asked.caller, &method, &url, range, body, shared);
+    let answered = match copy {
+        None => asking.await,
+        Some(copy) => match tokio::time::timeout(LONGEST_HOLD, asking).await {
+            Ok(answered) => answered,
+            Err(_) => return copy,
+        },
+    };
+    let response = match answered {
         Ok(response) => response,
         Err(error) => return last_good(&asked, shared).unwrap_or_else(|| no_answer(&error)),
     };
@@ -226,6 +237,11 @@ fn refused(url: &Url, most: usize) -> Response<Body> {
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 
+fn bomb(url: &Url, error: &Error) -> Response<Body> {
+    let text = format!("the manifest at {} is not passed on: {error}", without_query(url));
+    sentence(StatusCode::BAD_GATEWAY, &text)
+}
+
 /// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
 /// duration, where it has one, and whether it will change.
 async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
@@ -233,9 +249,15 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     let streams = &shared.streams;
     let channel = streams.channel(asked.url, rules).or_else(|| streams.channel(&manifest.url, rules));
     let error = match manifest.format {
-        Format::Hls => match hls::parse(&manifest.url, &manifest.text, &limits, rules) {
+        Format::Hls => match hls::parse_importing(
+            &manifest.url,
+            &manifest.text,
+            &limits,
+            rules,
+            &shared.masters.variables(viewer, asked.url),
+        ) {
             Ok(Playlist::Master(master)) => {
-                remember(&master, asked, channel.as_deref(), shared);
+                remember(master, asked, channel.as_deref(), shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
@@ -262,17 +284,22 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     };
     let url = without_query(&manifest.url);
     if shared.masters.is_first_complaint(url) {
-        tracing::warn!("the manifest at {url} is passed on without P2P: {error}");
+        tracing::warn!("the manifest at {url} brings nothing to share: {error}");
     }
     (None, false)
 }
 
 /// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
 /// each playlist is known by its place.
-fn remember(master: &Master, asked: &Asked<'_>, belongs: Option<&str>, shared: &Shared) {
+fn remember(master: Master, asked: &Asked<'_>, belongs: Option<&str>, shared: &Shared) {
     let viewer = asked.caller.viewer;
+    let variables = Arc::new(master.variables);
     let variants = master.variants.iter().map(|variant| &variant.url);
     let renditions = master.renditions.iter().map(|rendition| &rendition.url);
+    if !variables.is_empty() {
+        let playlists = variants.clone().chain(renditions.clone()).chain(&master.iframes);
+        playlists.for_each(|url| shared.masters.define(viewer, url, &variables));
+    }
     let channel = shared.masters.rendition(viewer, asked.url);
     for (place, url) in variants.chain(renditions).enumerate() {
         if master.variants.len() > 1 {
@@ -295,7 +322,11 @@ fn answer_with(
     shared: &Shared,
 ) -> Response<Body> {
     let ours = asked.way == Way::Ours;
-    let text = if ours { rewritten(manifest, asked, shared) } else { manifest.text.clone() };
+    let text = match ours.then(|| rewritten(manifest, asked, shared)) {
+        None => manifest.text.clone(),
+        Some(Ok(text)) => text,
+        Some(Err(error)) => return bomb(&manifest.url, &error),
+    };
     let length = text.len();
     let mut answer = Response::new(full(text));
     *answer.headers_mut() = headers::to_player(&manifest.headers, ours);
@@ -309,15 +340,16 @@ fn answer_with(
     answer
 }
 
-/// What can't be rewritten is sent as it is: a player may still make something of it.
-fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Bytes {
+/// What can't be rewritten is sent as it is: a player may still make something of it. What is only made to do harm is not.
+fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<Bytes, Error> {
     let Manifest { url, reach, text, .. } = manifest;
-    match manifest.format {
+    let rewritten = match manifest.format {
         Format::Hls => {
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
             let mut map =
                 |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
-            rewrite::hls(url, text, &mut map).unwrap_or_else(|_| text.clone())
+            let imported = shared.masters.variables(asked.caller.viewer, asked.url);
+            rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
@@ -325,9 +357,10 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Bytes {
                 Some(format!("http://{}{}", asked.authority, address::path_for(url, *reach, None)?))
             };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
-            mpd::rewrite::mpd(url, text, &Limits::default(), delay, &mut map).unwrap_or_else(|_| text.clone())
+            mpd::rewrite::mpd(url, text, delay, &mut map)
         }
-    }
+    };
+    rewritten.or_else(|error| if error.is_bomb() { Err(error) } else { Ok(text.clone()) })
 }
 
 /// Headers of a rewritten manifest.

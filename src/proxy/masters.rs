@@ -1,15 +1,18 @@
 //! What has been seen of playlists lately: which have siblings that a player can switch to, and which were complained of.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
 
 use crate::engine::origin::ViewerKey;
+use crate::manifest::variables::Variables;
 
 /// Playlists with siblings that are remembered; when the oldest is forgotten, its player is taken for one that can't
 /// switch until it loads the master again.
 const REMEMBERED: usize = 2048;
+/// Playlists that may import variables from their master; when the oldest is forgotten, its player fills them in.
+const IMPORTING: usize = 256;
 /// Complaints that are remembered; when the oldest is forgotten, it may be repeated.
 const COMPLAINTS: usize = 64;
 
@@ -18,6 +21,7 @@ const COMPLAINTS: usize = 64;
 pub struct Masters {
     named: Mutex<VecDeque<(ViewerKey, String)>>,
     complaints: Mutex<VecDeque<String>>,
+    imports: Mutex<VecDeque<(ViewerKey, String, Arc<Variables>)>>,
     numbered: Mutex<VecDeque<(ViewerKey, String, String)>>,
 }
 
@@ -57,6 +61,24 @@ impl Masters {
         let numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
         let found = numbered.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
         found.map(|(.., rendition)| rendition.clone())
+    }
+
+    /// A master that defines `variables` named this playlist.
+    pub fn define(&self, viewer: ViewerKey, url: &Url, variables: &Arc<Variables>) {
+        let mut imports = self.imports.lock().unwrap_or_else(PoisonError::into_inner);
+        imports.retain(|(v, u, _)| *v != viewer || u != url.as_str());
+        if imports.len() == IMPORTING {
+            imports.pop_front();
+        }
+        imports.push_back((viewer, url.as_str().to_owned(), Arc::clone(variables)));
+    }
+
+    /// What this playlist may import from its master.
+    #[must_use]
+    pub fn variables(&self, viewer: ViewerKey, url: &Url) -> Arc<Variables> {
+        let imports = self.imports.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = imports.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        found.map(|(.., variables)| Arc::clone(variables)).unwrap_or_default()
     }
 
     /// Whether nothing has been said of this playlist yet; a live one is read every few seconds.

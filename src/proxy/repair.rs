@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -14,6 +15,9 @@ use super::{Shared, range};
 use crate::delivery::policy::FETCH_TRIES;
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
+
+/// No try begins later than this after the first one, so that the last may take as long again within what players bear.
+const TRIED: Duration = Duration::from_secs(4);
 
 /// Asks the origin; a GET or HEAD is asked again when it fails in a way that may be over in a moment.
 ///
@@ -28,7 +32,7 @@ pub async fn ask(
     shared: &Shared,
 ) -> Result<Response, Error> {
     let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
-    let mut body = body;
+    let (mut body, began) = (body, Instant::now());
     for failures in 1.. {
         let (method, url, range) = (method.clone(), url.clone(), range.clone());
         let request = Request { caller: caller.clone(), method, url, range, body: body.take() };
@@ -38,11 +42,12 @@ pub async fn ask(
             Err(Error::Unreachable(_)) => true,
             Err(_) => false,
         };
-        if !repeatable || !again || failures >= FETCH_TRIES {
+        let pause = origin_pause(failures);
+        if !repeatable || !again || failures >= FETCH_TRIES || began.elapsed() + pause > TRIED {
             return answer;
         }
         drop(answer);
-        tokio::time::sleep(origin_pause(failures)).await;
+        tokio::time::sleep(pause).await;
     }
     Err(Error::Invalid("it was never asked".to_owned()))
 }

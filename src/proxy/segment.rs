@@ -27,7 +27,11 @@ pub async fn answer(
     match shared.engine.segment(ask).await {
         // No status says "from here to an end that nobody knows yet" (RFC 9110 §14.4).
         Ok(found) if found.from > 0 && found.to.is_none() => None,
-        Ok(found) => Some(stream(found, span, way)),
+        Ok(mut found) => {
+            // Of a file of several segments the engine knows each, and not how long all of it is.
+            found.total = found.total.or_else(|| shared.files.get(caller.viewer, url)?.total);
+            Some(stream(found, span, way))
+        }
         Err(NoAnswer::NotListed) => several(url, span, way, caller, shared).await,
         Err(NoAnswer::PassThrough) => None,
         Err(NoAnswer::Refused(words)) => Some(refusal(words, way == Way::Ours, began.elapsed())),

@@ -85,6 +85,17 @@ impl Page {
     }
 }
 
+/// What it reports as errors. That its buffer ran dry for a moment is none: on a busy machine, and at several times the speed,
+/// it does so of anything; that something could not be loaded is what tells.
+pub fn errors(report: &Value) -> Vec<&Value> {
+    let remarks = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole"];
+    let is_remark = |error: &&Value| {
+        let details = error["details"].as_str().unwrap_or_default();
+        error["fatal"] != true && remarks.iter().any(|remark| details.ends_with(remark))
+    };
+    report["errors"].as_array().unwrap().iter().filter(|error| !is_remark(error)).collect()
+}
+
 /// A player that plays. It ends when dropped, and Chromium with it.
 pub struct Playing {
     pub process: Process,

@@ -5,14 +5,16 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::browser::Page;
+use crate::browser::{Page, errors};
 use crate::common::Daemon;
 use crate::programs::{PROGRAMS, Pace, Played, Program};
 use crate::recordings;
 use crate::scripted::{Scripted, from_of, respond};
 
 /// The segment that the fault is on, in the middle of a transport stream.
-const AILING: &str = "index2.ts";
+const AILING: &str = "ts/index2.ts";
+/// The same of a DASH recording, of its pictures.
+const AILING_DASH: &str = "number/chunk-stream0-00003.m4s";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -27,22 +29,27 @@ enum Fault {
 const FAULTS: [Fault; 5] =
     [Fault::NotFound, Fault::Unavailable, Fault::Truncated, Fault::Late, Fault::Trickle];
 
-/// An origin of the transport stream with a fault for who asks for that segment first.
+/// An origin of the recordings with a fault for who asks for one of those segments first.
 fn origin(fault: Fault) -> Scripted {
     let asked = AtomicU64::new(0);
     Scripted::start(move |_, head, stream| {
         let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
-        let Ok(file) = std::fs::read(recordings().join("ts").join(path)) else {
+        let Ok(file) = std::fs::read(recordings().join(path)) else {
             return respond(stream, "404 Not Found", "", b"");
         };
-        let first = path == AILING && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let first = [AILING, AILING_DASH].contains(&path) && asked.fetch_add(1, Ordering::SeqCst) == 0;
         answer(if first { fault } else { Fault::None }, path, &file, head, stream);
     })
 }
 
 fn answer(fault: Fault, path: &str, file: &[u8], head: &str, stream: &mut TcpStream) {
     let from = from_of(head);
-    let kind = if path.ends_with("m3u8") { "application/vnd.apple.mpegurl" } else { "video/mp2t" };
+    let kind = match path.rsplit_once('.') {
+        Some((_, "m3u8")) => "application/vnd.apple.mpegurl",
+        Some((_, "mpd")) => "application/dash+xml",
+        Some((_, "m4s")) => "video/mp4",
+        _ => "video/mp2t",
+    };
     let mut fields = format!(
         "Content-Type: {kind}\r\nAccept-Ranges: bytes\r\nETag: \"1\"\r\nAccess-Control-Allow-Origin: *\r\n"
     );
@@ -82,13 +89,13 @@ fn answer(fault: Fault, path: &str, file: &[u8], head: &str, stream: &mut TcpStr
 /// What each program makes of each fault directly and by prefix, all at once: they wait more than they work.
 #[test]
 fn nobody_notices_a_fault() {
-    let well = PROGRAMS.map(|program| program.play(&origin(Fault::None).url("index.m3u8"), None));
+    let well = PROGRAMS.map(|program| program.play(&origin(Fault::None).url("ts/index.m3u8"), None));
     let mut broken = Vec::new();
     for fault in FAULTS {
         let ways = PROGRAMS.map(|program| {
             let (alone, behind, daemon) = (origin(fault), origin(fault), Daemon::start(&[], &[]));
-            let directly = program.start(&alone.url("index.m3u8"), None, Pace::Whole);
-            let url = daemon.prefix(&behind.url("index.m3u8"));
+            let directly = program.start(&alone.url("ts/index.m3u8"), None, Pace::Whole);
+            let url = daemon.prefix(&behind.url("ts/index.m3u8"));
             let ours = program.start(&url, None, Pace::Whole);
             (program, directly, ours, (alone, behind, daemon))
         });
@@ -111,17 +118,26 @@ fn nobody_notices_a_fault() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-#[test]
-fn no_page_notices_a_fault() {
+fn is_not_noticed_in_a_page(player: &str, manifest: &str) {
     let page = Page::new();
     for fault in FAULTS {
         let origin = origin(fault);
         let daemon = Daemon::start(&[], &[("PACELINE_PROXY_ALLOWED_ORIGINS", &page.origin())]);
-        let url = daemon.prefix(&origin.url("index.m3u8"));
+        let url = daemon.prefix(&origin.url(manifest));
         // What comes late comes in time at the speed it is made for.
         let rate = if matches!(fault, Fault::Late | Fault::Trickle) { "1" } else { "4" };
-        let report = crate::good(page, "hls.js", &url, &["--to-end", "--rate", rate]);
+        let report = crate::good(page, player, &url, &["--to-end", "--rate", rate]);
         assert_eq!((&report["ended"], &report["decoded_frames"]), (&true.into(), &250.into()), "{report:#}");
-        assert_eq!(report["errors"], serde_json::json!([]), "{fault:?}: {report:#}");
+        assert!(errors(&report).is_empty(), "{fault:?}: {report:#}");
     }
+}
+
+#[test]
+fn hls_js_notices_no_fault() {
+    is_not_noticed_in_a_page("hls.js", "ts/index.m3u8");
+}
+
+#[test]
+fn dash_js_notices_no_fault() {
+    is_not_noticed_in_a_page("dash.js", "number/index.mpd");
 }

@@ -73,6 +73,11 @@ pub fn hashes(list: &str) -> Vec<String> {
 impl Program {
     /// Begins to play; `proxy` is the address of a forward proxy. What is watched is compared by its pictures alone.
     pub fn start(self, url: &str, proxy: Option<&str>, pace: Pace) -> Playing {
+        self.start_with(url, proxy, pace, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(self, url: &str, proxy: Option<&str>, pace: Pace, more: &[&str]) -> Playing {
         let dir = tempfile::tempdir().unwrap();
         // VLC runs as somebody else.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -82,7 +87,7 @@ impl Program {
             Self::Mpv => mpv(url, pace, &out),
             Self::Vlc => vlc(url, pace, &out),
         };
-        command.env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
+        command.args(more).env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
         Playing { program: self, pace, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
     }
 
@@ -159,8 +164,13 @@ impl Playing {
         };
         let complaint = |line: &&str| match self.program {
             Program::Ffmpeg | Program::Mpv => !line.trim().is_empty(),
-            // That there is no desktop is no fault of the stream's.
+            // That there is no desktop is no fault of the stream's; and that VLC itself is behind is told by what it plays, since
+            // on a busy machine it says so of anything.
             Program::Vlc => {
+                let behind = ["buffer deadlock prevented", "is called too late"];
+                if behind.iter().any(|part| line.contains(part)) {
+                    return false;
+                }
                 let desktop =
                     [" interface error: ", " libvlc error: "].iter().any(|part| line.contains(part));
                 line.contains("discontinuity") || (line.contains(" error: ") && !desktop)

@@ -31,8 +31,11 @@ pub(super) fn presentation(
 ) -> Result<Presentation, Error> {
     let text = std::str::from_utf8(crate::manifest::lines::without_bom(text))
         .map_err(|_| Error::NotXml { line: 1 })?;
+    if text.len() > limits.bytes {
+        return Err(Error::TooLong { bytes: text.len(), most: limits.bytes });
+    }
     let mut root = None;
-    xml::walk(text, limits, &mut |depth, met| {
+    xml::walk(text, xml::most_elements(limits), &mut |depth, met| {
         if let (0, Met::Start(element)) = (depth, met) {
             root.get_or_insert(element.name);
         }

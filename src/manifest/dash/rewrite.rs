@@ -12,9 +12,9 @@ use bytes::Bytes;
 use url::Url;
 
 use super::xml::{self, Element, Met};
+use crate::manifest::Error;
 use crate::manifest::lines::without_bom;
 use crate::manifest::rewrite::{MAX_REWRITTEN, Use};
-use crate::manifest::{Error, Limits};
 
 /// Attributes that hold a URI or a template of one.
 const URI_ATTRIBUTES: [(&str, &str, Use); 9] = [
@@ -36,14 +36,13 @@ const OPAQUE: [&str; 4] = ["EventStream", "ContentProtection", "EssentialPropert
 ///
 /// `map` is called with absolute http and https URLs; `None` leaves one as it is. `delay` is written down as
 /// MPD@suggestedPresentationDelay, which must not be there yet: without it several players start at the very edge.
-/// Linear in the length of `text`.
+/// Linear in the length of `text`, however many segments it spells out.
 ///
 /// # Errors
-/// What [`parse`](super::parse) does not read at all: send the original.
+/// What is no XML, or a bomb: see [`Error::is_bomb`]. Anything else can be sent as it is.
 pub fn mpd(
     base: &Url,
     text: &[u8],
-    limits: &Limits,
     delay: Option<Duration>,
     map: &mut dyn FnMut(&Url, Use) -> Option<String>,
 ) -> Result<Bytes, Error> {
@@ -51,7 +50,7 @@ pub fn mpd(
     let text = std::str::from_utf8(&text[bom.len()..]).map_err(|_| Error::NotXml { line: 1 })?;
     let mut edits =
         Edits { base, bases: Vec::new(), map, found: Vec::new(), prefix: "", based: None, opaque: None };
-    xml::walk(text, limits, &mut |depth, met| {
+    xml::walk(text, usize::MAX, &mut |depth, met| {
         if edits.is_opaque(depth, &met) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! The elements of an MPD as ranges of its bytes, so that what is found can also be replaced in place; and the bounds
 //! that stand before anything else reads it.
 //!
-//! Entities beyond XML's own five are never expanded and a document type is refused, so nothing can grow.
+//! Entities beyond XML's own five are never expanded and a document type is not read, so nothing can grow.
 
 use std::ops::Range;
 
@@ -60,23 +60,24 @@ impl<'a> Element<'a> {
     }
 }
 
-/// Goes through `text` once, in linear time and without copying it.
+/// How many elements of an MPD are read within the limits: some for each segment, and as many again for everything else.
+pub(super) fn most_elements(limits: &Limits) -> usize {
+    limits.segments.saturating_mul(2 * ELEMENTS_EACH)
+}
+
+/// Goes through `text` and its `most` elements once, in linear time and without copying it.
 ///
 /// # Errors
 /// What is not well-formed, nested too deeply, too long, or declares a document type; and what `meet` returns.
 pub(super) fn walk<'a>(
     text: &'a str,
-    limits: &Limits,
+    most: usize,
     meet: &mut dyn FnMut(usize, Met<'a, '_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    if text.len() > limits.bytes {
-        return Err(Error::TooLong { bytes: text.len(), most: limits.bytes });
-    }
     // The caller has taken one off. The reader would take off another, and all places would be wrong.
     if text.starts_with('\u{feff}') {
         return Err(Error::NotXml { line: 1 });
     }
-    let most = limits.segments.saturating_mul(2 * ELEMENTS_EACH);
     let mut reader = Reader::from_str(text);
     let (mut open, mut elements, mut at): (Vec<Element<'a>>, usize, usize) = (Vec::new(), 0, 0);
     let malformed = |at: usize| Error::NotXml { line: line_of(text, at) };
@@ -86,7 +87,11 @@ pub(super) fn walk<'a>(
         let (start, empty) = match event {
             Event::Eof if open.is_empty() && elements > 0 => return Ok(()),
             Event::Eof => return Err(malformed(at)),
-            Event::DocType(_) => return Err(Error::DocumentType { line: line_of(text, at) }),
+            Event::DocType(declared) => {
+                let line = line_of(text, at);
+                let entities = declared.contains("<!ENTITY");
+                return Err(if entities { Error::Entities { line } } else { Error::DocumentType { line } });
+            }
             Event::Start(start) => (start, false),
             Event::Empty(start) => (start, true),
             other => {
@@ -104,10 +109,10 @@ pub(super) fn walk<'a>(
         };
         elements += 1;
         if elements > most {
-            return Err(too_many(text, at, "elements", most));
+            return Err(Error::TooMany { line: line_of(text, at), what: "elements", most });
         }
         if open.len() == DEEPEST {
-            return Err(too_many(text, at, "nested elements", DEEPEST));
+            return Err(overwhelming(text, at, "nested elements", DEEPEST));
         }
         if let Some(parent) = open.last_mut() {
             parent.childless = false;
@@ -117,7 +122,7 @@ pub(super) fn walk<'a>(
         let begins = at + read.find('<').unwrap_or(0);
         let element = element(text, &start, begins, after).ok_or_else(|| malformed(begins))?;
         if element.attributes.len() > MOST_ATTRIBUTES {
-            return Err(too_many(text, begins, "attributes of one element", MOST_ATTRIBUTES));
+            return Err(overwhelming(text, begins, "attributes of one element", MOST_ATTRIBUTES));
         }
         meet(open.len(), Met::Start(&element))?;
         if !empty {
@@ -127,8 +132,8 @@ pub(super) fn walk<'a>(
     }
 }
 
-fn too_many(text: &str, at: usize, what: &'static str, most: usize) -> Error {
-    Error::TooMany { line: line_of(text, at), what, most }
+fn overwhelming(text: &str, at: usize, what: &'static str, most: usize) -> Error {
+    Error::Overwhelming { line: line_of(text, at), what, most }
 }
 
 fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize) -> Option<Element<'a>> {

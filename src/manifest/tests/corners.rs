@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::url;
 use crate::manifest::Limits;
-use crate::manifest::hls::{Content, Master, Media, Playlist, parse};
+use crate::manifest::hls::{Content, Master, Media, Playlist, parse, parse_importing};
 use crate::manifest::identity::{Rules, by_sequence};
-use crate::manifest::rewrite::{Use, hls};
+use crate::manifest::rewrite::{Use, hls, hls_importing};
 
 const BASE: &str = "https://cdn.example/live/i.m3u8";
 
@@ -154,12 +154,93 @@ fn i_frame_playlists_list_ranges_that_overlap_nothing() {
 }
 
 #[test]
-fn variables_are_left_to_the_player() {
-    for define in ["NAME=\"v\",VALUE=\"x\"", "IMPORT=\"v\"", "QUERYPARAM=\"v\""] {
-        let text = format!("#EXTM3U\n#EXT-X-DEFINE:{define}\n#EXTINF:4,\n{{$v}}/a.ts\n#EXTINF:4,\nb.ts?$v\n");
-        assert_eq!(listed(&text), [(1, "b.ts?$v".to_owned(), None)], "{define}");
-        assert!(rewritten(&text).contains("\n{$v}/a.ts\n"), "{define}");
+fn variables_that_are_known_are_filled_in_and_others_left_to_the_player() {
+    let base = url("https://cdn.example/live/i.m3u8?v=q%2F1&w=%22");
+    let imported = match read(
+        "#EXTM3U\n#EXT-X-DEFINE:NAME=\"v\",VALUE=\"m\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{$v}.m3u8\n",
+    ) {
+        Playlist::Master(master) => {
+            assert_eq!(master.variants[0].url, url("https://cdn.example/live/m.m3u8"));
+            master.variables
+        }
+        Playlist::Media(media) => panic!("a media playlist: {media:?}"),
+    };
+    for (define, expected) in [
+        ("NAME=\"v\",VALUE=\"x\"", Some("x")),
+        ("VALUE=\"x\", name=\"v\"", Some("x")),
+        ("NAME=\"v\",VALUE=\"x\"\n#EXT-X-DEFINE:NAME=\"v\",VALUE=\"y\"", Some("x")),
+        ("NAME=\"u\",VALUE=\"y\"\n#ext-x-define:IMPORT=\"v\"", Some("m")),
+        ("QUERYPARAM=\"v\"", Some("q/1")),
+        ("QUERYPARAM=\"w\"", None),
+        ("IMPORT=\"u\"", None),
+        ("NAME=\"v\"", None),
+        ("NAME=v,VALUE=x", None),
+        ("NAME=\"v\",VALUE=\"{$v}\"", None),
+    ] {
+        let text = format!(
+            "#EXTM3U\n#EXT-X-DEFINE:{define}\n#EXT-X-KEY:METHOD=AES-128,URI=\"https://{{$v}}.example/k\"\n#EXTINF:4,\n\
+             {{$v}}/a.ts?{{$v}}\n#EXTINF:4,\nb.ts?$v\n"
+        );
+        let media = parse_importing(&base, text.as_bytes(), &Limits::default(), &Rules::default(), &imported);
+        let Ok(Playlist::Media(media)) = media else { panic!("no media playlist: {text}") };
+        let places: Vec<_> = media.listing.places.iter().map(|place| place.url.as_str()).collect();
+        let b = "https://cdn.example/live/b.ts?$v";
+        let mut seen = Vec::new();
+        let mut map = |url: &url::Url, _| {
+            seen.push(url.to_string());
+            Some("<>".to_owned())
+        };
+        let copy = hls_importing(&base, text.as_bytes(), &imported, &mut map).unwrap();
+        let copy = String::from_utf8(copy.to_vec()).unwrap();
+        seen.retain(|url| *url != base.as_str());
+        match expected {
+            Some(value) => {
+                let a = format!("https://cdn.example/live/{value}/a.ts?{value}");
+                assert_eq!((&places[..], media.key_urls.len()), (&[&a[..], b][..], 1), "{define}");
+                assert!(seen.contains(&a) && !copy.contains("{$v}/a.ts"), "{define}: {copy}");
+            }
+            None => {
+                assert_eq!((&places[..], &seen[..]), (&[b][..], &[b.to_owned()][..]), "{define}");
+                assert!(copy.contains("\n{$v}/a.ts?{$v}\n"), "{define}: {copy}");
+            }
+        }
+        let same = hls_importing(&base, text.as_bytes(), &imported, &mut |_, _| None).unwrap();
+        assert_eq!(same, text, "unasked");
     }
+}
+
+#[test]
+fn a_value_from_the_query_is_written_down_for_players_that_see_none() {
+    let base = url("https://cdn.example/live/i.m3u8?t=a%20b&q=%22");
+    let copy = |define: &str| {
+        let text = format!("#EXTM3U\n#EXT-X-DEFINE:{define}\n#EXTINF:4,\n{{$t}}.ts\n");
+        let copy = hls(&base, text.as_bytes(), &mut |_, _| Some("<>".to_owned())).unwrap();
+        String::from_utf8(copy.to_vec()).unwrap().lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(copy("QUERYPARAM=\"t\""), "#EXT-X-DEFINE:NAME=\"t\",VALUE=\"a b\"");
+    assert_eq!(copy("X=1, queryparam=\"t\",Y=\"2\""), "#EXT-X-DEFINE:X=1, NAME=\"t\",VALUE=\"a b\",Y=\"2\"");
+    for stays in [
+        "QUERYPARAM=\"other\"",
+        "QUERYPARAM=\"q\"",
+        "IMPORT=\"t\"",
+        "VALUE=\"x\",QUERYPARAM=\"t\"",
+        "NAME=\"t\",VALUE=\"x\"",
+    ] {
+        assert_eq!(copy(stays), format!("#EXT-X-DEFINE:{stays}"));
+    }
+}
+
+#[test]
+fn variables_can_not_make_much_of_little() {
+    let long = "x".repeat(300);
+    let playlist = |times: usize| {
+        let uri = "{$v}".repeat(times);
+        format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"v\",VALUE=\"{long}\"\n#EXTINF:4,\n{uri}\n")
+    };
+    assert_eq!((listed(&playlist(3)).len(), listed(&playlist(4)).len()), (1, 0));
+    let many: String = (0..100).map(|n| format!("#EXT-X-DEFINE:NAME=\"v{n}\",VALUE=\"{long}\"\n")).collect();
+    let text = |n: usize| format!("#EXTM3U\n{many}#EXTINF:4,\n{{$v{n}}}\n");
+    assert_eq!((listed(&text(0)).len(), listed(&text(99)).len()), (1, 0));
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn a_master_with_alternative_audio() {
             Rendition { url: here("s.m3u8"), content: Content::Subtitles },
         ],
         iframes: vec![here("low/iframe.m3u8")],
+        ..Master::default()
     };
     assert_eq!(read(text), Ok(Playlist::Master(expected.clone())));
     assert_eq!(read(text.replace('\n', "\r\n")), Ok(Playlist::Master(expected)));
@@ -147,7 +148,7 @@ fn what_can_not_be_shared_is_left_out_and_still_counts() {
     for left_out in [
         "#EXT-X-GAP\n#EXTINF:4,\ngap.ts\n",
         "#EXTINF:4,\n#EXT-X-GAP\ngap.ts\n",
-        "#EXTINF:4,\n{$v}/a.ts\n",
+        "#EXTINF:4,\n{$w}/a.ts\n",
         "#EXTINF:4,\nftp://a.example/a.ts\n",
         "#EXTINF:4,\ndata:video/mp2t;base64,R0A=\n",
         "#EXTINF:4,\nhttp://\n",

@@ -117,3 +117,39 @@ async fn a_hammered_mpd_is_slowed_down() {
     assert!((2..=5).contains(&origin.seen().len()), "{} requests in 4 s", origin.seen().len());
     assert!(answers <= 24, "{answers} answers: held, not refused");
 }
+
+#[tokio::test]
+async fn a_bomb_is_refused_in_a_sentence_and_what_is_merely_long_is_not() {
+    let bomb = "<!DOCTYPE MPD [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><MPD><BaseURL>&b;</BaseURL></MPD>";
+    let deep = format!("<MPD>{}", "<a>".repeat(100_000));
+    let wide = format!("<MPD{}/>", (0..1000).fold(String::new(), |all, n| format!("{all} a{n}='1'")));
+    // More than is listed, and less than is read.
+    let long = format!(
+        "<MPD type='static'><Period><AdaptationSet><Representation id='v'><SegmentTemplate media='$Time$.m4s'>\
+         <SegmentTimeline>{}</SegmentTimeline></SegmentTemplate></Representation></AdaptationSet></Period></MPD>",
+        "<S d='2'/><S d='3'/>".repeat(60_000)
+    );
+    let typed = "<!DOCTYPE MPD SYSTEM 'mpd.dtd'><MPD><Period/></MPD>";
+    let files = [bomb.to_owned(), deep, wide, long, typed.to_owned()];
+    let served = files.clone();
+    let origin = Origin::start(move |seen| {
+        let which: usize = seen.target[1..2].parse().unwrap();
+        answer(200, &[MIME], served[which].clone())
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    for (which, why) in [(0, "entities are declared"), (1, "more than 32"), (2, "more than 100")] {
+        let reply = daemon.get(&origin.prefix(&format!("/{which}.mpd?secret=1"))).await;
+        assert_eq!(reply.status, 502, "{}", reply.text());
+        let text = reply.text();
+        assert!(text.contains(why) && text.lines().count() == 1 && !text.contains("secret"), "{text}");
+        // There nothing is read into it.
+        let forward = daemon.get(&origin.url(&format!("/{which}.mpd"))).await;
+        assert_eq!((forward.status, forward.text()), (200, files[which].as_str()));
+    }
+    let reply = daemon.get(&origin.prefix("/3.mpd")).await;
+    let base = format!("<BaseURL>http://{}{}</BaseURL>", daemon.address, origin.prefix("/"));
+    assert_eq!((reply.status, reply.text().contains(&base)), (200, true), "{:.200}", reply.text());
+    let reply = daemon.get(&origin.prefix("/4.mpd")).await;
+    assert_eq!((reply.status, reply.text()), (200, typed), "what a player makes of it is its own affair");
+}

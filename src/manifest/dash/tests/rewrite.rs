@@ -14,7 +14,7 @@ fn rewritten(
     delay: Option<Duration>,
     map: &mut dyn FnMut(&Url, Use) -> Option<String>,
 ) -> String {
-    let out = rewrite::mpd(&url(BASE), text.as_bytes(), &Limits::default(), delay, map).unwrap();
+    let out = rewrite::mpd(&url(BASE), text.as_bytes(), delay, map).unwrap();
     String::from_utf8(out.to_vec()).unwrap()
 }
 
@@ -173,7 +173,7 @@ proptest! {
 
     #[test]
     fn nothing_changes_unasked(text in "(<MPD>|</MPD>|<BaseURL>|</BaseURL>|<S t='|'/>|\"|&amp;|&|<!--|-->|\\PC){0,20}") {
-        if let Ok(same) = rewrite::mpd(&url(BASE), text.as_bytes(), &Limits::default(), None, &mut |_, _| None) {
+        if let Ok(same) = rewrite::mpd(&url(BASE), text.as_bytes(), None, &mut |_, _| None) {
             prop_assert_eq!(same, text.as_bytes());
         }
         let _ = read_at(BASE, &text);
