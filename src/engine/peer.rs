@@ -56,8 +56,11 @@ pub struct Peer {
     filter: Shared,
     events: Arc<Events>,
     /// The agreed channel, until [`Peer::run`] takes it.
-    channel: Arc<Mutex<Option<oneshot::Receiver<Arc<dyn DataChannel>>>>>,
+    channel: Arc<Mutex<Option<Agreed>>>,
 }
+
+/// The channel that is agreed on, once it is there.
+type Agreed = oneshot::Receiver<Arc<dyn DataChannel>>;
 
 /// A piece to send.
 #[derive(Debug)]
