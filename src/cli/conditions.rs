@@ -22,7 +22,7 @@ pub async fn watch(handle: &Handle) {
         let why = tokio::task::spawn_blocking(|| why_not(Path::new("/"))).await.unwrap_or_default();
         if why != told {
             match &why {
-                Some(why) => tracing::info!("nothing is uploaded for now: {why}"),
+                Some(why) => tracing::info!(why, "nothing is uploaded for now: {why}"),
                 None => tracing::info!("uploads go on"),
             }
             handle.withhold_uploads(why.clone()).await;
@@ -73,7 +73,8 @@ fn line(root: &Path) -> Option<String> {
 
 /// The interface that the default route with the least metric leads to.
 fn default_line(root: &Path) -> Option<String> {
-    let table = fs::read_to_string(root.join("proc/net/route")).ok()?;
+    // Not by way of /proc/net: a service whose view of /proc is that of processes alone (ProcSubset=pid) has none.
+    let table = fs::read_to_string(root.join("proc/self/net/route")).ok()?;
     let routes = table.lines().skip(1).filter_map(|row| {
         let fields: Vec<&str> = row.split_whitespace().collect();
         let (name, to, metric, mask) = (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
@@ -98,7 +99,7 @@ mod tests {
         let rows = rows.iter().map(|(name, metric)| {
             format!("{name}\t00000000\t0101A8C0\t3\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
         });
-        write(root, "proc/net/route", &(head.to_owned() + &rows.collect::<String>()));
+        write(root, "proc/self/net/route", &(head.to_owned() + &rows.collect::<String>()));
     }
 
     #[test]

@@ -260,7 +260,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     };
     let url = without_query(&manifest.url);
     if shared.masters.is_first_complaint(url) {
-        tracing::warn!("the manifest at {url} is passed on without P2P: {error}");
+        tracing::warn!(manifest = %url, why = %error, "the manifest at {url} is passed on without P2P: {error}");
     }
     (None, false)
 }
