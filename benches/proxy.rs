@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use common::{Daemon, Nginx, Process, Tracker, get, recording, until};
 use serde_json::Value;
 
+/// How long a daemon is looked at while it has nothing to do.
+const IDLE: Duration = Duration::from_secs(120);
+
 fn main() {
+    idle();
     let dir = tempfile::tempdir().unwrap();
     recording(dir.path(), 60, &[]);
     std::fs::write(dir.path().join("small.bin"), vec![7; 16 * 1024]).unwrap();
@@ -19,6 +23,55 @@ fn main() {
     first_byte(&origin);
     start_up(&origin);
     memory(&origin);
+}
+
+/// What daemons and a tracker cost while nobody watches: wake-ups, processor time and memory.
+fn idle() {
+    let tracker = Tracker::start();
+    let alone = Daemon::start(&[], &[]);
+    let daemon = Daemon::with_tracker(&tracker.url());
+    // The connection that asked whether they are ready is closed by now, and nothing else is under way.
+    until("the daemons to be at rest", || {
+        let before = [&alone, &daemon].map(|daemon| wake_ups(daemon.process.pid()));
+        std::thread::sleep(Duration::from_secs(2));
+        (before == [&alone, &daemon].map(|daemon| wake_ups(daemon.process.pid()))).then_some(())
+    });
+    let all = [
+        ("a daemon without a tracker", alone.process.pid()),
+        ("a daemon with one", daemon.process.pid()),
+        ("a tracker", tracker.process.pid()),
+    ];
+    let before = all.map(|(_, pid)| (wake_ups(pid), ticks(pid)));
+    std::thread::sleep(IDLE);
+    for ((who, pid), (woken, busy)) in all.into_iter().zip(before) {
+        let seconds = IDLE.as_secs_f64();
+        println!(
+            "idle, {who}: {:.2} wake-ups a second, {:.3} % of a processor, {:.1} MiB resident",
+            (wake_ups(pid) - woken) as f64 / seconds,
+            // A tick is a hundredth of a second on every Linux there is.
+            (ticks(pid) - busy) as f64 / seconds,
+            resident(pid)
+        );
+    }
+}
+
+/// How often any thread has begun to wait so far, which is as often as it was woken.
+fn wake_ups(pid: u32) -> u64 {
+    std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+        .filter_map(|status| {
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+/// Processor time so far, in ticks.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Time to the first byte of 16 KiB over kept-alive connections, directly and through, taking turns.
@@ -94,7 +147,7 @@ fn watch(args: &[&str]) -> f64 {
 fn memory(origin: &Nginx) {
     let tracker = Tracker::start();
     let daemons: Vec<Daemon> = (0..5).map(|_| Daemon::with_tracker(&tracker.url())).collect();
-    let idle = resident(&daemons[0]);
+    let idle = resident(daemons[0].process.pid());
     let url = origin.url("index.m3u8");
     let _players: Vec<Process> = daemons
         .iter()
@@ -107,7 +160,7 @@ fn memory(origin: &Nginx) {
     daemons.iter().for_each(|daemon| daemon.await_neighbours(4));
     let began = Instant::now();
     until("half a minute of playing", || (began.elapsed() > Duration::from_secs(30)).then_some(()));
-    let playing = daemons.iter().map(resident).fold(0.0, f64::max);
+    let playing = daemons.iter().map(|daemon| resident(daemon.process.pid())).fold(0.0, f64::max);
     let content = daemons.iter().map(|d| d.total("http_bytes") + d.total("p2p_bytes")).max().unwrap() as f64
         / 1048576.0;
     println!(
@@ -117,8 +170,8 @@ fn memory(origin: &Nginx) {
 }
 
 /// Resident memory in MiB.
-fn resident(daemon: &Daemon) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
+fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }

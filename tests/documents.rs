@@ -127,7 +127,7 @@ fn units_start_what_exists() {
         let text = read(unit);
         let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/paceline ")).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_paceline"))
-            .args(start.split(' '))
+            .args(start.split(' ').filter(|word| *word != "$OPTIONS"))
             .arg("--help")
             .output()
             .unwrap();
@@ -157,9 +157,33 @@ fn units_are_valid_and_give_nothing_away() {
 }
 
 #[test]
+fn scripts_are_sound() {
+    let scripts = [
+        "docs/init/paceline.openrc",
+        "docs/init/paceline.procd",
+        "systemd/debian/build",
+        "systemd/debian/postinst",
+        "systemd/debian/prerm",
+        "systemd/debian/postrm",
+        "tests/package/run",
+        "tests/package/guest",
+    ];
+    let output = Command::new("shellcheck").args(scripts).output().unwrap_or_else(|e| {
+        panic!("shellcheck could not be started ({e}); install it: apt-get install shellcheck")
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn every_variable_of_the_units_environment_is_understood() {
     let text = read("systemd/paceline.env");
     let variables = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    // What is no key of the configuration is an argument of the command in the unit.
+    let known = |name: &str| name.starts_with("PACELINE_") || name == "OPTIONS";
+    assert!(
+        variables.clone().filter(|(name, _)| !name.starts_with(' ')).all(|(name, _)| known(name)),
+        "{text}"
+    );
     let variables: Vec<(&str, &str)> = variables.filter(|(name, _)| name.starts_with("PACELINE_")).collect();
     assert!(variables.len() >= 3, "{variables:?}");
     let check = |variables: &[(&str, &str)]| {

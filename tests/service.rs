@@ -2,10 +2,15 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, until};
@@ -83,6 +88,101 @@ fn players_are_served_on_the_sockets_that_are_handed_over() {
     let reply = until("the daemon to be started", || get(address.parse().unwrap(), "/-/health"));
     assert_eq!((reply.status, reply.text().trim()), (200, "ok"), "{}", manager.log());
     until("it to say where", || manager.log().contains(&format!("http://{address}/")).then_some(()));
+}
+
+/// Starts a daemon on a socket that stays with whoever started it, as under `paceline.socket`.
+fn behind(listener: &TcpListener) -> std::process::Child {
+    let socket = OwnedFd::from(listener.try_clone().unwrap());
+    Command::new("sh")
+        .args(["-c", "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve --no-p2p"])
+        .arg(env!("CARGO_BIN_EXE_paceline"))
+        .stdin(Stdio::from(socket))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn no_player_is_refused_while_the_daemon_restarts_behind_its_socket() {
+    let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+    let address = listener.local_addr().unwrap();
+    let over = AtomicBool::new(false);
+    let ask = || {
+        let mut answered = 0u32;
+        while !over.load(Ordering::Relaxed) {
+            let reply = get(address, "/-/health").expect("nobody is hung up on");
+            assert_eq!(reply.status, 200);
+            answered += 1;
+        }
+        answered
+    };
+    let mut daemon = behind(&listener);
+    std::thread::scope(|scope| {
+        let players = [scope.spawn(ask), scope.spawn(ask)];
+        for _ in 0..5 {
+            assert_eq!(get(address, "/-/health").map(|reply| reply.status), Some(200));
+            let ended = Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
+            assert!(ended.success() && daemon.wait().unwrap().success());
+            daemon = behind(&listener);
+        }
+        assert_eq!(get(address, "/-/health").map(|reply| reply.status), Some(200));
+        over.store(true, Ordering::Relaxed);
+        for player in players {
+            assert!(player.join().unwrap() > 5);
+        }
+    });
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+/// A tracker whose standard error is `stderr` and which believes that this is the journal, whose socket is in `journal`.
+fn journalled(stderr: &Path, journal: &Path) -> Process {
+    let file = File::create(stderr).unwrap();
+    let stream = file.metadata().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c"]);
+    command.arg(
+        "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal && mount --bind \"$1\" /run/systemd/journal \
+         && exec \"$2\" tracker --listen \"$3\" 2>>\"$4\"",
+    );
+    command.arg("sh").arg(journal).arg(env!("CARGO_BIN_EXE_paceline"));
+    command.arg(format!("127.0.0.1:{}", free_port())).arg(stderr);
+    command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+    Process::spawn("tracker", &mut command)
+}
+
+#[test]
+fn the_journal_has_levels_and_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = UnixDatagram::bind(dir.path().join("socket")).unwrap();
+    journal.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stderr = dir.path().join("stderr");
+    let tracker = journalled(&stderr, dir.path());
+    let mut entry = vec![0; 65536];
+    let entry = loop {
+        let length = journal.recv(&mut entry).unwrap_or_else(|error| panic!("{error}: {}", tracker.log()));
+        // The first one is empty: it is sent to see whether somebody listens.
+        if length > 0 {
+            break String::from_utf8_lossy(&entry[..length]).into_owned();
+        }
+    };
+    // A value follows its length, in eight bytes.
+    let priority = "PRIORITY\n\u{1}\0\0\0\0\0\0\x006\n";
+    for field in [priority, "SYSLOG_IDENTIFIER\n", "MESSAGE\n", "PACELINE_ADDRESS\n", "tracker ready"] {
+        assert!(entry.contains(field), "no {field:?} in {entry}");
+    }
+    assert_eq!(std::fs::read_to_string(&stderr).unwrap(), "", "it is said once");
+}
+
+#[test]
+fn without_a_journal_the_sentence_alone_is_on_standard_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let stderr = dir.path().join("stderr");
+    let _tracker = journalled(&stderr, dir.path());
+    let line =
+        until("it to be ready", || std::fs::read_to_string(&stderr).ok().filter(|text| text.ends_with('\n')));
+    assert!(line.contains("tracker ready: start viewers with --tracker ws://127.0.0.1:"), "{line}");
+    assert!(!line.contains("address="), "{line}");
 }
 
 #[test]

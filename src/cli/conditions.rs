@@ -46,7 +46,7 @@ async fn look(handle: &Handle) {
             tokio::task::spawn_blocking(move || why_not(Path::new("/"), known)).await.unwrap_or_default();
         if why != told {
             match &why {
-                Some(why) => tracing::info!("nothing is uploaded for now: {why}"),
+                Some(why) => tracing::info!(why, "nothing is uploaded for now: {why}"),
                 None => tracing::info!("uploads go on"),
             }
             handle.withhold_uploads(why.clone()).await;
@@ -105,7 +105,7 @@ fn line(root: &Path) -> Option<String> {
 
 /// The interface that the default route with the least metric leads to.
 fn default_line(root: &Path) -> Option<String> {
-    // Not `/proc/net`: a service may see nothing there but what is of its own.
+    // Not by way of /proc/net: a service whose view of /proc is that of processes alone (ProcSubset=pid) has none.
     let table = fs::read_to_string(root.join("proc/self/net/route")).ok()?;
     let routes = table.lines().skip(1).filter_map(|row| {
         let fields: Vec<&str> = row.split_whitespace().collect();

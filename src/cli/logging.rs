@@ -1,10 +1,20 @@
 //! What a user sees: at the default level where to point a player, streams joined and left, and warnings that say what
 //! to do.
+//!
+//! A message is a sentence that stands by itself. Under systemd it goes to the journal with its level as priority and
+//! what it speaks of as fields (`PACELINE_STREAM`, `PACELINE_TRACKER`, …); elsewhere the sentence goes to standard error.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
-use tracing_subscriber::EnvFilter;
+use tracing_journald::{Layer as Journal, Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{DefaultFields, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 /// Other people's crates are heard when something breaks, not otherwise.
 const QUIET: [&str; 7] = ["webrtc", "rtc", "hyper", "hyper_util", "rustls", "tungstenite", "mio"];
@@ -14,7 +24,7 @@ const QUIET: [&str; 7] = ["webrtc", "rtc", "hyper", "hyper_util", "rustls", "tun
 #[error("log.level: `{0}` is neither error, warn, info, debug, trace nor a filter")]
 pub struct BadLevel(String);
 
-/// Starts logging to standard error. A second call changes nothing.
+/// Starts logging. A second call changes nothing.
 ///
 /// # Errors
 /// When `level` is neither a level nor a filter.
@@ -30,16 +40,40 @@ pub fn start(level: &str) -> Result<(), BadLevel> {
             filter = filter.add_directive(directive);
         }
     }
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let searched = level.contains("debug") || level.contains("trace");
+    let output = journal().map_or_else(|| standard_error(searched), |journal| journal.boxed());
+    let _ = tracing_subscriber::registry().with(output).with(filter).try_init();
+    Ok(())
+}
+
+/// Lines on standard error; only where a fault is `searched` with module and fields.
+fn standard_error(searched: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(level.contains("debug") || level.contains("trace"));
+        .with_target(searched);
     // The journal stamps each line itself.
-    let _ = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().try_init()
-    } else {
-        builder.try_init()
-    };
-    Ok(())
+    let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
+    let sentence = debug_fn(|writer, field, value| match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        _ => Ok(()),
+    });
+    match (searched, stamped) {
+        (true, true) => lines.fmt_fields(DefaultFields::new()).boxed(),
+        (true, false) => lines.fmt_fields(DefaultFields::new()).without_time().boxed(),
+        (false, true) => lines.fmt_fields(sentence).boxed(),
+        (false, false) => lines.fmt_fields(sentence).without_time().boxed(),
+    }
+}
+
+/// The journal, where standard error leads to it (systemd.exec(5), `JOURNAL_STREAM`) and it can be reached.
+fn journal() -> Option<Journal> {
+    let named = std::env::var("JOURNAL_STREAM").ok()?;
+    let stderr = File::from(std::io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
+    if named != format!("{}:{}", stderr.dev(), stderr.ino()) {
+        return None;
+    }
+    let priorities =
+        PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
+    Some(Journal::new().ok()?.with_field_prefix(Some("PACELINE".into())).with_priority_mappings(priorities))
 }

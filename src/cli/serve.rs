@@ -182,8 +182,14 @@ fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
     let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
     let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone());
     Box::new(move |commands, events| match peers::start(options.clone(), commands, events) {
-        Ok(thread) => threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
-        Err(error) => tracing::warn!("no peers: {error}; playback goes on over HTTP alone"),
+        Ok((thread, tasks)) => {
+            threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+            Some(tasks)
+        }
+        Err(error) => {
+            tracing::warn!("no peers: {error}; playback goes on over HTTP alone");
+            None
+        }
     })
 }
 
@@ -201,18 +207,20 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let p2p = config.policy().p2p;
     let wanted = config.p2p.enabled;
     let mut current = config.clone();
+    // Before the first player is served: from then on a signal must not cut anybody off.
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
     let mut state = StateFile::named(&config.p2p.state);
     let daemon = start(config, args.kept(state.as_mut())).await?;
-    tracing::info!("ready: point a player at http://{}/ followed by the stream's URL", daemon.address);
-    tracing::info!("what it does is shown at http://{}/-/", daemon.address);
+    let address = daemon.address;
+    tracing::info!(%address, "ready: point a player at http://{address}/ followed by the stream's URL");
+    tracing::info!(%address, "what it does is shown at http://{address}/-/");
     if wanted && !p2p {
         tracing::warn!(
             "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"
         );
     }
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
     service::ready();
     {
         let watchdog = service::watchdog(|| daemon.handle.stats());
@@ -225,6 +233,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         };
         tokio::pin!(watchdog, conditions, keep);
         loop {
+            // Without a tracker nobody is met, and there is nothing to look out for.
+            let met = !current.tracker.urls.is_empty();
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -234,7 +244,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                     service::ready();
                 }
                 () = &mut watchdog => {}
-                () = &mut conditions => {}
+                () = &mut conditions, if met => {}
                 () = &mut keep => {}
             }
         }

@@ -32,12 +32,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         config.tracker_server.listen = listen;
     }
     logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let options = config.tracker_server;
     let bound = tracker::bind(options.listen, options.stun).await.map_err(Failure::running)?;
     let scheme = if options.certificate.as_os_str().is_empty() { "ws" } else { "wss" };
-    tracing::info!("tracker ready: start viewers with --tracker {scheme}://{}/", bound.address());
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    let address = bound.address();
+    tracing::info!(%address, "tracker ready: start viewers with --tracker {scheme}://{address}/");
     service::ready();
     let shutdown = async {
         tokio::select! {

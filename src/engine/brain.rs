@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::runtime::{self, RuntimeMetrics};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -42,7 +44,7 @@ pub enum Question {
     /// A player wants a segment.
     Segment(SegmentAsk, oneshot::Sender<Result<Answer, NoAnswer>>),
     /// The statistics.
-    Stats(oneshot::Sender<serde_json::Value>),
+    Stats(oneshot::Sender<Value>),
     /// Turn something on or off, or nothing: what holds.
     Switch(Change, oneshot::Sender<Result<Switches, Refused>>),
     /// The configuration was read again.
@@ -78,7 +80,9 @@ pub enum Event {
 }
 
 /// Starts the P2P side on threads of its own: called when a swarm is joined, and again after it was switched off and on.
-pub type StartPeers = Box<dyn FnMut(mpsc::Receiver<Command>, mpsc::Sender<PeerEvent>) + Send>;
+/// Answers how its tasks are counted; `None` when it could not be started.
+pub type StartPeers =
+    Box<dyn FnMut(mpsc::Receiver<Command>, mpsc::Sender<PeerEvent>) -> Option<RuntimeMetrics> + Send>;
 
 /// A player's request that is not over.
 #[derive(Debug)]
@@ -137,6 +141,8 @@ pub struct Brain {
     pub(super) tasks: JoinSet<()>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) commands: Option<mpsc::Sender<Command>>,
+    /// The P2P side's own runtime, as it was last started.
+    pub(super) peers: Option<RuntimeMetrics>,
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) start_peers: Option<StartPeers>,
     pub(super) steering: Steering,
@@ -165,6 +171,7 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
         tasks: JoinSet::new(),
         events,
         commands: None,
+        peers: None,
         peer_events,
         start_peers,
         steering,
@@ -226,8 +233,7 @@ impl Brain {
             Question::Segment(ask, reply) => self.ask(ask, reply),
             Question::Stats(reply) => {
                 self.note_uploads();
-                let now = self.clock.now();
-                let _ = reply.send(report::document(&self.node, &self.listings, &self.steering, now));
+                let _ = reply.send(self.stats());
             }
             Question::Switch(change, reply) => {
                 let (changes, limits) = (change != Change::default(), self.steering.limits());
@@ -254,6 +260,16 @@ impl Brain {
                 let _ = reply.send(self.steering.kept());
             }
         }
+    }
+
+    fn stats(&self) -> Value {
+        let now = self.clock.now();
+        let mut document = report::document(&self.node, &self.listings, &self.steering, now);
+        document["tasks"] = json!({
+            "players": runtime::Handle::current().metrics().num_alive_tasks(),
+            "peers": self.peers.as_ref().map_or(0, RuntimeMetrics::num_alive_tasks),
+        });
+        document
     }
 
     /// What is switched has changed: the Node and those outside hear of it. A budget that is spent stays so, whatever

@@ -178,7 +178,7 @@ impl Brain {
             && let Some(start) = &mut self.start_peers
         {
             let (commands, receiver) = mpsc::channel(COMMANDS);
-            start(receiver, self.peer_events.clone());
+            self.peers = start(receiver, self.peer_events.clone());
             self.commands = Some(commands);
         }
     }
@@ -204,12 +204,21 @@ impl Brain {
             manifest.unwrap_or_else(|| format!("{swarm}"))
         };
         match report {
-            Report::StreamJoined { swarm } => tracing::info!("playing {}", name(self, swarm)),
+            Report::StreamJoined { swarm } => {
+                let stream = name(self, swarm);
+                tracing::info!(stream, swarm = %swarm, "playing {stream}");
+            }
             Report::StreamLeft { swarm, bytes, viewers, watched } => {
                 if watched {
+                    let stream = name(self, swarm);
                     tracing::info!(
-                        "left {}: {:.1} MB, {:.0} % from peers{}",
-                        name(self, swarm),
+                        stream,
+                        swarm = %swarm,
+                        http_bytes = bytes.http,
+                        p2p_bytes = bytes.p2p,
+                        uploaded_bytes = bytes.uploaded,
+                        viewers,
+                        "left {stream}: {:.1} MB, {:.0} % from peers{}",
                         (bytes.http + bytes.p2p) as f64 / 1e6,
                         bytes.peer_efficiency() * 100.0,
                         if viewers > 1 { format!(" ({viewers} viewers at most)") } else { String::new() },
@@ -224,7 +233,11 @@ impl Brain {
                 tracing::info!("nothing is uploaded for now: {why}");
             }
             Report::Shunned { peer, why } => {
-                tracing::warn!("peer {peer} is refused from now on: {why}; nothing it sent was played");
+                tracing::warn!(
+                    peer = %peer,
+                    why = %why,
+                    "peer {peer} is refused from now on: {why}; nothing it sent was played"
+                );
             }
         }
     }

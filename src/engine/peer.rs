@@ -4,7 +4,7 @@
 //! room, so a small urgent message never waits behind much.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
@@ -55,7 +55,12 @@ pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     filter: Shared,
     events: Arc<Events>,
+    /// The agreed channel, until [`Peer::run`] takes it.
+    channel: Arc<Mutex<Option<Agreed>>>,
 }
+
+/// The channel that is agreed on, once it is there.
+type Agreed = oneshot::Receiver<Arc<dyn DataChannel>>;
 
 /// A piece to send.
 #[derive(Debug)]
@@ -102,13 +107,20 @@ pub enum Ended {
     Misbehaved,
 }
 
-#[derive(Default)]
+/// What the stack tells us. It holds this for as long as it lives, so a channel is handed on and never kept here: each
+/// channel holds its connection, and the two would hold each other for ever.
 struct Events {
     gathered: Notify,
     lost: Notify,
-    channel: std::sync::Mutex<Option<Arc<dyn DataChannel>>>,
-    channels: std::sync::atomic::AtomicU32,
-    arrived: Notify,
+    first: Mutex<Option<oneshot::Sender<Arc<dyn DataChannel>>>>,
+}
+
+impl Events {
+    /// Hands on the one channel that is agreed on; false when it is another one, or nobody waits for it any more.
+    fn arrived(&self, channel: Arc<dyn DataChannel>) -> bool {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.is_some_and(|first| first.send(channel).is_ok())
+    }
 }
 
 #[async_trait::async_trait]
@@ -126,15 +138,10 @@ impl PeerConnectionEventHandler for Events {
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        if self.channels.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
-            // One channel is agreed on: a second one is not a viewer of ours.
+        // One channel is agreed on: a second one is not a viewer of ours.
+        if !self.arrived(channel) {
             self.lost.notify_one();
-            return;
         }
-        if let Ok(mut slot) = self.channel.lock() {
-            *slot = Some(channel);
-        }
-        self.arrived.notify_one();
     }
 }
 
@@ -163,7 +170,12 @@ impl Peer {
         if let Some(certificate) = certificate() {
             configuration = configuration.with_certificates(vec![certificate]);
         }
-        let events = Arc::new(Events::default());
+        let (first, channel) = oneshot::channel();
+        let events = Arc::new(Events {
+            gathered: Notify::default(),
+            lost: Notify::default(),
+            first: Mutex::new(Some(first)),
+        });
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration.build())
             .with_setting_engine(engine.build())
@@ -173,7 +185,8 @@ impl Peer {
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build()
             .await?;
-        Ok(Self { connection: Arc::new(connection), filter, events })
+        let channel = Arc::new(Mutex::new(Some(channel)));
+        Ok(Self { connection: Arc::new(connection), filter, events, channel })
     }
 
     /// Our offer, with all candidates in it.
@@ -182,11 +195,9 @@ impl Peer {
     /// What the stack says.
     pub async fn offer(&self, options: &Options) -> Result<String, Failed> {
         let channel = self.connection.create_data_channel(LABEL, None).await?;
-        if let Ok(mut slot) = self.events.channel.lock() {
-            *slot = Some(channel);
+        if !self.events.arrived(channel) {
+            return Err(Failed("a second offer on one connection".into()));
         }
-        self.events.channels.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.events.arrived.notify_one();
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
         self.gathered(options).await
@@ -251,8 +262,8 @@ impl Peer {
 
     /// The channel, once it is there and open.
     async fn open(&self) -> Option<Arc<dyn DataChannel>> {
-        self.events.arrived.notified().await;
-        let channel = self.events.channel.lock().ok()?.clone()?;
+        let arriving = self.channel.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let channel = arriving.await.ok()?;
         if channel.label().await.ok()? != LABEL || !channel.ordered().await.ok()? {
             return None;
         }
@@ -453,6 +464,32 @@ impl Assembly {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::peers::IceOptions;
+    use crate::model::ids::PeerId;
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_closed_connection() {
+        let mut options = Options::new(
+            PeerId::from_entropy([7; 12]),
+            &IceOptions::default(),
+            vec!["ws://127.0.0.1:7224/".parse().unwrap()],
+            String::new(),
+        );
+        options.ice_servers.clear();
+        let peer = Peer::new(&options, Shared::default()).await.unwrap();
+        peer.offer(&options).await.unwrap();
+        assert!(peer.offer(&options).await.is_err(), "one offer is made");
+        let events = Arc::downgrade(&peer.events);
+        peer.close().await;
+        drop(peer);
+        // The stack's own task lets go of the connection in its own time.
+        let gone = async {
+            while events.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(options.failed * 5, gone).await.is_ok(), "it holds itself");
+    }
 
     #[test]
     fn a_piece_is_cut_and_put_together_again() {

@@ -42,6 +42,12 @@ impl Doing {
         self.0.store(BUSY, Ordering::Relaxed);
         Busy(Some(self.clone()))
     }
+
+    /// Whether its first request has not come yet, or one is half here.
+    #[must_use]
+    pub fn awaits_a_request(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == HEAD
+    }
 }
 
 /// A request is being answered.

@@ -284,7 +284,7 @@ async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Optio
     };
     let url = without_query(&manifest.url);
     if shared.masters.is_first_complaint(url) {
-        tracing::warn!("the manifest at {url} brings nothing to share: {error}");
+        tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
     }
     (None, false)
 }

@@ -60,6 +60,8 @@ const HEADERS: usize = 64;
 const HEAD: usize = 16 * 1024;
 /// How long answers under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(7);
+/// How long, at the end, the first request of somebody who has just come is waited for: it is on its way.
+const JUST_COME: Duration = Duration::from_millis(300);
 
 /// What the proxy is run with.
 #[derive(Clone, Debug)]
@@ -163,6 +165,7 @@ async fn attend(
     let _ = stream.set_nodelay(true);
     let stream = Connection::new(stream);
     let doing = stream.doing();
+    let asked = doing.clone();
     let service = hyper::service::service_fn(move |asked| {
         request::serve(asked, client, doing.clone(), Arc::clone(&shared))
     });
@@ -178,6 +181,9 @@ async fn attend(
     tokio::select! {
         _ = connection.as_mut() => {}
         () = ended(&mut closed) => {
+            if asked.awaits_a_request() && tokio::time::timeout(JUST_COME, connection.as_mut()).await.is_ok() {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::RuntimeMetrics;
 use tokio::sync::mpsc;
 
 use super::link::{Command, Event};
@@ -20,7 +21,8 @@ const THREADS: usize = 2;
 /// Stack of each: the WebRTC stack is known to recurse on what comes from outside.
 const STACK: usize = 8 << 20;
 
-/// Starts the P2P side; it ends with [`Command::Stop`], or when the command channel is closed.
+/// Starts the P2P side; it ends with [`Command::Stop`], or when the command channel is closed. Its tasks can be counted
+/// for as long as it runs.
 ///
 /// # Errors
 /// When the system has no thread left.
@@ -28,7 +30,7 @@ pub fn start(
     options: Options,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
+) -> std::io::Result<(std::thread::JoinHandle<()>, RuntimeMetrics)> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("paceline-p2p")
@@ -36,7 +38,8 @@ pub fn start(
         .max_blocking_threads(4)
         .enable_all()
         .build()?;
-    std::thread::Builder::new().name("paceline-p2p".into()).spawn(move || {
+    let metrics = runtime.metrics();
+    let thread = std::thread::Builder::new().name("paceline-p2p".into()).spawn(move || {
         runtime.block_on(async move {
             let owner = tokio::spawn(owner::run(options, commands, events));
             if owner.await.is_err() {
@@ -45,5 +48,6 @@ pub fn start(
         });
         // Tasks of the stack that are still closing get a moment, then their sockets go with the runtime.
         runtime.shutdown_timeout(Duration::from_secs(1));
-    })
+    })?;
+    Ok((thread, metrics))
 }

@@ -23,6 +23,8 @@ use crate::wire::tracker::{self, Account, FromTracker, Offer, OfferId, ToTracker
 
 /// Connections at the same time, open or being made, offers included.
 const CONNECTIONS: usize = 96;
+/// Of those, offers that wait for an answer; for another one the oldest goes. The rest is for peers that come to us.
+const OFFERS: usize = CONNECTIONS / 2;
 /// Peers that are refused; the oldest are forgiven.
 const SHUNNED: usize = 512;
 /// Messages of trackers and connections that may wait for the owner.
@@ -195,7 +197,8 @@ impl Owner {
         match signal {
             Signal::Up(tracker) => {
                 self.up.push(tracker);
-                tracing::debug!("tracker {} is up", signalling::shown(&self.options.trackers[tracker]));
+                let shown = signalling::shown(&self.options.trackers[tracker]);
+                tracing::debug!(tracker = %shown, "tracker {shown} is up");
                 self.tell(Event::Tracker { tracker, up: true, interval_s: 120 }).await;
             }
             Signal::Down(tracker) => {
@@ -203,6 +206,7 @@ impl Owner {
                     self.up.retain(|t| *t != tracker);
                     let shown = signalling::shown(&self.options.trackers[tracker]);
                     tracing::warn!(
+                        tracker = %shown,
                         "tracker {shown} is gone; playback and neighbours go on, it is tried again"
                     );
                 }
@@ -227,7 +231,8 @@ impl Owner {
             FromTracker::Answer { peer_id, offer_id, sdp, .. } => self.answered(peer_id, &offer_id, &sdp),
             FromTracker::Failure(why) | FromTracker::Warning(why) => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-                tracing::warn!("tracker {} says: {why}", signalling::shown(&self.options.trackers[tracker]));
+                let shown = signalling::shown(&self.options.trackers[tracker]);
+                tracing::warn!(tracker = %shown, why, "tracker {shown} says: {why}");
             }
             FromTracker::Scrape { .. } => {}
         }
@@ -235,6 +240,8 @@ impl Owner {
 
     /// Makes offers and then announces; without a tracker that is up there is nobody to announce to.
     async fn announce(&mut self, news: Announcement, offers: usize) {
+        let offers = offers.min(OFFERS);
+        self.make_room(offers);
         let offers = offers.min(CONNECTIONS.saturating_sub(self.connections.len()));
         let mut made = Vec::new();
         for _ in 0..offers {
@@ -259,6 +266,15 @@ impl Owner {
             }
             let _ = inbox.send(Internal::Offers { news, made }).await;
         });
+    }
+
+    /// Takes back the oldest offers that nobody answered, where there would be too many with so many more.
+    fn make_room(&mut self, more: usize) {
+        let waiting = self.connections.iter().filter(|(_, c)| c.offer.is_some()).map(|(id, _)| *id);
+        let mut waiting: Vec<ConnectionId> = waiting.collect();
+        waiting.sort_unstable();
+        let spare = (waiting.len() + more).saturating_sub(OFFERS);
+        waiting.iter().take(spare).for_each(|&id| self.close(id));
     }
 
     fn reserve(&mut self) -> ConnectionId {

@@ -92,6 +92,10 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
     for (name, help, pointer) in GAUGES {
         gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(number(pointer));
     }
+    let tasks = gauge("paceline_tasks", "Tasks alive, those for players and those for peers.", &["side"])?;
+    for side in ["players", "peers"] {
+        tasks.with_label_values(&[side]).set(number(&format!("/tasks/{side}")));
+    }
     let streams = gauge("paceline_streams", "Renditions that are being played, by kind.", &["kind"])?;
     let neighbours = gauge("paceline_neighbours", "Neighbours, summed over renditions.", &["kind"])?;
     let buffered = gauge("paceline_buffered_seconds", "The lowest buffer of any player.", &["kind"])?;
