@@ -3,6 +3,8 @@
 
 #[path = "readme/blocks.rs"]
 mod blocks;
+#[path = "common/browser.rs"]
+mod browser;
 mod common;
 #[path = "readme/programs.rs"]
 mod programs;

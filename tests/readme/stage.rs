@@ -10,8 +10,12 @@ use paceline::viewer::channel::{self, Channel};
 use tokio::net::TcpListener;
 
 use crate::blocks::{Block, parts};
+use crate::browser::Page;
 use crate::common::{PATIENCE, Process, free_port, get, until};
 use crate::programs;
+
+/// The seconds that a page has to play.
+const PAGE_S: u32 = 3;
 
 pub struct Stage {
     dir: tempfile::TempDir,
@@ -19,6 +23,7 @@ pub struct Stage {
     origin: Channel,
     tracker: (u16, Option<Process>),
     daemon: (u16, Option<Process>),
+    page: Page,
     /// Something has played through the daemon that runs.
     played: bool,
     /// And since the tracker that runs was started.
@@ -52,8 +57,9 @@ impl Stage {
         // The README says to copy it.
         std::fs::copy("config.example.toml", dir.path().join("paceline.toml")).unwrap();
         let (tracker, daemon) = ((free_port(), None), (free_port(), None));
+        let page = Page::new();
         let mut stage =
-            Self { dir, _runtime: runtime, origin, tracker, daemon, played: false, followed: false };
+            Self { dir, _runtime: runtime, origin, tracker, daemon, page, played: false, followed: false };
         stage.tracker("a tracker to begin with", "paceline tracker --listen 0.0.0.0:7224");
         stage
     }
@@ -69,6 +75,7 @@ impl Stage {
             .replace("127.0.0.1:7224", &tracker)
             .replace("0.0.0.0:7224", &tracker)
             .replace("127.0.0.1:7223", &daemon)
+            .replace("https://player.example", &self.page.origin())
             .replace("/etc/paceline/", &format!("{dir}/"))
     }
 
@@ -98,16 +105,16 @@ impl Stage {
     /// Ends what runs and starts what the document says, which has to say that it is ready.
     fn tracker(&mut self, at: &str, line: &str) {
         self.tracker.1.take().into_iter().for_each(end);
-        let (process, _) = self.spawn(at, &self.at_home(line), &[]);
-        ready(at, &process, "tracker ready");
+        let (mut process, _) = self.spawn(at, &self.at_home(line), &[]);
+        ready(at, &mut process, "tracker ready");
         self.tracker.1 = Some(process);
         self.followed = false;
     }
 
     fn daemon(&mut self, at: &str, line: &str, variables: &[(String, String)]) {
         self.daemon.1.take().into_iter().for_each(end);
-        let (process, _) = self.spawn(at, &self.at_home(line), variables);
-        ready(at, &process, &format!("ready: point a player at http://127.0.0.1:{}/", self.daemon.0));
+        let (mut process, _) = self.spawn(at, &self.at_home(line), variables);
+        ready(at, &mut process, &format!("ready: point a player at http://127.0.0.1:{}/", self.daemon.0));
         let address = ([127, 0, 0, 1], self.daemon.0).into();
         let health = get(address, "/-/health").unwrap();
         assert_eq!(health.status, 200, "{at}: `{line}`");
@@ -124,9 +131,21 @@ impl Stage {
                 self.finish(self.start(&block.at, "paceline serve --config paceline.toml --check"));
             }
             "ini" => self.service(block),
-            "html" | "text" => {}
+            "html" => self.show(block),
+            "text" => {}
             other => panic!("{}: nobody knows how to follow {other}", block.at),
         }
+    }
+
+    /// A page: the player that it names plays what it names, in Chromium, from the web origin that the document allows.
+    fn show(&self, block: &Block) {
+        let text = self.at_home(&block.text);
+        let url = text.split("loadSource('").nth(1).and_then(|rest| rest.split('\'').next());
+        let url = url.unwrap_or_else(|| panic!("{}: the page loads nothing that hls.js knows", block.at));
+        let seconds = PAGE_S.to_string();
+        let playing = self.page.start("hls.js", url, &["--seconds", &seconds], PATIENCE);
+        let (good, report) = playing.report();
+        assert!(good && report["played_s"].as_f64() >= Some(f64::from(PAGE_S)), "{}: {report:#}", block.at);
     }
 
     /// An environment file: what its unit would start with it.
@@ -261,9 +280,9 @@ impl Stage {
                 }
                 let shown = !has("stats") || !self.played || said.contains("/live/index.m3u8");
                 assert!(shown, "{} shows nothing of what played:\n{said}", of.at);
-                let page = of.arguments.iter().find(|word| word.contains("https://player"));
-                let allowed = page.is_none()
-                    || said.to_lowercase().contains("access-control-allow-origin: https://player");
+                let page = of.arguments.iter().any(|word| word.contains(&self.page.origin()));
+                let field = format!("access-control-allow-origin: {}", self.page.origin());
+                let allowed = !page || said.to_lowercase().contains(&field);
                 assert!(allowed, "{}: the page may not play:\n{said}", of.at);
             }
         }
@@ -276,8 +295,13 @@ impl Stage {
     }
 }
 
-fn ready(at: &str, process: &Process, says: &str) {
-    until(&format!("{at}: {says}"), || process.log().contains(says).then_some(()));
+fn ready(at: &str, process: &mut Process, says: &str) {
+    until(&format!("{at}: {says}"), || {
+        let running = process.running();
+        let said = process.log().contains(says);
+        assert!(said || running, "{at} ended:\n{}", process.log());
+        said.then_some(())
+    });
 }
 
 fn end(mut process: Process) {
