@@ -84,15 +84,34 @@ fn links_lead_somewhere_and_versions_agree() {
         read("README.md").contains(&format!("Rust {rust}")),
         "the README names another Rust than Cargo.toml"
     );
-    for file in ["README.md", "CHANGELOG.md"] {
+    for file in ["README.md", "CHANGELOG.md", "docs/faq.md", "docs/players.md", "docs/publishers.md"] {
         let text = read(file);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             assert!(
-                link.starts_with("https://") || Path::new(link).exists(),
+                link.starts_with("https://") || leads_somewhere(file, link),
                 "{file}: {link} does not exist"
             );
         }
     }
+}
+
+/// Whether a link to a file, or to a heading of one, finds it.
+fn leads_somewhere(from: &str, link: &str) -> bool {
+    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+    let to = if path.is_empty() {
+        Path::new(from).to_owned()
+    } else {
+        Path::new(from).parent().unwrap().join(path)
+    };
+    let anchor = |line: &str| {
+        let kept =
+            line.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    let has = |to: &Path| {
+        read(&to.to_string_lossy()).lines().any(|line| line.starts_with('#') && anchor(line) == heading)
+    };
+    to.exists() && (heading.is_empty() || has(&to))
 }
 
 #[test]
