@@ -6,10 +6,10 @@ use super::account::Reason;
 use super::neighbours::{self, Neighbour};
 use super::node::Stirs;
 use super::pieces::Came;
-use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, LONGEST_HOLD, MISSING_RETRY, REPEATS};
+use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, LONGEST_HOLD, MISSING_RETRY, REPEATS, UPLOAD_QUEUE};
 use super::retry::origin_pause;
 use super::supply::withdraw;
-use super::upload::{Queued, Request};
+use super::upload::{Displaced, Queued, Request};
 use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
@@ -450,7 +450,13 @@ impl Node {
         let merit = neighbours::merit(&self.neighbours, peer, self.now);
         let request = Request { peer, segment, piece, bytes, within, merit, elsewhere };
         match self.uploads.request(request, self.now) {
-            Queued::Accepted => {}
+            Queued::Accepted => {
+                while let Some(Displaced { peer, segment, piece }) = self.uploads.displaced() {
+                    self.faults.refused += 1;
+                    let retry_ms = UPLOAD_QUEUE.as_millis() as u16;
+                    out.push(Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } });
+                }
+            }
             Queued::Busy(retry) => {
                 self.faults.refused += 1;
                 out.push(refuse(retry));
@@ -517,7 +523,7 @@ impl Node {
                     record.reason = Reason::Prefetch;
                 }
                 if let Some(asked) = asked {
-                    self.neighbours[n].brought(now - asked, length);
+                    self.neighbours[n].brought(now - asked, length, now);
                 }
                 out.push(Output::Keep { segment, piece });
                 self.feed(s, segment, out);

@@ -13,6 +13,10 @@ use crate::wire::message::{Message, Slot};
 
 /// In the first moments of a connection, a byte more or less makes too much of a rate.
 const SETTLING: Duration = Duration::from_secs(2);
+/// Pieces that did not come, in a row, from which on a neighbour is not counted on.
+const MISSES: u8 = 2;
+/// What was brought so long ago counts little any more.
+const FADING: Duration = Duration::from_secs(60);
 
 /// A rendition that a neighbour watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,8 @@ pub struct Neighbour {
     pub delivered: u64,
     /// Bytes we sent it, all in all.
     pub uploaded: u64,
+    /// Bytes of accepted pieces from it, fading, as of a time.
+    recent: (f64, Time),
     /// What it was good for since neighbours were last compared: bytes from it, and half of those to it.
     pub worth: u64,
     /// When it came.
@@ -115,6 +121,7 @@ impl Neighbour {
             ping: None,
             delivered: 0,
             uploaded: 0,
+            recent: (0.0, now),
             worth: 0,
             since: now,
             useful_at: now,
@@ -250,20 +257,27 @@ impl Neighbour {
     }
 
     /// A piece came `took` after it was asked for: its usual time follows by a quarter.
-    pub fn brought(&mut self, took: Duration, bytes: u64) {
+    pub fn brought(&mut self, took: Duration, bytes: u64, now: Time) {
         self.piece_time = Some(match self.piece_time {
             Some(usual) => (usual * 3 + took) / 4,
             None => took,
         });
         self.misses = 0;
         self.delivered += bytes;
+        self.recent = (self.faded(now) + bytes as f64, now);
         self.worth += bytes;
     }
 
-    /// Bytes per second from it since it came, in which the first seconds count for little.
+    /// Bytes per second from it over the last minute or since it came, in which the first seconds count for little.
     #[must_use]
     pub fn brings(&self, now: Time) -> f64 {
-        self.delivered as f64 / (now - self.since + SETTLING).as_secs_f64()
+        self.faded(now) / ((now - self.since).min(FADING) + SETTLING).as_secs_f64()
+    }
+
+    /// What it brought, the less the longer ago. No exponential: that is not the same number on every machine.
+    fn faded(&self, now: Time) -> f64 {
+        let (bytes, at) = self.recent;
+        bytes / (1.0 + (now - at).as_secs_f64() / FADING.as_secs_f64())
     }
 
     /// It gives nothing of the rendition that it calls `slot`, until it joins anew.
@@ -312,10 +326,16 @@ impl Neighbour {
         self.round_trip.zip(self.base.least()).is_some_and(|(newest, base)| newest > base + UPLINK_TARGET)
     }
 
+    /// It announced pieces and did not bring them, more than once in a row: what it says it has can't be counted on.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.misses >= MISSES
+    }
+
     /// Who is asked first: those that kept their word, the faster the earlier.
     #[must_use]
     pub fn preference(&self) -> (bool, Duration) {
-        (self.misses >= 2, self.usual_time())
+        (self.owes(), self.usual_time())
     }
 }
 
@@ -341,13 +361,16 @@ mod tests {
         let mut all: Vec<Neighbour> =
             (0..4).map(|n| Neighbour::new(PeerId::from_entropy([n; 12]), Time::ZERO)).collect();
         assert_eq!(merit(&all, all[0].peer, now), Duration::ZERO, "nobody has brought anything");
-        all[0].brought(Duration::from_millis(100), 900_000);
-        all[1].brought(Duration::from_millis(100), 100_000);
+        all[0].brought(Duration::from_millis(100), 900_000, now);
+        all[1].brought(Duration::from_millis(100), 100_000, now);
         assert_eq!(merit(&all, all[0].peer, now), MERIT, "more than three times the mean is all there is");
         let little = merit(&all, all[1].peer, now);
         assert!(little > Duration::ZERO && little < MERIT / 5, "{little:?}");
         assert_eq!(merit(&all, all[2].peer, now), Duration::ZERO);
         assert_eq!(merit(&all, PeerId::from_entropy([9; 12]), now), Duration::ZERO, "a stranger");
+        let later = now + FADING * 10;
+        all[1].brought(Duration::from_millis(100), 500_000, later);
+        assert!(merit(&all, all[0].peer, later) < merit(&all, all[1].peer, later) / 4, "it fades");
     }
 
     fn neighbour() -> Neighbour {
@@ -393,8 +416,8 @@ mod tests {
     #[test]
     fn who_misses_twice_is_asked_last() {
         let (mut slow, mut fast) = (neighbour(), neighbour());
-        slow.brought(Duration::from_millis(10), 1);
-        fast.brought(Duration::from_millis(200), 1);
+        slow.brought(Duration::from_millis(10), 1, Time::ZERO);
+        fast.brought(Duration::from_millis(200), 1, Time::ZERO);
         assert!(slow.preference() < fast.preference());
         slow.missed(Time::ZERO);
         slow.missed(Time::ZERO);

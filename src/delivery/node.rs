@@ -41,6 +41,8 @@ pub struct Node {
     pub(super) next_fetch: u64,
     /// New content since memory was last looked at, in bytes.
     pub(super) unchecked: u64,
+    /// What the driver was told of how many neighbours there may be.
+    room: usize,
     next_slot: u8,
     announce_at: Option<Time>,
     house_at: Option<Time>,
@@ -80,6 +82,7 @@ impl Node {
             past: Bytes::default(),
             next_fetch: 0,
             unchecked: 0,
+            room: 0,
             next_slot: 0,
             announce_at: None,
             house_at: None,
@@ -115,7 +118,7 @@ impl Node {
                 self.piece_came(peer, segment, (piece, length, hash), out)
             }
             Input::Sent { peer, segment, piece } => self.sent(peer, segment, piece),
-            Input::SwarmSize { swarm, viewers } => self.swarm_size(swarm, viewers, out),
+            Input::SwarmSize { swarm, viewers } => self.swarm_size(swarm, viewers),
             Input::Tracker { tracker, up, interval_s } => {
                 let now = self.now;
                 self.membership.tracker(tracker, up, interval_s, &mut self.sessions, now, &mut self.chance);
@@ -199,6 +202,7 @@ impl Node {
         if self.house_at.is_some_and(|at| at <= now) {
             self.keep_house(out);
         }
+        self.room(out);
         self.give_up_late(out);
         for session in &mut self.sessions {
             let policy = session.terms.over(&self.policy);
@@ -345,7 +349,6 @@ impl Node {
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &policy, out);
             }
-            out.push(self.room());
         } else if session.joined && (moved == Moved::Seek || !session.timeline.kind.grows()) {
             let (first, last) = session.window(policy.prefetch);
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
@@ -444,10 +447,14 @@ impl Node {
         Stirs::Nothing
     }
 
-    /// How many neighbours there may be: so many for each rendition, if none is shared.
-    fn room(&self) -> Output {
+    /// How many neighbours there may be, where that has changed: so many for each rendition, if none is shared.
+    fn room(&mut self, out: &mut Vec<Output>) {
         let joined = self.sessions.iter().filter(|s| s.joined);
-        Output::Room { connections: joined.map(|s| membership::places(s, &self.policy)).sum() }
+        let room = joined.map(|s| membership::places(s, &self.policy)).sum();
+        if room != self.room {
+            self.room = room;
+            out.push(Output::Room { connections: room });
+        }
     }
 
     /// The session and segment that a fetch is for.
@@ -490,17 +497,13 @@ impl Node {
         Stirs::Little
     }
 
-    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32, out: &mut Vec<Output>) -> Stirs {
+    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
         let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else {
             return Stirs::Nothing;
         };
-        let before = membership::places(session, &self.policy);
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);
-        if before != membership::places(session, &self.policy) {
-            out.push(self.room());
-        }
         Stirs::Everything
     }
 
@@ -530,9 +533,6 @@ impl Node {
                 self.forget(peer, out);
             }
         }
-        if (before.max_neighbours, before.upload) != (policy.max_neighbours, policy.upload) {
-            out.push(self.room());
-        }
         if policy.p2p && !before.p2p {
             self.membership = Membership::new(self.membership.trackers.len());
             for index in 0..self.sessions.len() {
@@ -561,7 +561,6 @@ impl Node {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
             }
             out.push(Output::Leave { swarm, account: session.account(self.now) });
-            out.push(self.room());
         } else if session.joined {
             // Whoever joins anew is taken for one that gives, unless it says otherwise.
             for neighbour in &self.neighbours {
@@ -625,7 +624,6 @@ impl Node {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
             }
             out.push(Output::Leave { swarm: session.swarm, account: session.account(now) });
-            out.push(self.room());
         }
         let (swarm, bytes, viewers) = (session.swarm, session.bytes, session.most_viewers);
         let watched = session.reported;

@@ -259,6 +259,9 @@ pub const UPLOAD_QUEUE: Duration = Duration::from_millis(350);
 pub const MERIT: Duration = Duration::from_secs(6);
 /// … in full from so many times the mean of all neighbours on, in proportion below.
 pub const MERIT_FULL: f64 = 3.0;
+/// An accepted request that others with merit went before is refused after all once it would wait longer than this: its
+/// asker gives it up after [`PATIENCE_FLOOR`] at the earliest, and would hold that against us.
+pub const UPLOAD_DISPLACED: Duration = Duration::from_millis(700);
 /// How often the same piece is sent to the same neighbour.
 pub const REPEATS: u8 = 3;
 

@@ -143,7 +143,7 @@ fn rescue(
     if view.now < since {
         return Some((Verdict::Wait(since, Wake::Lottery), Vec::new()));
     }
-    let near = neighbours.iter().filter(|n| usable(n, session));
+    let near = neighbours.iter().filter(|n| usable(n, session) && !n.owes());
     let there = near.fold(pieces.held() | pieces.coming(grid), |bits, n| bits | n.bits(pieces.id()));
     let nowhere = grid.all() & !there;
     if nowhere == 0 {
@@ -283,7 +283,8 @@ fn turn(
 /// Whether neighbours have it or are getting it, and show that they do.
 fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> bool {
     let patience = pieces.segment.duration / LOADING_PATIENCE;
-    neighbours.iter().filter(|n| usable(n, session)).filter_map(|n| n.has(pieces.id())).any(|has| {
+    let near = neighbours.iter().filter(|n| usable(n, session) && !n.owes());
+    near.filter_map(|n| n.has(pieces.id())).any(|has| {
         has.bits & !pieces.held() != 0
             || has.loading.is_some_and(|since| {
                 let fed = pieces.fed_by_peers.map_or(since, |fed| fed.max(since));

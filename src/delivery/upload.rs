@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use super::pace::{Flight, Pace};
-use super::policy::{Policy, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED, UPLOADS_WAITING};
+use super::policy::{
+    ENDGAME, Policy, UPLOAD_DISPLACED, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED, UPLOADS_WAITING,
+};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::units::BitsPerSecond;
@@ -55,6 +57,17 @@ struct UnderWay {
     piece: u8,
     bytes: u32,
     flight: Flight,
+}
+
+/// A request that was accepted and is refused after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Displaced {
+    /// Who asked.
+    pub peer: PeerId,
+    /// For what.
+    pub segment: SegmentId,
+    /// Which piece of it.
+    pub piece: u8,
 }
 
 /// What became of a request.
@@ -135,7 +148,8 @@ impl Uploads {
         }
         let of_peer = self.waiting.iter().filter(|w| w.peer == peer).count()
             + self.under_way.iter().filter(|u| u.peer == peer).count();
-        let deadline = (now + within).back(merit);
+        // What an asker says of its need is believed down to where everybody's is urgent: saying less brings nothing more.
+        let deadline = (now + within.max(ENDGAME)).back(merit);
         let queue = self.queue_time(elsewhere, deadline);
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
@@ -149,10 +163,29 @@ impl Uploads {
         Queued::Accepted
     }
 
+    /// A request that was accepted, and that later ones went before until its asker would give it up: to be refused now, so
+    /// that the asker goes elsewhere. To be called after [`request`](Self::request) until there is none.
+    pub fn displaced(&mut self) -> Option<Displaced> {
+        let last =
+            (0..self.waiting.len()).max_by_key(|&i| (self.waiting[i].elsewhere, self.waiting[i].deadline))?;
+        let Waiting { peer, segment, piece, elsewhere, deadline, bytes } = self.waiting[last];
+        let wait =
+            self.pace.rate(self.rate)?.time_for(self.before(elsewhere, deadline) - u64::from(bytes))?;
+        if !elsewhere || wait <= UPLOAD_DISPLACED {
+            return None;
+        }
+        self.waiting.swap_remove(last);
+        Some(Displaced { peer, segment, piece })
+    }
+
+    /// Bytes that leave before a piece with this place in the queue, those at the same place included.
+    fn before(&self, elsewhere: bool, deadline: Time) -> u64 {
+        let before = self.waiting.iter().filter(|w| (w.elsewhere, w.deadline) <= (elsewhere, deadline));
+        before.map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way()
+    }
+
     /// How long what is queued before a piece will take; `None`: more than can be said to be little.
     fn queue_time(&self, elsewhere: bool, deadline: Time) -> Option<Duration> {
-        let before = self.waiting.iter().filter(|w| (w.elsewhere, w.deadline) <= (elsewhere, deadline));
-        let queued = before.map(|w| u64::from(w.bytes)).sum::<u64>() + self.bytes_under_way();
         if self.waiting.len() >= UPLOADS_WAITING {
             return None;
         }
@@ -160,7 +193,7 @@ impl Uploads {
             return None;
         }
         match self.pace.rate(self.rate) {
-            Some(rate) => rate.time_for(queued),
+            Some(rate) => rate.time_for(self.before(elsewhere, deadline)),
             None => Some(Duration::ZERO),
         }
     }
@@ -280,8 +313,34 @@ mod tests {
         }
         let late = request(20, (2, 20), 30_000, SOON * 2);
         assert!(matches!(uploads.request(late, now), Queued::Busy(_)));
+        assert_eq!(uploads.displaced(), None);
         assert_eq!(uploads.request(Request { merit: SOON * 3 / 2, ..late }, now), Queued::Accepted);
         assert_eq!(uploads.next(now), Some((peer(20), SegmentId(2), 20)));
+    }
+
+    #[test]
+    fn whoever_is_displaced_is_told() {
+        let mut uploads = uploads();
+        let now = slow(&mut uploads);
+        let accepted = |queued: Queued| queued == Queued::Accepted;
+        let calm =
+            (0..15).filter(|&n| accepted(uploads.request(request(n, (2, n), 30_000, SOON), now))).count();
+        let favoured = |n: u8| Request { merit: SOON, ..request(n, (2, n), 30_000, SOON) };
+        let more = (20..35).filter(|&n| accepted(uploads.request(favoured(n), now))).count();
+        let told: Vec<Displaced> = std::iter::from_fn(|| uploads.displaced()).collect();
+        assert!(calm > 0 && more > 0 && !told.is_empty(), "{calm} {more} {told:?}");
+        assert!(told.iter().all(|d| d.peer < peer(15)), "the favoured stay: {told:?}");
+        // What stays leaves before anybody's patience ends: 100 kB/s.
+        assert!(uploads.before(true, now + SOON * 9) <= 100_000 * 8 / 10 + 30_000);
+    }
+
+    #[test]
+    fn who_claims_to_be_in_a_hurry_does_not_pass_those_who_are_for_what_they_bring() {
+        let mut uploads = uploads();
+        uploads.request(request(1, (1, 0), 1, Duration::from_millis(1)), Time::ZERO);
+        let merit = Duration::from_secs(3);
+        uploads.request(Request { merit, ..request(2, (1, 1), 1, SOON) }, Time::ZERO);
+        assert_eq!(uploads.next(Time::ZERO), Some((peer(2), SegmentId(1), 1)));
     }
 
     #[test]

@@ -9,6 +9,13 @@ use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::timeline::PieceGrid;
 
 impl Node {
+    /// Whether others may ask us for pieces of this rendition.
+    #[must_use]
+    pub fn gives(&self, swarm: SwarmId) -> bool {
+        let session = self.sessions.iter().find(|s| s.swarm == swarm);
+        session.is_some_and(|session| session.terms.over(&self.policy).upload)
+    }
+
     /// Who we are.
     #[must_use]
     pub fn me(&self) -> PeerId {

@@ -59,7 +59,7 @@ impl Brain {
             Output::Say { peer, message } => self.tell_peer(peer, Command::Say { peer, message }),
             Output::Disconnect { peer, shun } => self.command(Command::Disconnect { peer, shun }),
             Output::Announce { swarm, offers, started, account } => {
-                let uploads = self.node.policy().upload;
+                let uploads = self.node.gives(swarm);
                 self.command(Command::Announce { swarm, offers, started, uploads, account });
             }
             Output::Leave { swarm, account } => self.command(Command::Leave { swarm, account }),

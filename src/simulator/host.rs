@@ -178,7 +178,7 @@ impl Host {
             down_free: now,
             number: 0,
             offers: 0,
-            room: usize::from(policy.max_neighbours),
+            room: 0,
             joined: now,
             settled: None,
             settled_after: None,

@@ -90,7 +90,7 @@ impl Host {
             numwant: offers.len() as u32,
             offers,
             extra: Some(Extra {
-                uploads: self.node.policy().upload,
+                uploads: self.node.gives(swarm),
                 known: self.links.iter().map(|l| l.id).collect(),
                 ..Extra::default()
             }),

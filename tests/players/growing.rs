@@ -104,8 +104,18 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
         if ends {
             assert_eq!(places.last(), Some(&(25 * EVENT as usize - 1)), "not to the end: {what}");
         }
-        let holes = |places: &[usize]| places.windows(2).filter(|pair| pair[1] > pair[0] + 1).count();
-        assert_eq!(holes(&places), 0, "{what}");
+        let holes: Vec<usize> = places
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0] + 1))
+            .filter(|&hole| hole > 0)
+            .collect();
+        // A segment that is more than its own length late, as on a machine too busy to encode it, is given up, and ffmpeg
+        // goes on after it: that is how it plays live DASH, where it goes by the clock. Once, and one of two seconds.
+        let most = usize::from(how.starts_with("live-"));
+        assert!(
+            holes.len() <= most && holes.iter().all(|&hole| hole <= 50),
+            "holes of {holes:?} frames: {what}"
+        );
     }
 }
 
