@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_bare_word_is_a_level() {
         for fine in
-            ["info", "WARN", "Off", "debug,webrtc=off", "info, paceline::engine=debug", "paceline::cli"]
+            ["info", "WARN", "Off", "debug,webrtc=off", "info,paceline::engine=debug", "paceline::cli"]
         {
             assert_eq!(check(fine), Ok(()), "{fine}");
         }
