@@ -155,6 +155,24 @@ fn units_start_what_exists() {
 }
 
 #[test]
+fn units_try_again_for_ever_but_not_with_a_configuration_that_can_not_be_used() {
+    for unit in UNITS {
+        let text = read(unit);
+        let (of_unit, of_service) = text.split_once("[Service]").unwrap();
+        assert!(of_unit.lines().any(|line| line == "StartLimitIntervalSec=0"), "{unit}");
+        for line in ["Restart=on-failure", "RestartPreventExitStatus=2", "ExecReload=/bin/kill -HUP $MAINPID"]
+        {
+            assert!(of_service.lines().any(|there| there == line), "{unit}: no {line}");
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_paceline"))
+        .args(["serve", "--config", "/nowhere.toml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn units_are_valid_and_give_nothing_away() {
     let dir = tempfile::tempdir().unwrap();
     for unit in UNITS {

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, until};
+use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, raw, until};
 
 /// What a service manager hears.
 struct Manager {
@@ -75,6 +75,63 @@ fn the_service_manager_is_told_how_the_tracker_is() {
     }
     tracker.signal("-TERM");
     manager.hears("STOPPING=1");
+    assert!(tracker.wait(PATIENCE), "{}", tracker.log());
+}
+
+#[test]
+fn a_tracker_without_its_certificate_is_never_ready() {
+    let manager = Manager::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command.args(["tracker", "--listen", &format!("127.0.0.1:{}", free_port())]);
+    command.env("NOTIFY_SOCKET", &manager.path);
+    command.env("PACELINE_TRACKER_SERVER_CERTIFICATE", "/nowhere.pem");
+    command.env("PACELINE_TRACKER_SERVER_KEY", "/nowhere.key");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("/nowhere.pem"), "{said}");
+    // What it told is here by now.
+    manager.socket.set_nonblocking(true).unwrap();
+    let mut message = [0; 512];
+    let heard = manager.socket.recv(&mut message).map(|length| message[..length].to_vec());
+    assert!(heard.is_err(), "the service manager was told {heard:?}");
+}
+
+#[test]
+fn a_tracker_reads_its_configuration_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("paceline.toml");
+    let write = |text: &str| std::fs::write(&file, format!("[tracker_server]\n{text}\n")).unwrap();
+    write("stats_token = \"old\"");
+    let address = format!("127.0.0.1:{}", free_port());
+    let manager = Manager::new();
+    let mut tracker = manager.start(&["tracker", "--listen", &address, "--config", file.to_str().unwrap()]);
+    manager.hears("READY=1");
+    // Under another name this machine is as foreign as any, and only the token counts.
+    let address = address.parse().unwrap();
+    let status = |token: &str| {
+        let request =
+            format!("GET /stats?token={token} HTTP/1.1\r\nHost: t.example\r\nConnection: close\r\n\r\n");
+        raw(address, &request).map(|reply| reply.status)
+    };
+    assert_eq!((status("old"), status("new")), (Some(200), Some(403)));
+    let again = || {
+        tracker.signal("-HUP");
+        manager.hears("RELOADING=1");
+        manager.hears("READY=1");
+    };
+    write("stats_token = \"new\"");
+    again();
+    assert_eq!((status("old"), status("new")), (Some(403), Some(200)));
+    assert!(!tracker.log().contains("waits for a restart"), "{}", tracker.log());
+    write("stats_token = \"newer\"\nmax_swarms = 5");
+    again();
+    assert_eq!((status("new"), status("newer")), (Some(403), Some(200)));
+    assert!(tracker.log().contains("waits for a restart"), "{}", tracker.log());
+    write("stats_tokens = \"\"");
+    again();
+    assert_eq!(status("newer"), Some(200), "a broken file changes nothing: {}", tracker.log());
+    tracker.signal("-TERM");
     assert!(tracker.wait(PATIENCE), "{}", tracker.log());
 }
 
@@ -203,6 +260,36 @@ fn uploads_are_steered_from_the_command_line() {
     // A configuration that is read again says what holds.
     daemon.process.signal("-HUP");
     until("the configuration to be read again", || (daemon.stats()["upload_mode"] == "auto").then_some(()));
+}
+
+#[test]
+fn the_check_refuses_what_does_not_start_and_tells_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("paceline.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let output = command.args(["serve", "--check", "--config"]).arg(&file).output().unwrap();
+        let [said, complained] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), said, complained)
+    };
+    for (text, key) in [
+        ("[origin]\nproxy = \"foo\"", "origin.proxy"),
+        ("[origin]\nheaders = [\"bad\"]", "origin.headers"),
+        ("[tracker_server]\ncertificate = \"/nowhere.pem\"", "tracker_server.key"),
+        ("[tracker_server]\ncertificate = \"/nowhere.pem\"\nkey = \"/nowhere.key\"", "/nowhere.pem"),
+        ("[ice]\nturn = [\"bogus\"]", "ice.turn"),
+        ("[log]\nlevel = \"warning\"", "did you mean `warn`"),
+    ] {
+        let (status, said, complained) = check(text);
+        assert_eq!((status, said.as_str()), (Some(2), ""), "{text}: {complained}");
+        assert!(complained.contains(key), "{text}: {complained}");
+    }
+    let text = "[tracker]\ntoken = \"hush\"\n[ice]\nturn = [\"turn:ann:hush@turn.example\"]\n\
+                [origin]\nheaders = [\"Authorization: hush\"]\n[tracker_server]\nstats_token = \"hush\"\n";
+    let (status, said, complained) = check(text);
+    assert_eq!(status, Some(0), "{complained}");
+    assert!(said.contains("turn:ann:***@turn.example") && !said.contains("hush"), "{said}");
 }
 
 /// What a daemon may take to end, whatever its players do.

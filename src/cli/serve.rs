@@ -1,5 +1,6 @@
 //! `paceline serve`: wires the options to engine and proxy; waits; drains.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use crate::engine::{self, Handle, peers};
 use crate::manifest::identity::Rules;
 use crate::model::ids::PeerId;
 use crate::proxy::{self, BindError, Setup};
+use crate::tracker;
 
 /// How long the engine may take to end, and then the P2P side to say goodbye to peers and trackers. With the time that
 /// the proxy gives its players (seven seconds) the daemon ends within ten.
@@ -92,7 +94,7 @@ pub struct Daemon {
     /// The engine, to ask for statistics.
     pub handle: Handle,
     stop: Option<oneshot::Sender<()>>,
-    proxy: JoinHandle<()>,
+    proxy: JoinHandle<io::Result<()>>,
     engine: JoinHandle<()>,
     threads: Threads,
 }
@@ -105,8 +107,22 @@ impl Daemon {
     pub async fn drain(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
-            let _ = (&mut self.proxy).await;
+            if let Ok(Err(error)) = (&mut self.proxy).await {
+                tracing::error!("players could not be served: {error}");
+            }
         }
+    }
+
+    /// Resolves when players can't be served any more though nobody has asked for that, with the reason.
+    pub async fn broken(&mut self) -> Failure {
+        let why = match (&mut self.proxy).await {
+            Ok(Ok(())) => "the proxy ended by itself".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // Nobody is left to be waited for.
+        self.stop = None;
+        Failure::Running(format!("players can't be served any more: {why}"))
     }
 
     /// [Drains](Self::drain), tells peers and trackers, and ends every task.
@@ -170,9 +186,7 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
         let shutdown = async {
             let _ = stopped.await;
         };
-        if let Err(error) = proxy::run(listeners, asked, setup, shutdown).await {
-            tracing::error!("players can't be served any more: {error}");
-        }
+        proxy::run(listeners, asked, setup, shutdown).await
     });
     Ok(Daemon { address, handle, stop: Some(stop), proxy, engine, threads })
 }
@@ -200,8 +214,7 @@ fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
 pub async fn run(args: Args) -> Result<(), Failure> {
     let config = args.config()?;
     if args.check {
-        print!("{}", config.to_toml());
-        return Ok(());
+        return check(&config);
     }
     logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
     let p2p = config.policy().p2p;
@@ -212,22 +225,16 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
     let mut state = StateFile::named(&config.p2p.state);
-    let daemon = start(config, args.kept(state.as_mut())).await?;
-    let address = daemon.address;
-    tracing::info!(%address, "ready: point a player at http://{address}/ followed by the stream's URL");
-    tracing::info!(%address, "what it does is shown at http://{address}/-/");
-    if wanted && !p2p {
-        tracing::warn!(
-            "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"
-        );
-    }
+    let mut daemon = start(config, args.kept(state.as_mut())).await?;
+    greet(daemon.address, wanted && !p2p);
     service::ready();
-    {
-        let watchdog = service::watchdog(|| daemon.handle.stats());
-        let conditions = conditions::watch(&daemon.handle);
+    let broken = {
+        let handle = daemon.handle.clone();
+        let watchdog = service::watchdog(|| alive(&handle));
+        let conditions = conditions::watch(&handle);
         let keep = async {
             match &mut state {
-                Some(state) => state.keep(&daemon.handle).await,
+                Some(state) => state.keep(&handle).await,
                 None => std::future::pending().await,
             }
         };
@@ -236,11 +243,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
             // Without a tracker nobody is met, and there is nothing to look out for.
             let met = !current.tracker.urls.is_empty();
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
+                failure = daemon.broken() => break Err(failure),
                 _ = hangup.recv() => {
                     service::reloading();
-                    reload(&args, &mut current, &daemon.handle).await;
+                    reload(&args, &mut current, &handle).await;
                     service::ready();
                 }
                 () = &mut watchdog => {}
@@ -248,7 +256,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 () = &mut keep => {}
             }
         }
-    }
+    };
     service::stopping();
     tracing::info!("stopping: answers under way are finished first");
     tokio::select! {
@@ -256,7 +264,34 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    broken
+}
+
+/// Says where to point a player.
+fn greet(address: SocketAddr, lonely: bool) {
+    tracing::info!(%address, "ready: point a player at http://{address}/ followed by the stream's URL");
+    tracing::info!(%address, "what it does is shown at http://{address}/-/");
+    if lonely {
+        tracing::warn!(
+            "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"
+        );
+    }
+}
+
+/// Prints what would be in force, without its secrets, if a start would get as far as its sockets.
+fn check(config: &Config) -> Result<(), Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Argument(error.to_string());
+    logging::check(&config.log.level).map_err(|error| wrong(&error))?;
+    Origin::new(config.origin.clone(), OwnListeners::default()).map_err(|error| wrong(&error))?;
+    // The file may be the tracker's as well.
+    tracker::check(&config.tracker_server).map_err(|error| wrong(&error))?;
+    print!("{}", config.masked().to_toml());
     Ok(())
+}
+
+/// Whether the engine answers; of one that is gone there are no statistics.
+async fn alive(handle: &Handle) -> bool {
+    !handle.stats().await.is_null()
 }
 
 /// Ends it; what its last players cost is written down.
@@ -295,5 +330,37 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
     if let Ok(now) = handle.switch(Change::default()).await {
         let (p2p, mode) = (if now.p2p { "on" } else { "off" }, now.upload_mode.as_str());
         tracing::info!("configuration read again (p2p {p2p}, upload {mode})");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn daemon() -> Daemon {
+        let mut config = Config::default();
+        config.proxy.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        start(config, Kept::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_gone_is_not_alive() {
+        let mut daemon = daemon().await;
+        assert!(alive(&daemon.handle).await);
+        daemon.engine.abort();
+        assert!((&mut daemon.engine).await.unwrap_err().is_cancelled());
+        assert!(!alive(&daemon.handle).await);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_ends_by_itself_is_a_failure() {
+        let mut daemon = daemon().await;
+        let asked = tokio::time::timeout(Duration::ZERO, daemon.broken()).await;
+        assert!(asked.is_err(), "it serves");
+        daemon.proxy.abort();
+        let failure = daemon.broken().await;
+        assert!(failure.to_string().starts_with("players can't be served any more: "), "{failure}");
+        assert!(matches!(failure, Failure::Running(_)), "exit status 1");
+        daemon.stop().await;
     }
 }

@@ -49,20 +49,49 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Tells the watchdog, for as long as `alive` resolves in time; pending for ever without one.
-pub async fn watchdog<F: Future>(alive: impl Fn() -> F) {
+/// Tells the watchdog, for as long as `alive` answers yes in time; pending for ever without one.
+pub async fn watchdog<F: Future<Output = bool>>(alive: impl Fn() -> F) {
     let mut micros = 0;
     if !sd_notify::watchdog_enabled(false, &mut micros) || micros == 0 {
         return std::future::pending().await;
     }
     // Twice in each period, as sd_watchdog_enabled(3) recommends.
-    let half = Duration::from_micros(micros / 2);
+    watch_over(Duration::from_micros(micros / 2), alive, || tell(&[NotifyState::Watchdog])).await;
+}
+
+async fn watch_over<F: Future<Output = bool>>(half: Duration, alive: impl Fn() -> F, well: impl Fn()) {
     loop {
-        if tokio::time::timeout(half, alive()).await.is_ok() {
-            tell(&[NotifyState::Watchdog]);
+        if matches!(tokio::time::timeout(half, alive()).await, Ok(true)) {
+            well();
         } else {
             tracing::error!("the engine does not answer; the watchdog is not told that all is well");
         }
         tokio::time::sleep(half).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_answers_that_it_is_not_alive_is_not_told_of() {
+        let (asked, told) = (Cell::new(0), Cell::new(None));
+        let alive = async || {
+            asked.set(asked.get() + 1);
+            asked.get() > 3
+        };
+        let over = tokio::sync::Notify::new();
+        let well = || {
+            told.set(told.get().or(Some(asked.get())));
+            over.notify_one();
+        };
+        tokio::select! {
+            () = watch_over(Duration::from_millis(1), alive, well) => {}
+            () = over.notified() => {}
+        }
+        assert_eq!(told.get(), Some(4));
     }
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::exit::Failure;
 use super::{logging, service};
 use crate::config::Config;
-use crate::tracker;
+use crate::tracker::{self, Options};
 
 /// Arguments of `tracker`; each goes before the environment and the file.
 #[derive(Debug, ClapArgs)]
@@ -22,37 +23,83 @@ pub struct Args {
     pub listen: Option<SocketAddr>,
 }
 
-/// Runs until SIGINT or SIGTERM.
+impl Args {
+    /// The configuration with the arguments over it.
+    fn config(&self) -> Result<Config, Failure> {
+        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        if let Some(listen) = self.listen {
+            config.tracker_server.listen = listen;
+        }
+        Ok(config)
+    }
+}
+
+/// Runs until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// When the address is taken or the certificate can't be used.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let mut config = Config::load(args.config.as_deref(), std::env::vars())?;
-    if let Some(listen) = args.listen {
-        config.tracker_server.listen = listen;
-    }
+    let config = args.config()?;
     logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
     let options = config.tracker_server;
+    // Before anybody is told that viewers are served.
+    tracker::check(&options).map_err(failure)?;
     let bound = tracker::bind(options.listen, options.stun).await.map_err(Failure::running)?;
     let scheme = if options.certificate.as_os_str().is_empty() { "ws" } else { "wss" };
     let address = bound.address();
     tracing::info!(%address, "tracker ready: start viewers with --tracker {scheme}://{address}/");
     service::ready();
+    let current = watch::Sender::new(options);
+    let changing = current.subscribe();
     let shutdown = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            // The task that answers is this one's neighbour: if the runtime turns, it does.
-            () = service::watchdog(tokio::task::yield_now) => {}
+        // The task that answers is this one's neighbour: if the runtime turns, it does.
+        let watchdog = service::watchdog(async || {
+            tokio::task::yield_now().await;
+            true
+        });
+        tokio::pin!(watchdog);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    service::reloading();
+                    reload(&args, &current);
+                    service::ready();
+                }
+                () = &mut watchdog => {}
+            }
         }
         service::stopping();
     };
-    tracker::run(bound, options, shutdown).await.map_err(|error| match error {
+    tracker::run_with(bound, changing, shutdown).await.map_err(failure)
+}
+
+/// Takes over what can change without losing a viewer, and says what needs a restart.
+fn reload(args: &Args, current: &watch::Sender<Options>) {
+    let new = match args.config() {
+        Ok(config) => config.tracker_server,
+        Err(error) => {
+            tracing::warn!("the configuration stays as it is: {error}");
+            return;
+        }
+    };
+    let changed = current.borrow().reloaded(&new);
+    let rest = if changed == new { "" } else { "; the rest of the new file waits for a restart" };
+    tracing::info!(
+        "configuration read again (stats_from, stats_token, allowed_origins, max_per_network){rest}"
+    );
+    current.send_replace(changed);
+}
+
+fn failure(error: tracker::Error) -> Failure {
+    match error {
         tracker::Error::Bind { .. } => Failure::running(error),
         tracker::Error::Certificate(_) | tracker::Error::HalfCertificate => {
             Failure::Argument(error.to_string())
         }
-    })
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod environment;
 mod reject;
+mod secrets;
 
 use crate::delivery::policy::{self, Policy};
 use crate::engine::budget::Limits;
@@ -74,7 +75,7 @@ pub struct Trackers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,paceline::engine=debug`.
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter such as `info,paceline::engine=debug`.
     pub level: String,
 }
 
@@ -153,6 +154,9 @@ impl Config {
             if !seconds.is_finite() || seconds < 0.0 {
                 return wrong(&key, format!("{seconds} is no number of seconds"));
             }
+        }
+        if let Err(error) = self.ice.check() {
+            return wrong(error.key(), error.to_string());
         }
         if let Err(error) = identity::Rules::new(&self.identity) {
             return wrong("identity", error.to_string());
@@ -233,6 +237,11 @@ mod tests {
             ("[[identity]]\npattern = \"(\"", &["identity"]),
             ("[tracker_server]\nnetworks = [\"berlin\"]", &["line 2", "berlin=10.1.0.0/16"]),
             ("[tracker_server]\nstats_from = [\"10/8\"]", &["line 2", "10.1.0.0/16"]),
+            (
+                "[ice]\nturn = [\"turn:a:b@t.example\", \"bogus\"]",
+                &["ice.turn", "number 2", "turn:user:secret@"],
+            ),
+            ("[ice]\nstun = [\"stun.example\"]", &["ice.stun", "number 1", "stun:stun.example:3478"]),
             ("[p2p]\nmax_neighbours = 16", &["p2p.max_neighbours"]),
             ("[p2p]\nupload_daily = \"much\"", &["line 2", "2GB"]),
             ("[channels.news]\nurl = \"http://x/\"\nprefetch_s = -1.0", &["channels.news.prefetch_s"]),

@@ -34,7 +34,7 @@ pub async fn answer(
     if let Some(key) = websocket_key(asked.headers()) {
         return Ok(open(asked, &key, door, upgraded));
     }
-    let may = door.access.allows(from, asked.uri(), asked.headers());
+    let may = door.access().allows(from, asked.uri(), asked.headers());
     let path = asked.uri().path();
     // The paths of a daemon are good here as well.
     let name = path.strip_prefix("/-/").or(path.strip_prefix('/')).unwrap_or(path);
@@ -61,8 +61,9 @@ pub async fn answer(
 /// Switches to the WebSocket.
 fn open(asked: Request<Incoming>, key: &str, door: &Arc<Door>, upgraded: &Upgraded) -> Response<Body> {
     let origin = asked.headers().get(header::ORIGIN);
-    let allowed = &door.options.allowed_origins;
-    if !allowed.is_empty() && !origin.is_some_and(|origin| allowed.iter().any(|a| origin == a.as_str())) {
+    let known =
+        |origin| door.options.borrow().allowed_origins.iter().any(|allowed| origin == allowed.as_str());
+    if !door.options.borrow().allowed_origins.is_empty() && !origin.is_some_and(known) {
         return sentence(StatusCode::FORBIDDEN, "pages of this site may not connect");
     }
     let on = hyper::upgrade::on(asked);

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -58,8 +58,8 @@ pub enum Inbox {
 
 /// What every connection needs.
 pub struct Door {
-    pub(super) options: Options,
-    pub(super) access: Access,
+    /// They may change at any time.
+    pub(super) options: watch::Receiver<Options>,
     pub(super) inbox: mpsc::Sender<Inbox>,
     /// Places for those who follow the events.
     pub(super) room: Arc<Semaphore>,
@@ -72,14 +72,19 @@ pub struct Door {
 impl Door {
     /// For a tracker.
     pub fn new(
-        options: Options,
+        options: watch::Receiver<Options>,
         named: Arc<Networks>,
         certificate: Option<Certificate>,
         inbox: mpsc::Sender<Inbox>,
     ) -> Self {
-        let access = Access::new(&options.stats_from, &options.stats_token);
         let (room, networks) = (Arc::new(Semaphore::new(LISTENERS)), Mutex::default());
-        Self { options, access, inbox, room, certificate, named, networks, next: AtomicU64::new(0) }
+        Self { options, inbox, room, certificate, named, networks, next: AtomicU64::new(0) }
+    }
+
+    /// Who may see the numbers at this moment.
+    pub fn access(&self) -> Access {
+        let options = self.options.borrow();
+        Access::new(&options.stats_from, &options.stats_token)
     }
 
     /// Counts a connection of a network; `None` when there are enough.
@@ -87,7 +92,7 @@ impl Door {
         let network = network(from);
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let count = networks.entry(network).or_default();
-        if *count >= self.options.max_per_network {
+        if *count >= self.options.borrow().max_per_network {
             return None;
         }
         *count += 1;
@@ -115,7 +120,7 @@ impl Drop for Place {
 
 /// Takes a connection in, unless there are too many.
 pub fn accept(connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr, door: &Arc<Door>) {
-    if connections.len() >= door.options.max_connections {
+    if connections.len() >= door.options.borrow().max_connections {
         return;
     }
     let Some(place) = door.enter(from.ip()) else { return };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{self, Door, Inbox};
@@ -133,24 +133,64 @@ pub async fn bind(listen: SocketAddr, stun: bool) -> Result<Bound, Error> {
     Err(failed(last.unwrap_or_else(|| io::Error::other("no free port"))))
 }
 
+/// Whether a tracker could run with these options, but for its address.
+///
+/// # Errors
+/// When the certificate can't be used.
+pub fn check(options: &Options) -> Result<(), Error> {
+    certificate(options).map(drop)
+}
+
+fn certificate(options: &Options) -> Result<Option<tls::Certificate>, Error> {
+    match (options.certificate.as_os_str().is_empty(), options.key.as_os_str().is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(tls::Certificate::load(&options.certificate, &options.key)?)),
+        _ => Err(Error::HalfCertificate),
+    }
+}
+
+impl Options {
+    /// These options with what of `new` holds without a restart: who may see the numbers, whose pages may connect, and
+    /// the connections of one network.
+    #[must_use]
+    pub fn reloaded(&self, new: &Self) -> Self {
+        Self {
+            allowed_origins: new.allowed_origins.clone(),
+            stats_from: new.stats_from.clone(),
+            stats_token: new.stats_token.clone(),
+            max_per_network: new.max_per_network,
+            ..self.clone()
+        }
+    }
+}
+
 /// Serves until `shutdown` resolves; every connection and task is ended then.
 ///
 /// # Errors
 /// When the certificate can't be used.
 pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let certificate = match (options.certificate.as_os_str().is_empty(), options.key.as_os_str().is_empty()) {
-        (true, true) => None,
-        (false, false) => Some(tls::Certificate::load(&options.certificate, &options.key)?),
-        _ => return Err(Error::HalfCertificate),
-    };
+    run_with(bound, watch::Sender::new(options).subscribe(), shutdown).await
+}
+
+/// [`run`] with options of which those that [`Options::reloaded`] takes over may change.
+///
+/// # Errors
+/// When the certificate can't be used.
+pub async fn run_with(
+    bound: Bound,
+    changing: watch::Receiver<Options>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let options = changing.borrow().clone();
+    let certificate = certificate(&options)?;
     let (inbox, arriving) = mpsc::channel(INBOX);
     let mut tasks = JoinSet::new();
     if let Some(udp) = bound.udp {
         tasks.spawn(stun::run(udp));
     }
     let networks = Arc::new(Networks::new(&options.networks));
-    tasks.spawn(own(options.clone(), Arc::clone(&networks), arriving));
-    let door = Arc::new(Door::new(options, networks, certificate, inbox));
+    tasks.spawn(own(options, Arc::clone(&networks), arriving));
+    let door = Arc::new(Door::new(changing, networks, certificate, inbox));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {

@@ -131,6 +131,7 @@ impl Stage {
                 self.finish(self.start(&block.at, "paceline serve --config paceline.toml --check"));
             }
             "ini" => self.service(block),
+            "systemd" => self.drop_in(block),
             "html" => self.show(block),
             "text" => {}
             other => panic!("{}: nobody knows how to follow {other}", block.at),
@@ -158,6 +159,20 @@ impl Stage {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         self.daemon(&block.at, "paceline serve", &variables);
+    }
+
+    /// What is added to the tracker's unit: systemd knows all of it.
+    fn drop_in(&self, block: &Block) {
+        let unit = self.dir.path().join("paceline-tracker.service");
+        let text = std::fs::read_to_string("systemd/paceline-tracker.service").unwrap();
+        std::fs::write(&unit, text.replace("/usr/bin/paceline", env!("CARGO_BIN_EXE_paceline"))).unwrap();
+        let folder = self.dir.path().join("paceline-tracker.service.d");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("override.conf"), &block.text).unwrap();
+        let mut command = Command::new("systemd-analyze");
+        let said = command.args(["verify", "--man=no"]).arg(&unit).output().unwrap();
+        let complaints = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.success() && !complaints.contains("Unknown"), "{}: {complaints}", block.at);
     }
 
     /// Programs that take their time begin together and are waited for at the end of the block; the others run in turn.

@@ -14,7 +14,7 @@ mod life;
 mod options;
 mod owner;
 
-pub use options::{IceOptions, IceServer, Options, stun_servers};
+pub use options::{BadServer, IceOptions, IceServer, Options, stun_servers};
 
 /// Threads of the P2P side.
 const THREADS: usize = 2;

@@ -25,6 +25,67 @@ pub struct IceOptions {
     pub lan: bool,
 }
 
+/// A server that is none. What it says holds no secret, so the server is told by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadServer {
+    /// Of `ice.stun`.
+    #[error("number {0} is no server; write it like `stun:stun.example:3478`, or `none` alone")]
+    Stun(usize),
+    /// Of `ice.turn`.
+    #[error("number {0} is no server; write it like `turn:user:secret@turn.example:3478`")]
+    Turn(usize),
+}
+
+impl BadServer {
+    /// The key of the configuration that it stands under.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Stun(_) => "ice.stun",
+            Self::Turn(_) => "ice.turn",
+        }
+    }
+}
+
+impl IceOptions {
+    /// Whether servers are written as servers.
+    ///
+    /// # Errors
+    /// Which is not.
+    pub fn check(&self) -> Result<(), BadServer> {
+        let none = matches!(self.stun.as_slice(), [none] if none == "none");
+        let is_stun = |server: &String| {
+            server.split_once(':').is_some_and(|(scheme, host)| {
+                matches!(scheme, "stun" | "stuns") && !host.contains(['@', '?']) && is_host(host)
+            })
+        };
+        if let Some(at) = self.stun.iter().position(|server| !is_stun(server)).filter(|_| !none) {
+            return Err(BadServer::Stun(at + 1));
+        }
+        match self.turn.iter().position(|server| !is_turn(server)) {
+            Some(at) => Err(BadServer::Turn(at + 1)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_turn(server: &str) -> bool {
+    let Some((scheme, rest)) = server.split_once(':') else { return false };
+    let Some((who, host)) = rest.rsplit_once('@') else { return false };
+    let known = who.split_once(':').is_some_and(|(user, secret)| !user.is_empty() && !secret.is_empty());
+    let (host, transport) = host.split_once('?').unwrap_or((host, "transport=udp"));
+    matches!(scheme, "turn" | "turns")
+        && known
+        && matches!(transport, "transport=udp" | "transport=tcp")
+        && is_host(host)
+}
+
+/// `host` or `host:port`.
+fn is_host(text: &str) -> bool {
+    let url = Url::parse(&format!("x://{text}")).ok();
+    !text.contains('/') && url.is_some_and(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+}
+
 /// A STUN or TURN server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IceServer {
