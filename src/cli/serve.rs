@@ -211,7 +211,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
-    let mut state = StateFile::named(&config.p2p.state);
+    let mut state = StateFile::of(&config.p2p);
     let daemon = start(config, args.kept(state.as_mut())).await?;
     let address = daemon.address;
     tracing::info!(%address, "ready: point a player at http://{address}/ followed by the stream's URL");
