@@ -210,7 +210,7 @@ impl Ledger {
 
     /// A player has been handed all of this segment: it counts now, if it did not before.
     pub fn settle(&mut self, id: SegmentId) {
-        let record = self.records.iter_mut().rfind(|r| r.id == id && !r.counted);
+        let record = self.records.iter_mut().rfind(|r| r.id == id && !r.counted && r.http + r.p2p > 0);
         if let Some(record) = record {
             record.counted = true;
             self.by_reason[record.reason as usize] += 1;

@@ -303,6 +303,8 @@ pub const UPLINK_AIM: Duration = Duration::from_millis(15);
 /// A delay that is off the aim is brought there in about this time: shorter is faster, and it has to be longer than pings
 /// are old.
 pub const UPLINK_SETTLING: Duration = Duration::from_millis(300);
+/// While the clock is behind the period of the upload budget it is looked at this often: it may be set at any moment.
+pub const CLOCK_BEHIND: Duration = Duration::from_secs(3600);
 /// Past this delay all others are believed to need the uplink too (LEDBAT++: 60 ms); past twice as much uploads halve.
 pub const UPLINK_TARGET: Duration = Duration::from_millis(60);
 /// With no queue in sight uploads grow by this part per second.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{Date, Month};
 
+use crate::delivery::policy::CLOCK_BEHIND;
 use crate::model::units::Size;
 
 const DAY: i64 = 86_400;
@@ -21,8 +22,6 @@ const BORN: i64 = 20_454;
 /// A day noted so far ahead of a clock that may be right was noted by a wrong one. Systems start with the day they were
 /// built, when they know no better, and are used for years.
 const AHEAD: i64 = 3 * 366;
-/// While the clock is behind the period it is looked at this often: it may be set at any moment.
-const BEHIND: Duration = Duration::from_secs(3600);
 
 /// What was uploaded in the period that a day lies in; kept over a restart where the configuration says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,7 +97,7 @@ impl Account {
         // A clock that was just set back a little must not make this a busy loop.
         let lasts = Duration::from_secs(u64::try_from(ends - unix).unwrap_or(0).max(1));
         let behind = unix < self.used.day.saturating_mul(DAY);
-        Some((left, if behind { lasts.min(BEHIND) } else { lasts }))
+        Some((left, if behind { lasts.min(CLOCK_BEHIND) } else { lasts }))
     }
 
     fn left(&self, limits: Limits) -> (Option<u64>, Option<u64>) {
