@@ -64,6 +64,7 @@ fn a_spent_budget_ends_uploads_until_there_is_more_and_what_was_spent_outlives_a
     assert!(paceline(&gives, &["stats"]).contains("daily upload budget 0.6 MB: "), "the table tells it, too");
 
     assert_eq!(paceline(&gives, &["p2p", "on"]), "p2p on");
+    assert!(paceline(&takes, &["stats"]).contains(" segments: "), "why they came as they did");
     assert_eq!(gives.stats()["upload_withheld"], withheld, "other switches do not touch it");
 
     let said = paceline(&gives, &["upload", "--daily", "1GB", "--monthly", "20GB"]);
@@ -101,6 +102,14 @@ fn without_a_file_nothing_is_kept_and_a_bad_one_is_named() {
     let file = path.display().to_string();
     let env = [("PACELINE_P2P_STATE", file.as_str())];
     let tracker = ["--tracker", "ws://127.0.0.1:1/"];
+    let daemon =
+        Daemon::start(&[], &[("PACELINE_P2P_UPLOAD_LIMIT", "3M"), ("PACELINE_P2P_UPLOAD_MONTHLY", "2GB")]);
+    assert_eq!(post(&daemon, "{}").1["upload_limit"], 3_000_000);
+    assert_eq!(post(&daemon, "{\"upload_limit\": \"2.5M\"}").1["upload_limit"], 2_500_000);
+    let said = "p2p on, but no tracker is configured: nobody can be met";
+    assert_eq!(paceline(&daemon, &["p2p", "on"]), said);
+    let log = stop(daemon);
+    assert_eq!(log.matches("p2p.state, where what is spent would be kept, is not set").count(), 1, "{log}");
     let daemon = Daemon::start(&tracker, &[]);
     paceline(&daemon, &["upload", "off", "--limit", "2M"]);
     stop(daemon);

@@ -49,11 +49,23 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
         daemon.total("http_bytes") as f64
     );
     assert_eq!(value(&text, "paceline_streams{kind=\"vod\"}"), 1.0);
+    let by_reason = |text: &str| -> f64 {
+        let samples = text.lines().filter(|line| line.starts_with("paceline_segments_total{"));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    };
+    let listed = daemon.stats()["streams"][0]["segments"].as_array().unwrap().len();
+    assert_eq!(by_reason(&text), listed as f64, "each segment has one reason");
+    assert_eq!(value(&text, "paceline_late_segments_total"), daemon.total("late_segments") as f64);
     assert!(value(&text, "process_resident_memory_bytes") > 0.0);
     let peer5: serde_json::Value =
         serde_json::from_str(&get(daemon.address, "/-/stats?format=peer5").unwrap().text()).unwrap();
     assert_eq!(peer5["totalHttpDownloaded"], daemon.total("http_bytes"));
     assert_eq!(peer5["numOfPeers"], 0);
+    assert_eq!(
+        (&peer5["load.end"], &peer5["rebuffer.end"]),
+        (&peer5["streams"][0]["load.end"], &peer5["streams"][0]["rebuffer.end"])
+    );
+    assert!(peer5["load.end"].is_u64(), "{peer5:#}");
     assert_eq!(get(daemon.address, "/-/stats?format=other").unwrap().status, 400);
 }
 

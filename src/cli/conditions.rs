@@ -1,10 +1,11 @@
 //! `p2p.upload = "auto"`: is this a moment to give others something? Not on a battery that runs low, and not over a
 //! metered connection, a cellular line or a VPN, where it costs money or leads a detour.
 //!
-//! Read from the kernel's own tables (sysfs, procfs), so that it works on a set-top box as on a laptop; what is metered
-//! [NetworkManager](super::metered) says, where there is one.
+//! Asked of the kernel itself (its choice of a route, sysfs, procfs), so that it works on a set-top box as on a laptop; what is
+//! metered [NetworkManager](super::metered) says, where there is one.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,12 @@ const LOW: u8 = 20;
 
 /// Looked at this often: nobody notices half a minute, and the look costs next to nothing.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// Well-known addresses of the Internet, by both protocols, whose route is asked for; nothing is ever sent there.
+const ABROAD: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 9),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)), 9),
+];
 
 /// While uploads are in the mode `auto`, tells the engine whenever the answer changes; never ends.
 pub async fn watch(handle: &Handle) {
@@ -42,8 +49,9 @@ async fn look(handle: &Handle) {
     handle.withhold_uploads(None).await;
     loop {
         let known = *metered.borrow_and_update();
-        let why =
-            tokio::task::spawn_blocking(move || why_not(Path::new("/"), known)).await.unwrap_or_default();
+        let why = tokio::task::spawn_blocking(move || why_not(Path::new("/"), &lines(), known))
+            .await
+            .unwrap_or_default();
         if why != told {
             match &why {
                 Some(why) => tracing::info!(why, "nothing is uploaded for now: {why}"),
@@ -60,13 +68,18 @@ async fn look(handle: &Handle) {
     }
 }
 
-/// Why nothing is to be uploaded now, in a few words; `root` is `/`.
-pub fn why_not(root: &Path, metered: Option<Metered>) -> Option<String> {
+/// Why nothing is to be uploaded now, in a few words; `root` is `/`, and `lines` are the interfaces that are known to lead to
+/// the Internet.
+fn why_not(root: &Path, lines: &[String], metered: Option<Metered>) -> Option<String> {
     let metered = metered.map(|metered| match metered {
         Metered::Yes => "on a metered connection (NetworkManager)",
         Metered::Guessed => "on a connection that NetworkManager guesses to be metered",
     });
-    battery(root).or_else(|| metered.map(str::to_owned)).or_else(|| line(root))
+    battery(root).or_else(|| metered.map(str::to_owned)).or_else(|| {
+        let read = || default_line(root).into_iter().collect();
+        let lines: Vec<String> = if lines.is_empty() { read() } else { lines.to_vec() };
+        lines.iter().find_map(|name| line(root, name))
+    })
 }
 
 fn battery(root: &Path) -> Option<String> {
@@ -87,9 +100,8 @@ fn battery(root: &Path) -> Option<String> {
     None
 }
 
-fn line(root: &Path) -> Option<String> {
-    let name = default_line(root)?;
-    let device = root.join("sys/class/net").join(&name);
+fn line(root: &Path, name: &str) -> Option<String> {
+    let device = root.join("sys/class/net").join(name);
     let of_kind = |kind: &str| {
         fs::read_to_string(device.join("uevent")).is_ok_and(|text| text.lines().any(|line| line == kind))
     };
@@ -103,17 +115,54 @@ fn line(root: &Path) -> Option<String> {
     None
 }
 
-/// The interface that the default route with the least metric leads to.
+/// The interfaces by which the Internet is reached, IPv4 before IPv6: whatever tables, rules and prefixes it takes, the kernel
+/// says what it would do. Empty where it can't be asked, or nothing leads there.
+fn lines() -> Vec<String> {
+    let mut found: Vec<String> = ABROAD.into_iter().filter_map(source).filter_map(owner).collect();
+    found.dedup();
+    found
+}
+
+/// The interface that has this address.
+fn owner(own: IpAddr) -> Option<String> {
+    let mut all = nix::ifaddrs::getifaddrs().ok()?;
+    let its = all.find(|interface| interface.address.as_ref().and_then(address) == Some(own));
+    its.map(|interface| interface.interface_name)
+}
+
+/// The address that this machine would speak to `there` from. Connecting a socket for datagrams chooses the route and sends
+/// nothing.
+fn source(there: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr =
+        if there.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(there).ok()?;
+    socket.local_addr().ok().map(|own| own.ip())
+}
+
+fn address(of: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = of.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| of.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+}
+
+/// The interface that the route to everywhere leads to, by the table of IPv4: the most exact one, then that with the least
+/// metric. A VPN often halves the world (`/1`) rather than touch the default route.
 fn default_line(root: &Path) -> Option<String> {
     // Not by way of /proc/net: a service whose view of /proc is that of processes alone (ProcSubset=pid) has none.
     let table = fs::read_to_string(root.join("proc/self/net/route")).ok()?;
     let routes = table.lines().skip(1).filter_map(|row| {
         let fields: Vec<&str> = row.split_whitespace().collect();
         let (name, to, metric, mask) = (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
-        (*to == "00000000" && *mask == "00000000")
-            .then_some((metric.parse::<u32>().ok()?, (*name).to_owned()))
+        // In the order of the network, read as a number of this machine: /1 is 128.0.0.0.
+        let exact = match (*to, *mask) {
+            ("00000000", "00000080") => 1,
+            ("00000000", "80000000") if cfg!(target_endian = "big") => 1,
+            ("00000000", "00000000") => 0,
+            _ => return None,
+        };
+        Some((std::cmp::Reverse(exact), metric.parse::<u32>().ok()?, (*name).to_owned()))
     });
-    routes.min().map(|(_, name)| name)
+    routes.min().map(|(_, _, name)| name)
 }
 
 #[cfg(test)]
@@ -137,10 +186,10 @@ mod tests {
     #[test]
     fn nothing_known_is_no_reason() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(why_not(root.path(), None), None);
+        assert_eq!(why_not(root.path(), &[], None), None);
         route(root.path(), &[("eth0", 100)]);
         write(root.path(), "sys/class/net/eth0/uevent", "INTERFACE=eth0\nIFINDEX=2\n");
-        assert_eq!(why_not(root.path(), None), None);
+        assert_eq!(why_not(root.path(), &[], None), None);
     }
 
     #[test]
@@ -159,7 +208,7 @@ mod tests {
                 write(root.path(), &format!("sys/class/power_supply/BAT0/{name}"), &format!("{text}\n"));
             }
             write(root.path(), "sys/class/power_supply/AC/type", "Mains\n");
-            assert_eq!(why_not(root.path(), None).as_deref(), reason, "{status} {scope} {capacity}");
+            assert_eq!(why_not(root.path(), &[], None).as_deref(), reason, "{status} {scope} {capacity}");
         }
     }
 
@@ -172,7 +221,7 @@ mod tests {
             (Some(Metered::Guessed), "on a connection that NetworkManager guesses to be metered"),
             (None, "over a cellular line (wwan0)"),
         ] {
-            assert_eq!(why_not(root.path(), metered).as_deref(), Some(reason));
+            assert_eq!(why_not(root.path(), &[], metered).as_deref(), Some(reason));
         }
     }
 
@@ -189,7 +238,41 @@ mod tests {
             route(root.path(), routes);
             write(root.path(), "sys/class/net/usb0/uevent", "DEVTYPE=wwan\nINTERFACE=usb0\n");
             write(root.path(), "sys/class/net/corp/tun_flags", "0x1001\n");
-            assert_eq!(why_not(root.path(), None).as_deref(), reason, "{routes:?}");
+            assert_eq!(why_not(root.path(), &[], None).as_deref(), reason, "{routes:?}");
         }
+    }
+
+    /// As OpenVPN's `redirect-gateway def1` and wg-quick leave the tables.
+    #[test]
+    fn a_vpn_that_leaves_the_default_route_alone_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let rows = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+                    eth0\t00000000\t0101A8C0\t3\t0\t0\t100\t00000000\t0\t0\t0\n\
+                    tun0\t00000000\t0100080A\t3\t0\t0\t0\t00000080\t0\t0\t0\n\
+                    tun0\t00000080\t0100080A\t3\t0\t0\t0\t00000080\t0\t0\t0\n";
+        write(root.path(), "proc/self/net/route", rows);
+        assert_eq!(why_not(root.path(), &[], None).as_deref(), Some("over a VPN (tun0)"));
+
+        // The kernel's own word goes before the table, and either protocol is a reason.
+        route(root.path(), &[("eth0", 100)]);
+        for (lines, reason) in [
+            (&["eth0"][..], None),
+            (&["wg0"][..], Some("over a VPN (wg0)")),
+            (&["eth0", "wwan0"][..], Some("over a cellular line (wwan0)")),
+        ] {
+            let lines: Vec<String> = lines.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(why_not(root.path(), &lines, None).as_deref(), reason, "{lines:?}");
+        }
+        route(root.path(), &[("wg0", 50)]);
+        assert_eq!(why_not(root.path(), &["eth0".to_owned()], None), None);
+    }
+
+    /// What is asked for any address is asked here for our own: the kernel's choice, and whose it is.
+    #[test]
+    fn an_address_is_found_at_the_interface_that_has_it() {
+        let own = source(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))).unwrap();
+        assert_eq!(own, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(owner(own).as_deref(), Some("lo"));
+        assert_eq!(owner(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))), None, "set apart for documents");
     }
 }

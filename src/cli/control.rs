@@ -1,5 +1,6 @@
 //! `paceline stats`, `paceline p2p` and `paceline upload`: ask and steer a running daemon.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::exit::Failure;
 use crate::delivery::policy::Upload;
-use crate::model::units::Size;
+use crate::model::units::{BitsPerSecond, Size};
 use crate::proxy::control::CHANGE;
 
 /// The longest answer, in bytes.
@@ -139,10 +140,16 @@ pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
 
 /// A switch of the daemon, or of one of its channels.
 fn of_channel(switch: &str, now: &Value, channel: Option<&str>) -> String {
-    let on = |value: &Value| if value == &Value::Bool(true) { "on" } else { "off" };
-    match channel {
-        Some(name) => format!("{switch} {} for {name}", on(&now["channels"][name][switch])),
-        None => format!("{switch} {}", on(&now[switch])),
+    let (value, whom) = match channel {
+        Some(name) => (&now["channels"][name][switch], format!(" for {name}")),
+        None => (&now[switch], String::new()),
+    };
+    match value.as_bool() == Some(true) {
+        true if switch == "p2p" && now["trackers"] == 0 => {
+            format!("p2p on{whom}, but no tracker is configured: nobody can be met")
+        }
+        true => format!("{switch} on{whom}"),
+        false => format!("{switch} off{whom}"),
     }
 }
 
@@ -173,18 +180,10 @@ fn size(text: &str) -> Result<u64, String> {
     Size::parse(text).map(|size| size.0).ok_or_else(|| "write a size, such as 500MB or 2GB".to_owned())
 }
 
-/// `2000000`, `500k`, `2M`, `1.5M` or `1G`.
+/// As in the configuration.
 fn rate(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
-        Some((at, 'M')) => (&text[..at], 1e6),
-        Some((at, 'G')) => (&text[..at], 1e9),
-        _ => (text, 1.0),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if (0.0..1e9).contains(&number) => Ok((number * unit) as u64),
-        _ => Err("write bits per second, such as 2000000, 500k or 2M".to_owned()),
-    }
+    let rate = BitsPerSecond::parse(text).map(|rate| rate.0);
+    rate.ok_or_else(|| "write bits per second, such as 2000000, 500k or 2M".to_owned())
 }
 
 async fn ask(via: SocketAddr, method: Method, path: &str, change: Option<Value>) -> Result<Value, Failure> {
@@ -266,23 +265,59 @@ fn table(stats: &Value) -> String {
             percent(&stream["peer_efficiency"]),
             stream["late_segments"],
         );
+        text += &reasons(stream);
     }
     text
 }
 
+/// Why the last segments of a stream came as they did, the most frequent reason first; a line, unless there are none.
+fn reasons(stream: &Value) -> String {
+    let segments = stream["segments"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in segments.iter().filter_map(|segment| segment["reason"].as_str()) {
+        *counts.entry(reason).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    if counts.is_empty() {
+        return String::new();
+    }
+    let counted: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    format!("  the last {} segments: {}\n", segments.len(), counted.join(", "))
+}
+
 #[cfg(test)]
-mod rates {
-    use super::rate;
+mod tests {
+    use serde_json::json;
+
+    use super::*;
 
     #[test]
-    fn rates_are_read() {
-        for (text, bits) in
-            [("0", 0), ("2000000", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("1G", 1_000_000_000)]
-        {
-            assert_eq!(rate(text), Ok(bits), "{text}");
+    fn the_table_counts_reasons() {
+        let segment = |reason: &str| json!({ "reason": reason });
+        let all = ["start-up", "prefetch", "no-peer", "prefetch"].map(segment);
+        let text =
+            table(&json!({ "streams": [{ "manifest": "http://o/", "segments": all }, { "segments": [] }] }));
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("segments:")).collect();
+        assert_eq!(lines, ["  the last 4 segments: 2 prefetch, 1 no-peer, 1 start-up"], "{text}");
+    }
+
+    #[test]
+    fn p2p_without_a_tracker_is_told_apart() {
+        for (p2p, trackers, said) in [
+            (true, 0, "p2p on, but no tracker is configured: nobody can be met"),
+            (true, 1, "p2p on"),
+            (false, 0, "p2p off"),
+        ] {
+            let now = json!({ "p2p": p2p, "trackers": trackers, "channels": {} });
+            assert_eq!(of_channel("p2p", &now, None), said);
         }
-        for text in ["", "M", "fast", "-1", "1e99", "2 M", "2MB"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
+        let now =
+            json!({ "p2p": true, "trackers": 0, "channels": { "news": { "p2p": true, "upload": true } } });
+        let said = "p2p on for news, but no tracker is configured: nobody can be met";
+        assert_eq!(of_channel("p2p", &now, Some("news")), said);
+        assert_eq!(of_channel("upload", &now, Some("news")), "upload on for news");
+        // A daemon of before says nothing of trackers.
+        assert_eq!(of_channel("p2p", &json!({ "p2p": true }), None), "p2p on");
     }
 }

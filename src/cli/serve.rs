@@ -224,7 +224,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
-    let mut state = StateFile::named(&config.p2p.state);
+    let mut state = StateFile::of(&config.p2p);
     let mut daemon = start(config, args.kept(state.as_mut())).await?;
     greet(daemon.address, wanted && !p2p);
     service::ready();

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::delivery::policy::Options;
 use crate::engine::Handle;
 use crate::engine::steering::Kept;
 
@@ -27,9 +28,15 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// The file with this name; `None` for the empty one.
+    /// The file that the configuration names, if it does; a budget without one is worth a warning.
     #[must_use]
-    pub fn named(path: &str) -> Option<Self> {
+    pub fn of(options: &Options) -> Option<Self> {
+        if forgets(options) {
+            tracing::warn!(
+                "every restart begins with a fresh upload budget: p2p.state, where what is spent would be kept, is not set"
+            );
+        }
+        let path = &options.state;
         (!path.is_empty()).then(|| Self { path: path.into(), written: None, complained: false })
     }
 
@@ -86,6 +93,11 @@ impl StateFile {
     }
 }
 
+/// A budget is set that nobody keeps account of over a restart.
+fn forgets(options: &Options) -> bool {
+    options.state.is_empty() && (options.upload_daily.0 > 0 || options.upload_monthly.0 > 0)
+}
+
 fn read(path: &Path) -> Result<Option<Kept>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -126,6 +138,22 @@ mod tests {
             assert_eq!(read(&path), Ok(Some(kept)));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_budget_that_nobody_keeps_is_noticed() {
+        use crate::model::units::Size;
+        for (daily, monthly, state, forgotten) in
+            [(0, 0, "", false), (1, 0, "", true), (0, 1, "", true), (1, 1, "state.json", false)]
+        {
+            let options = Options {
+                upload_daily: Size(daily),
+                upload_monthly: Size(monthly),
+                state: state.to_owned(),
+                ..Options::default()
+            };
+            assert_eq!(forgets(&options), forgotten, "{daily} {monthly} {state:?}");
+        }
     }
 
     #[test]

@@ -105,6 +105,7 @@ mod tests {
             ("PACELINE_TRACKER_SERVER_LISTEN", "127.0.0.1:8"),
             ("PACELINE_PROXY_CONNECT_PORTS", "8443"),
             ("PACELINE_MEMORY_LIMIT", "64MiB"),
+            ("PACELINE_P2P_UPLOAD_LIMIT", "1.5M"),
             ("PACELINE_CHANNELS_NEWS", "http://o.example/a.m3u8"),
             ("PATH", "/bin"),
         ])
@@ -116,6 +117,7 @@ mod tests {
         assert_eq!(config.tracker_server.listen.port(), 8);
         assert_eq!(config.proxy.connect_ports, [8443]);
         assert_eq!(config.memory.limit.0, 64 << 20);
+        assert_eq!(config.p2p.upload_limit.0, 1_500_000);
         assert_eq!(config.channels["news"].url.as_str(), "http://o.example/a.m3u8");
     }
 
@@ -125,6 +127,7 @@ mod tests {
             ("PACELINE_P2P_ENABLE", "1", "PACELINE_P2P_ENABLED"),
             ("PACELINE_P2P_ENABLED", "perhaps", "true or false"),
             ("PACELINE_PROXY_LISTEN", "here", "socket address"),
+            ("PACELINE_P2P_UPLOAD_LIMIT", "fast", "2M"),
         ] {
             let message = with(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(part), "{message}");

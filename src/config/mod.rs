@@ -218,6 +218,16 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_written_as_the_command_takes_it() {
+        for (text, limit) in [("2000000", 2_000_000), ("\"2M\"", 2_000_000), ("\"500k\"", 500_000), ("0", 0)]
+        {
+            let config = load(&format!("[p2p]\nupload_limit = {text}")).unwrap();
+            assert_eq!(config.p2p.upload_limit.0, limit, "{text}");
+            assert_eq!(load(&config.to_toml()).unwrap(), config);
+        }
+    }
+
+    #[test]
     fn mistakes_are_named_with_file_line_and_what_would_be_right() {
         for (text, parts) in [
             ("[p2p]\nmax_neighbors = 3", &["c.toml", "line 2", "`max_neighbors`", "`max_neighbours`"][..]),
@@ -243,7 +253,9 @@ mod tests {
             ),
             ("[ice]\nstun = [\"stun.example\"]", &["ice.stun", "number 1", "stun:stun.example:3478"]),
             ("[p2p]\nmax_neighbours = 16", &["p2p.max_neighbours"]),
-            ("[p2p]\nupload_daily = \"much\"", &["line 2", "2GB"]),
+            ("[p2p]\nupload_daily = \"much\"", &["line 2", "`upload_daily`", "2GB"]),
+            ("[p2p]\nupload_limit = \"fast\"", &["line 2", "`upload_limit`", "`fast`", "2M"]),
+            ("[p2p]\nupload_limit = -1", &["line 2", "`upload_limit`"]),
             ("[channels.news]\nurl = \"http://x/\"\nprefetch_s = -1.0", &["channels.news.prefetch_s"]),
             ("[channels.news]\nurl = \"http://x/\"\nuplod = false", &["line 3", "`upload`"]),
         ] {

@@ -47,8 +47,18 @@ pub enum Error {
 pub fn explain(error: &toml::de::Error, text: &str, file: &Path) -> Error {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
-    let why = with_nearest(error.message());
+    let mut why = with_nearest(error.message());
+    if let Some(key) = text.lines().nth(line - 1).and_then(key).filter(|key| !why.contains(key)) {
+        why = format!("`{key}`: {why}");
+    }
     Error::Line { file: file.to_owned(), line, why }
+}
+
+/// The key that a line gives a value to.
+fn key(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!key.is_empty() && key.chars().all(plain)).then_some(key)
 }
 
 /// `unknown field ..., expected one of ...` as a question, for a value as for a key; anything else as it is.

@@ -116,6 +116,28 @@ pub fn ceiling(viewers: u32) -> f64 {
     if viewers == 0 { 0.0 } else { f64::from(viewers - 1) / f64::from(viewers) }
 }
 
+/// Segments by why they came the way they did, and how players fared. Nothing of it falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segments {
+    /// In the order of [`Reason::ALL`].
+    pub by_reason: [u64; Reason::ALL.len()],
+    /// Those whose bytes came after a player can have run dry.
+    pub late: u64,
+    /// The shortest start-up of a stream: from the first request to the first whole segment in a player's hands.
+    pub startup: Option<Duration>,
+}
+
+impl Segments {
+    /// Adds what another account counted.
+    pub fn add(&mut self, other: Self) {
+        for (count, more) in self.by_reason.iter_mut().zip(other.by_reason) {
+            *count += more;
+        }
+        self.late += other.late;
+        self.startup = self.startup.into_iter().chain(other.startup).min();
+    }
+}
+
 /// One segment as the statistics list it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -137,12 +159,18 @@ pub struct Record {
     pub ahead: bool,
     /// Its first byte came after a player can have run dry.
     pub late: bool,
+    /// It is among the [`Segments`] that were counted.
+    counted: bool,
 }
 
 /// The last segments of a stream, oldest first; at most [`RECORDS`].
+///
+/// Each is counted once under its reason: when a player has been handed all of it, which settles the reason, or else when it
+/// leaves the list.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     records: VecDeque<Record>,
+    by_reason: [u64; Reason::ALL.len()],
     /// Segments whose bytes came after the player can have run dry.
     pub late: u64,
     /// From the first request to the first whole segment in the player's hands.
@@ -154,7 +182,7 @@ impl Ledger {
     pub fn of(&mut self, id: SegmentId, sequence: u64) -> &mut Record {
         let index = self.records.iter().rposition(|r| r.id == id).unwrap_or_else(|| {
             if self.records.len() == RECORDS {
-                self.records.pop_front();
+                self.let_go();
             }
             self.records.push_back(Record {
                 id,
@@ -166,10 +194,41 @@ impl Ledger {
                 peers: 0,
                 ahead: false,
                 late: false,
+                counted: false,
             });
             self.records.len() - 1
         });
         &mut self.records[index]
+    }
+
+    fn let_go(&mut self) {
+        let Some(record) = self.records.pop_front() else { return };
+        if !record.counted && record.http + record.p2p > 0 {
+            self.by_reason[record.reason as usize] += 1;
+        }
+    }
+
+    /// A player has been handed all of this segment: it counts now, if it did not before.
+    pub fn settle(&mut self, id: SegmentId) {
+        let record = self.records.iter_mut().rfind(|r| r.id == id && !r.counted && r.http + r.p2p > 0);
+        if let Some(record) = record {
+            record.counted = true;
+            self.by_reason[record.reason as usize] += 1;
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn segments(&self) -> Segments {
+        Segments { by_reason: self.by_reason, late: self.late, startup: self.startup }
+    }
+
+    /// What it all came to; nothing is listed afterwards.
+    pub fn close(&mut self) -> Segments {
+        while !self.records.is_empty() {
+            self.let_go();
+        }
+        self.segments()
     }
 
     /// Oldest first.
@@ -229,5 +288,30 @@ mod tests {
         assert_eq!(ledger.records().count(), RECORDS);
         assert_eq!(ledger.records().next().map(|r| r.sequence), Some(10));
         assert_eq!(ledger.of(SegmentId(20), 20).http, 2);
+        assert_eq!(ledger.segments().by_reason[Reason::Prefetch as usize], 10, "those that left the list");
+    }
+
+    #[test]
+    fn each_segment_counts_once_and_under_its_last_reason() {
+        let mut ledger = Ledger::default();
+        for n in 0..3 {
+            let record = ledger.of(SegmentId(n), n);
+            (record.http, record.reason) = (1, Reason::Lottery);
+        }
+        ledger.of(SegmentId(3), 3).ahead = true;
+        ledger.settle(SegmentId(0));
+        ledger.settle(SegmentId(0));
+        ledger.settle(SegmentId(9));
+        ledger.of(SegmentId(1), 1).reason = Reason::Critical;
+        ledger.late = 1;
+        let mut past = Segments { startup: Some(Duration::from_secs(2)), ..Segments::default() };
+        past.add(ledger.segments());
+        assert_eq!(past.by_reason[Reason::Lottery as usize], 1);
+        let mut past = Segments { startup: Some(Duration::from_secs(2)), ..Segments::default() };
+        past.add(ledger.close());
+        assert_eq!(past.by_reason[Reason::Lottery as usize], 2);
+        assert_eq!(past.by_reason[Reason::Critical as usize], 1);
+        assert_eq!(past.by_reason.iter().sum::<u64>(), 3, "nothing came of the fourth");
+        assert_eq!((past.late, past.startup), (1, Some(Duration::from_secs(2))));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::account::{Bytes, Faults};
+use super::account::{Bytes, Faults, Segments};
 use super::chance::Chance;
 use super::demand::{Demand, Moved};
 use super::membership::{self, Membership};
@@ -38,6 +38,8 @@ pub struct Node {
     pub(super) faults: Faults,
     /// What sessions that are over came to.
     pub(super) past: Bytes,
+    /// Their segments.
+    pub(super) past_segments: Segments,
     pub(super) next_fetch: u64,
     /// New content since memory was last looked at, in bytes.
     pub(super) unchecked: u64,
@@ -80,6 +82,7 @@ impl Node {
             chance: Chance::new(seed),
             faults: Faults::default(),
             past: Bytes::default(),
+            past_segments: Segments::default(),
             next_fetch: 0,
             unchecked: 0,
             room: 0,
@@ -395,6 +398,9 @@ impl Node {
                 record.late |= late;
                 session.ledger.late += u64::from(late);
             }
+            if length == Some(up_to) {
+                session.ledger.settle(segment);
+            }
             let waiting = &mut session.active[at].asks[ask];
             (waiting.ready, waiting.fed) = (up_to, now);
             out.push(Output::Ready { ask: id, up_to, length });
@@ -619,6 +625,7 @@ impl Node {
             out.push(Output::Drop { segment: pieces.id() });
         }
         self.past.add(session.bytes);
+        self.past_segments.add(session.ledger.close());
         if session.joined {
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });

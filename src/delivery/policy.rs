@@ -17,8 +17,8 @@ pub struct Options {
     pub upload: Upload,
     /// Neighbours per rendition. More spread faster and cost about 0.4 MiB of memory each. 1 to 15.
     pub max_neighbours: u8,
-    /// Upload limit in bits per second, all neighbours together; 0 is no limit.
-    pub upload_limit: u64,
+    /// Upload limit in bits per second, all neighbours together, as a number or like `2M`; 0 is no limit.
+    pub upload_limit: BitsPerSecond,
     /// What may be uploaded in a day and in a month (UTC), as bytes or like `2GB`; 0 is no limit. Then nothing is uploaded
     /// until the next one begins.
     pub upload_daily: Size,
@@ -66,7 +66,7 @@ impl Default for Options {
             enabled: true,
             upload: Upload::Auto,
             max_neighbours: 15,
-            upload_limit: 0,
+            upload_limit: BitsPerSecond(0),
             upload_daily: Size(0),
             upload_monthly: Size(0),
             state: String::new(),
@@ -133,7 +133,7 @@ impl Policy {
             p2p: options.enabled,
             upload: options.enabled && options.upload != Upload::Never,
             max_neighbours: options.max_neighbours.clamp(1, 15),
-            upload_limit: (options.upload_limit > 0).then_some(BitsPerSecond(options.upload_limit)),
+            upload_limit: (options.upload_limit.0 > 0).then_some(options.upload_limit),
             background: options.background,
             critical: seconds(options.critical_s, 60.0),
             prefetch: prefetch(options.prefetch_s),
@@ -306,6 +306,8 @@ pub const UPLINK_AIM: Duration = Duration::from_millis(15);
 /// A delay that is off the aim is brought there in about this time: shorter is faster, and it has to be longer than pings
 /// are old.
 pub const UPLINK_SETTLING: Duration = Duration::from_millis(300);
+/// While the clock is behind the period of the upload budget it is looked at this often: it may be set at any moment.
+pub const CLOCK_BEHIND: Duration = Duration::from_secs(3600);
 /// Past this delay all others are believed to need the uplink too (LEDBAT++: 60 ms); past twice as much uploads halve.
 pub const UPLINK_TARGET: Duration = Duration::from_millis(60);
 /// With no queue in sight uploads grow by this part per second.

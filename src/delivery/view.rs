@@ -1,6 +1,6 @@
 //! What the statistics may see of a Node; nothing here changes it.
 
-use super::account::{Bytes, Faults, ceiling};
+use super::account::{Bytes, Faults, Segments, ceiling};
 use super::neighbours::Neighbour;
 use super::pieces::Pieces;
 use super::policy::Policy;
@@ -94,6 +94,22 @@ impl Node {
             totals.add(session.bytes);
         }
         totals
+    }
+
+    /// Segments by reason, and how players fared, over all renditions since the start.
+    #[must_use]
+    pub fn segments(&self) -> Segments {
+        let mut segments = self.past_segments;
+        for session in &self.sessions {
+            segments.add(session.ledger.segments());
+        }
+        segments
+    }
+
+    /// How many trackers there are to find peers through.
+    #[must_use]
+    pub fn trackers(&self) -> usize {
+        self.membership.trackers.len()
     }
 
     /// The best peer efficiency that the largest swarm seen allows.

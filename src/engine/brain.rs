@@ -241,7 +241,7 @@ impl Brain {
                 if made.is_ok() && changes {
                     self.reconsider(limits);
                 }
-                let switches = || self.steering.switches(self.node.policy(), self.node.is_spent());
+                let switches = || self.steering.switches(&self.node);
                 let _ = reply.send(made.map(|()| switches()));
             }
             Question::Configure(configured, done) => {

@@ -1,7 +1,8 @@
 //! The calendar of the upload budget: what of a day and of a month (UTC) is used, and what may still be uploaded until when.
 //!
-//! Whatever the clock does, the day it shows now is the one that counts: another day, before or after, begins with nothing
-//! used, and so does another month.
+//! A clock that goes back makes nothing unused: the period goes on until the clock is past it. Many boxes have no clock of
+//! their own and start in 1970, or when their system was built, until the network tells them the time; were each such day a
+//! new one, every power cycle would bring a fresh budget. Only a day that can't be true is dropped.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use std::time::Duration;
@@ -10,11 +11,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{Date, Month};
 
+use crate::delivery::policy::CLOCK_BEHIND;
 use crate::model::units::Size;
 
 const DAY: i64 = 86_400;
 /// The Julian day on which Unix time begins.
 const EPOCH: i64 = 2_440_588;
+/// The first of January 2026: a clock that shows an earlier day is wrong, there was no paceline then.
+const BORN: i64 = 20_454;
+/// A day noted so far ahead of a clock that may be right was noted by a wrong one. Systems start with the day they were
+/// built, when they know no better, and are used for years.
+const AHEAD: i64 = 3 * 366;
 
 /// What was uploaded in the period that a day lies in; kept over a restart where the configuration says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +68,18 @@ impl Account {
         self.used.in_day = self.used.in_day.saturating_add(fresh);
         self.used.in_month = self.used.in_month.saturating_add(fresh);
         let day = unix.div_euclid(DAY);
-        if day == self.used.day {
+        if day == self.used.day || self.goes_on(day) {
             return false;
         }
         let in_month = if month(day) == month(self.used.day) { self.used.in_month } else { 0 };
         self.used = Used { day, in_day: 0, in_month };
         true
+    }
+
+    /// Whether what is noted is still the period although the clock shows this earlier day.
+    fn goes_on(&self, day: i64) -> bool {
+        let noted = self.used.day;
+        day < noted && month(noted).is_some() && (day < BORN || noted - day <= AHEAD)
     }
 
     /// What was used.
@@ -82,7 +95,9 @@ impl Account {
         let left = day.into_iter().chain(month).min()?;
         let ends = if day.is_some() { self.tomorrow() } else { self.next_month() };
         // A clock that was just set back a little must not make this a busy loop.
-        Some((left, Duration::from_secs(u64::try_from(ends - unix).unwrap_or(0).max(1))))
+        let lasts = Duration::from_secs(u64::try_from(ends - unix).unwrap_or(0).max(1));
+        let behind = unix < self.used.day.saturating_mul(DAY);
+        Some((left, if behind { lasts.min(CLOCK_BEHIND) } else { lasts }))
     }
 
     fn left(&self, limits: Limits) -> (Option<u64>, Option<u64>) {
@@ -191,9 +206,32 @@ mod tests {
         assert_eq!(Account::new(used, NOON).used(), used);
         assert_eq!(Account::new(used, NOON + DAY).used().in_month, 90);
         assert_eq!(Account::new(used, NOON + 40 * DAY).used().in_month, 0);
-        assert_eq!(Account::new(used, NOON - 400 * DAY).used().in_month, 0, "a clock that was wrong");
+        let ahead = Used { day: NOON / DAY + 5 * 366, ..used };
+        let anew = Used { day: NOON / DAY, in_day: 0, in_month: 0 };
+        assert_eq!(Account::new(ahead, NOON).used(), anew, "noted by a clock that was years ahead");
         let absurd = Account::new(Used { day: i64::MAX, in_day: 1, in_month: 1 }, NOON);
         assert_eq!((absurd.used().in_day, absurd.used().in_month), (0, 0));
+    }
+
+    /// 1970 after each start, the right time some seconds later; or what the system was built on.
+    #[test]
+    fn a_clock_that_begins_in_the_past_brings_no_fresh_budget() {
+        let limits = Limits { daily: 50, monthly: 100 };
+        for start in [7, NOON - DAY, NOON - 40 * DAY, NOON - 900 * DAY] {
+            let mut used = Used { day: NOON / DAY, in_day: 40, in_month: 90 };
+            for cycle in 1..=3 {
+                let mut account = Account::new(used, start);
+                assert_eq!(account.used(), used, "{start}");
+                assert!(!account.note(1, start + 5), "{start}");
+                assert!(account.allowance(limits, start + 5).unwrap().1 <= Duration::from_secs(3600));
+                assert!(!account.note(2, NOON + 60), "the network has told the time");
+                used = account.used();
+                assert_eq!((used.in_day, used.in_month), (40 + 2 * cycle, 90 + 2 * cycle), "{start}");
+            }
+            let mut account = Account::new(used, start);
+            assert!(account.note(0, NOON + 2 * DAY), "the next month begins as ever");
+            assert_eq!(account.used(), Used { day: NOON / DAY + 2, in_day: 0, in_month: 0 });
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The statistics as the contract's JSON document.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::listings::Listings;
 use super::map;
 use super::steering::Steering;
 use crate::delivery::Node;
-use crate::delivery::account::{Bytes, Record, ceiling};
+use crate::delivery::account::{Bytes, Reason, Record, ceiling};
 use crate::delivery::neighbours::Neighbour;
 use crate::delivery::session::Session;
 use crate::model::ids::PeerId;
@@ -22,6 +22,10 @@ const PEERS: usize = 15;
 pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time) -> Value {
     let totals = node.totals();
     let faults = node.faults();
+    let segments = node.segments();
+    let reasons = Reason::ALL.iter().zip(segments.by_reason);
+    let reasons: Map<String, Value> =
+        reasons.map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": seconds(now.as_micros()),
@@ -38,6 +42,9 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
             "served_bytes": totals.served,
             "peer_efficiency": rounded(totals.peer_efficiency()),
             "peer_efficiency_ceiling": rounded(node.ceiling()),
+            "segments": reasons,
+            "late_segments": segments.late,
+            "startup_ms": segments.startup.map(|d| d.as_millis() as u64),
         },
         "faults": {
             "wrong_bytes": faults.wrong_bytes,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::budget::{Account, Limits, Used};
+use crate::delivery::Node;
 use crate::delivery::policy::{Policy, Terms, Upload};
 use crate::model::units::{BitsPerSecond, Size};
 
@@ -35,7 +36,7 @@ pub struct Change {
     #[serde(deserialize_with = "mode", default)]
     pub upload: Option<Upload>,
     /// All uploads together, bits per second; 0 is no limit.
-    pub upload_limit: Option<u64>,
+    pub upload_limit: Option<BitsPerSecond>,
     /// What may be uploaded in a day; 0 is no limit.
     pub upload_daily: Option<Size>,
     /// What may be uploaded in a month; 0 is no limit.
@@ -59,6 +60,8 @@ pub struct Switches {
     pub upload_daily: u64,
     /// Bytes in a month; 0 is no limit.
     pub upload_monthly: u64,
+    /// How many trackers are configured: without one nobody is met.
+    pub trackers: usize,
     /// The configured channels, and whether each may use peers and be uploaded.
     pub channels: BTreeMap<String, ChannelSwitches>,
 }
@@ -175,7 +178,7 @@ impl Steering {
         let of = &mut self.switched;
         of.p2p = p2p.or(of.p2p);
         of.upload = upload.or(of.upload);
-        of.upload_limit = upload_limit.or(of.upload_limit);
+        of.upload_limit = upload_limit.map(|limit| limit.0).or(of.upload_limit);
         of.upload_daily = upload_daily.or(of.upload_daily);
         of.upload_monthly = upload_monthly.or(of.upload_monthly);
         Ok(())
@@ -235,9 +238,10 @@ impl Steering {
         self.condition().map(str::to_owned).or_else(budget)
     }
 
-    /// What holds, for a Node that goes by `policy`.
+    /// What holds for this Node.
     #[must_use]
-    pub fn switches(&self, policy: &Policy, spent: bool) -> Switches {
+    pub fn switches(&self, node: &Node) -> Switches {
+        let policy = node.policy();
         let Limits { daily, monthly } = self.limits();
         let channel = |name: &String| {
             let Terms { p2p, upload, .. } = self.terms(Some(name));
@@ -247,10 +251,11 @@ impl Steering {
             p2p: policy.p2p,
             upload: policy.upload,
             upload_mode: self.mode(),
-            upload_withheld: self.reason(spent),
+            upload_withheld: self.reason(node.is_spent()),
             upload_limit: policy.upload_limit.map_or(0, |limit| limit.0),
             upload_daily: daily,
             upload_monthly: monthly,
+            trackers: node.trackers(),
             channels: self.configured.channels.keys().map(channel).collect(),
         }
     }

@@ -28,6 +28,54 @@ impl BitsPerSecond {
     }
 }
 
+impl BitsPerSecond {
+    /// `2000000`, `500k`, `2M`, `1.5M` or `1G`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (number, unit) = match text.char_indices().last()? {
+            (at, 'k' | 'K') => (&text[..at], 1e3),
+            (at, 'M') => (&text[..at], 1e6),
+            (at, 'G') => (&text[..at], 1e9),
+            _ => (text, 1.0),
+        };
+        let number: f64 = number.parse().ok()?;
+        (0.0..1e9).contains(&number).then_some(Self((number * unit) as u64))
+    }
+}
+
+impl Serialize for BitsPerSecond {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            bits if bits > 0 && bits % 1_000_000 == 0 => {
+                serializer.serialize_str(&format!("{}M", bits / 1_000_000))
+            }
+            bits => serializer.serialize_str(&bits.to_string()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BitsPerSecond {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Number(bits) => Ok(Self(bits)),
+            Written::Text(text) => Self::parse(&text).ok_or_else(|| {
+                serde::de::Error::custom(format!(
+                    "`{text}` is no rate; write bits per second, like 2000000, 500k or 2M"
+                ))
+            }),
+        }
+    }
+}
+
+/// A quantity in a configuration: as a number, or with a unit.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "neither a whole number nor text with a unit")]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
 impl fmt::Display for BitsPerSecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -89,12 +137,6 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u64),
-            Text(String),
-        }
         match Written::deserialize(deserializer)? {
             Written::Number(bytes) => Ok(Self(bytes)),
             Written::Text(text) => Self::parse(&text).ok_or_else(|| {
@@ -116,6 +158,20 @@ mod tests {
         assert_eq!(BitsPerSecond(0).time_for(1), None);
         assert_eq!(BitsPerSecond::over(1, Duration::ZERO), BitsPerSecond(0));
         assert_eq!(rate.to_string(), "1.00 Mbit/s");
+    }
+
+    #[test]
+    fn rates_have_units() {
+        for (text, bits) in
+            [("0", 0), ("2000000", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("1G", 1_000_000_000)]
+        {
+            assert_eq!(BitsPerSecond::parse(text), Some(BitsPerSecond(bits)), "{text}");
+            let written = serde_json::to_string(&BitsPerSecond(bits)).unwrap();
+            assert_eq!(serde_json::from_str::<BitsPerSecond>(&written).unwrap().0, bits, "{written}");
+        }
+        for text in ["", "M", "fast", "-1", "1e99", "2 M", "2MB", "NaN"] {
+            assert_eq!(BitsPerSecond::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -401,6 +401,27 @@ fn a_viewer_that_went_away_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_was_counted_does_not_fall_when_a_stream_ends() {
+    let mut rig = Rig::playing();
+    let during = rig.node.segments();
+    assert_eq!(during.by_reason.iter().sum::<u64>(), 2, "{during:?}");
+    assert!(during.startup.is_some());
+    // A third is on its way when the player leaves: it counts when the stream is over, as what it was by then.
+    let (ask, out) = rig.ask(1, 2);
+    let (fetch, ..) = fetch_in(&out).unwrap();
+    rig.tell(Input::Head { fetch, length: Some(u64::from(LENGTH)), shareable: true });
+    rig.tell(Input::Arrived { fetch, up_to: 1000 });
+    assert_eq!(rig.node.segments().by_reason, during.by_reason);
+    rig.tell(Input::Done { ask });
+    rig.sleep_until(rig.now + Duration::from_secs(600));
+    assert!(rig.node.sessions().is_empty());
+    let after = rig.node.segments();
+    assert!(during.by_reason.iter().zip(after.by_reason).all(|(before, after)| *before <= after));
+    assert_eq!(after.by_reason.iter().sum::<u64>(), 3, "{after:?}");
+    assert_eq!(after.startup, during.startup);
+}
+
+#[test]
 fn p2p_off_is_http_alone() {
     let mut rig = Rig::with(Options { enabled: false, ..Options::default() });
     rig.list(0..3);

@@ -1,7 +1,7 @@
 //! The statistics for Prometheus. Labels are few and fixed: what grows with streams or peers is summed up.
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, Error, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Error, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 use serde_json::Value;
 
 /// Values of a label with where the statistics have each.
@@ -76,6 +76,7 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
         }
         registry.register(Box::new(counter))?;
     }
+    count_segments(registry, &stats["totals"])?;
     let faults = IntCounterVec::new(
         Opts::new("paceline_peer_faults_total", "What went wrong with peers, by kind."),
         &["kind"],
@@ -99,14 +100,12 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
     let streams = gauge("paceline_streams", "Renditions that are being played, by kind.", &["kind"])?;
     let neighbours = gauge("paceline_neighbours", "Neighbours, summed over renditions.", &["kind"])?;
     let buffered = gauge("paceline_buffered_seconds", "The lowest buffer of any player.", &["kind"])?;
-    let late = gauge("paceline_late_segments", "Late segments of renditions being played.", &["kind"])?;
     let all = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
     for kind in ["live", "event", "vod"] {
         let of_kind = || all.iter().filter(|stream| stream["kind"] == kind);
         let sum = |key: &str| of_kind().filter_map(|stream| stream[key].as_f64()).fold(0.0, |a, b| a + b);
         streams.with_label_values(&[kind]).set(of_kind().count() as f64);
         neighbours.with_label_values(&[kind]).set(sum("neighbours"));
-        late.with_label_values(&[kind]).set(sum("late_segments"));
         let lowest = of_kind().filter_map(|stream| stream["buffered_s"].as_f64()).reduce(f64::min);
         buffered.with_label_values(&[kind]).set(lowest.unwrap_or_default());
     }
@@ -114,4 +113,22 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     registry.register(Box::new(ProcessCollector::for_self()))
+}
+
+/// Counters over all renditions since the start, those that are over included.
+fn count_segments(registry: &Registry, totals: &Value) -> Result<(), Error> {
+    let segments = IntCounterVec::new(
+        Opts::new("paceline_segments_total", "Segments that came, by why they came the way they did."),
+        &["reason"],
+    )?;
+    for (reason, count) in totals["segments"].as_object().into_iter().flatten() {
+        segments.with_label_values(&[reason]).inc_by(count.as_u64().unwrap_or_default());
+    }
+    registry.register(Box::new(segments))?;
+    let late = IntCounter::new(
+        "paceline_late_segments_total",
+        "Segments whose first byte came after a player can have run dry.",
+    )?;
+    late.inc_by(totals["late_segments"].as_u64().unwrap_or_default());
+    registry.register(Box::new(late))
 }

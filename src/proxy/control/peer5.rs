@@ -5,16 +5,14 @@ use serde_json::{Value, json};
 /// The document of `/-/stats?format=peer5`: totals, and the same for each rendition. Bytes are bytes, times milliseconds.
 ///
 /// A daemon does not see the player's clock: `rebuffer.end` counts segments that came after the player can have run dry,
-/// and `seek.end` is not known (null).
+/// and `seek.end` is not known (null). In the totals `load.end` is the shortest of all since the start.
 pub fn document(stats: &Value) -> Value {
     let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
     let most = streams.iter().filter_map(|stream| stream["neighbours"].as_u64()).max().unwrap_or(0);
-    let late: u64 = streams.iter().filter_map(|stream| stream["late_segments"].as_u64()).sum();
-    let started = streams.iter().filter_map(|stream| stream["startup_ms"].as_u64()).min();
     let totals = &stats["totals"];
     json!({
-        "load.end": started,
-        "rebuffer.end": late,
+        "load.end": totals["startup_ms"],
+        "rebuffer.end": totals["late_segments"],
         "seek.end": null,
         "numOfPeers": most,
         "totalHttpDownloaded": totals["http_bytes"],

@@ -56,6 +56,10 @@ async function turn (name) {
   find('refused').hidden = !failure
   say(find('refused'), failure ? `Not switched: ${failure}` : '')
   if (now) switches(now)
+  if (now?.p2p && now.trackers === 0) {
+    find('refused').hidden = false
+    say(find('refused'), 'No tracker is configured: nobody can be met.')
+  }
 }
 
 function streams (all) {
