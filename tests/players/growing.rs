@@ -109,9 +109,9 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
             .map(|pair| pair[1].saturating_sub(pair[0] + 1))
             .filter(|&hole| hole > 0)
             .collect();
-        // A segment that is more than its own length late, as on a machine too busy to encode it, is given up, and ffmpeg
-        // goes on after it: that is how it plays live DASH, where it goes by the clock. Once, and one of two seconds.
-        let most = usize::from(how.starts_with("live-"));
+        // Seen once on a busy machine, by number alone: a hole, of which neither length nor cause was found out. Until it is,
+        // one of a segment is let pass there; whether it is ours or ffmpeg's is open.
+        let most = usize::from(how.starts_with("live-number"));
         assert!(
             holes.len() <= most && holes.iter().all(|&hole| hole <= 50),
             "holes of {holes:?} frames: {what}"
