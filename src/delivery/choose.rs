@@ -41,7 +41,7 @@ pub fn choose(
     chance: &mut Chance,
     out: &mut Vec<Output>,
 ) -> Option<(Time, Wake)> {
-    if !policy.p2p || !session.watched() {
+    if !policy.p2p || !session.joined || !session.watched() {
         return None;
     }
     let mut flying = neighbours.iter().map(|n| n.flights).sum::<usize>();

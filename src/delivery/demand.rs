@@ -113,14 +113,15 @@ impl Demand {
         self.began.map_or(Duration::ZERO, |began| self.delivered.saturating_sub(now - began))
     }
 
-    /// When the player runs dry at the earliest if nothing more comes; `None` when nothing is known of that: before its
+    /// When the player runs dry before segment `sequence` at the earliest if nothing more comes; `None` when nothing is known of that: before its
     /// first byte, and while the same segments are asked for twice, as by two players under one name.
     #[must_use]
-    pub fn dry_at(&self, now: Time) -> Option<Time> {
+    pub fn dry_at(&self, sequence: u64, now: Time) -> Option<Time> {
         if now < self.crowded_until {
             return None;
         }
-        self.began.map(|_| now + self.buffered(now))
+        let later = self.credited.iter().filter(|(s, _)| *s > sequence).map(|(_, media)| *media).sum();
+        self.began.map(|_| now + self.buffered(now).saturating_sub(later))
     }
 }
 
@@ -138,12 +139,14 @@ mod tests {
     fn the_buffer_is_what_was_taken_less_the_time_since() {
         let mut demand = Demand::new(1, 10, at(0));
         assert_eq!(demand.buffered(at(0)), Duration::ZERO);
-        assert_eq!(demand.dry_at(at(0)), None);
+        assert_eq!(demand.dry_at(12, at(0)), None);
         demand.takes(10, SEGMENT, at(1));
         demand.takes(11, SEGMENT, at(1));
         assert_eq!(demand.buffered(at(1)), Duration::from_secs(8));
         assert_eq!(demand.buffered(at(4)), Duration::from_secs(5));
-        assert_eq!(demand.dry_at(at(4)), Some(at(9)));
+        assert_eq!(demand.dry_at(12, at(4)), Some(at(9)));
+        assert_eq!(demand.dry_at(11, at(4)), Some(at(9)), "more of itself is no later segment");
+        assert_eq!(demand.dry_at(10, at(4)), Some(at(5)), "what comes after a gap can't be played before it");
     }
 
     #[test]
@@ -170,10 +173,10 @@ mod tests {
         demand.takes(10, SEGMENT, at(0));
         demand.asks(11, at(1));
         demand.takes(11, SEGMENT, at(1));
-        assert!(demand.dry_at(at(1)).is_some());
+        assert!(demand.dry_at(12, at(1)).is_some());
         demand.asks(10, at(2));
-        assert_eq!(demand.dry_at(at(2)), None, "somebody else is a segment behind");
-        assert!(demand.dry_at(at(40)).is_some(), "and has gone");
+        assert_eq!(demand.dry_at(12, at(2)), None, "somebody else is a segment behind");
+        assert!(demand.dry_at(12, at(40)).is_some(), "and has gone");
     }
 
     #[test]

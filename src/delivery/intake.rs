@@ -230,7 +230,7 @@ impl Node {
     fn no_longer_loading(&mut self, s: usize, p: usize, out: &mut Vec<Output>) {
         let session = &self.sessions[s];
         let pieces = &session.active[p];
-        if pieces.loading() {
+        if pieces.loading() || !session.joined {
             return;
         }
         let (segment, sequence, slot) = (pieces.id(), pieces.segment.sequence, session.slot);

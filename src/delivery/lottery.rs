@@ -25,6 +25,17 @@ pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
     mix(x)
 }
 
+/// The chance of a viewer to be one of the first in a swarm that draws; `None` where turns are taken.
+#[must_use]
+pub fn chance(viewers: u32, uplink: f64) -> Option<f64> {
+    if viewers <= RANKED_SWARM {
+        return None;
+    }
+    let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
+    let winners = (f64::from(viewers) / LOTTERY_CROWD).clamp(LOTTERY_WINNERS, LOTTERY_MOST);
+    Some((winners * fit / f64::from(viewers)).min(1.0))
+}
+
 /// How long after a segment was seen `me` may fetch it, if nobody it knows has begun.
 ///
 /// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
@@ -42,10 +53,7 @@ pub fn wait(
     uplink: f64,
 ) -> Duration {
     let mine = ticket(me, segment);
-    if viewers > RANKED_SWARM {
-        let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
-        let winners = (f64::from(viewers) / LOTTERY_CROWD).clamp(LOTTERY_WINNERS, LOTTERY_MOST);
-        let chance = (winners * fit / f64::from(viewers)).min(1.0);
+    if let Some(chance) = chance(viewers, uplink) {
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
     }

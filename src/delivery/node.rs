@@ -568,6 +568,10 @@ impl Node {
             }
             out.push(Output::Leave { swarm, account: session.account(self.now) });
         } else if session.joined {
+            if !policy.upload {
+                // What was promised before is not sent any more.
+                session.active.iter().for_each(|pieces| self.uploads.forget_segment(pieces.id()));
+            }
             // Whoever joins anew is taken for one that gives, unless it says otherwise.
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &policy, out);

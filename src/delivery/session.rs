@@ -231,10 +231,11 @@ impl Session {
     }
 
     /// When the viewer's player runs dry before segment `sequence`, at the earliest. `None`: it has nothing yet.
+    /// What it was given of later segments is of no use to it before it has this one.
     #[must_use]
     pub fn needed_at(&self, viewer: u64, sequence: u64, now: Time) -> Option<Time> {
         let demand = self.demands.iter().find(|d| d.viewer == viewer)?;
-        let mut at = demand.dry_at(now)?;
+        let mut at = demand.dry_at(sequence, now)?;
         for (_, earlier) in self.active.awake().filter(|(_, p)| p.segment.sequence < sequence) {
             if earlier.asks.iter().any(|ask| ask.viewer == viewer) {
                 at += earlier.segment.duration.saturating_sub(demand.taken(earlier.segment.sequence));

@@ -4,7 +4,7 @@ use super::account::{Bytes, Faults, Segments, ceiling};
 use super::neighbours::Neighbour;
 use super::pieces::Pieces;
 use super::policy::Policy;
-use super::{Node, session::Session};
+use super::{Node, lottery, session::Session};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::timeline::PieceGrid;
 
@@ -56,6 +56,15 @@ impl Node {
     #[must_use]
     pub fn neighbours_in(&self, swarm: SwarmId) -> usize {
         self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count()
+    }
+
+    /// The chance of being one of the first to take a new segment of this rendition from the origin; `None` where viewers
+    /// take turns, as all of a small swarm do.
+    #[must_use]
+    pub fn draws(&self, swarm: SwarmId) -> Option<f64> {
+        let session = self.sessions.iter().find(|s| s.swarm == swarm)?;
+        let chance = lottery::chance(session.viewers, session.uplink_ratio(self.uploads.rate()))?;
+        Some(if self.gives(swarm) { chance } else { 0.0 })
     }
 
     /// How a segment is cut, once its length is known.

@@ -1,5 +1,6 @@
 //! The Node as a whole: driven by hand, and by chance.
 
 mod budget;
+mod mirror;
 mod properties;
 mod rig;
