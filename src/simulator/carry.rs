@@ -50,7 +50,7 @@ impl Host {
         };
         let length = content.length(rendition, sequence);
         let (from, to) = (span.0, span.1.unwrap_or(length).min(length));
-        self.fetches.push(Fetching { fetch, segment, from, got: from, length, headed: false });
+        self.fetches.push(Fetching { fetch, segment, from, got: from, came: from, length, headed: false });
         let at = scene.now + self.place.delay_to_service();
         let span = Some((from, to));
         scene.outbox.origin.push(Request { at, host: self.index, fetch, span, length });
@@ -81,6 +81,9 @@ impl Host {
         let (first, segment, from) = (!fetching.headed, fetching.segment, fetching.from);
         (fetching.headed, fetching.got) = (true, up_to);
         scene.tally.second(scene.now).http_bytes += u64::from(fresh);
+        if self.player.playout().startup().is_none() {
+            scene.tally.starts(scene.now, u64::from(fresh));
+        }
         if first {
             self.first_byte(segment, scene);
             self.tell(Input::Head { fetch, length: Some(u64::from(length)), shareable: true }, scene);
@@ -123,6 +126,7 @@ impl Host {
             scene.tally.segments += 1;
             scene.tally.late += u64::from(taken.late);
             let sequence = taken.segment.sequence;
+            scene.tally.plays(sequence);
             scene.story.tell(self.index, scene.now, Some(sequence), || {
                 let buffered = self.player.playout().buffered(scene.now).as_secs_f64();
                 let late = if taken.late { ", too late" } else { "" };

@@ -91,6 +91,8 @@ pub enum Wish {
     Seek(u64),
     /// Play another rendition.
     Switch(u32),
+    /// Close the lid for so many milliseconds.
+    Suspend(u32),
 }
 
 /// What a host says to the tracker.

@@ -10,13 +10,14 @@ use std::time::Duration;
 use super::content::Content;
 use super::event::{Incoming, ToBroker, What, Wish};
 use super::link::Uplink;
-use super::origin::{Origin, Request};
+use super::origin::Request;
 use super::place::Place;
+use super::plain::Plain;
 use super::player::{Act, Player};
 use super::scenario::{Role, Setting};
 use super::story::Story;
 use super::tally::Tally;
-use crate::delivery::account::Bytes;
+use crate::delivery::account::{Bytes, Reason};
 use crate::delivery::{AskId, FetchId, Input, Node, Output};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
@@ -80,6 +81,8 @@ pub(super) struct Fetching {
     pub segment: SegmentId,
     pub from: u32,
     pub got: u32,
+    /// Up to where it has come to the near end of the downlink.
+    pub came: u32,
     pub length: u32,
     pub headed: bool,
 }
@@ -95,6 +98,8 @@ pub(super) enum Due {
     Tracker,
     /// Something of this host gets through the downlink.
     Through(u32, What),
+    /// What was connected before the machine was suspended turns out to be dead.
+    Dead,
 }
 
 /// A piece on its way to a peer.
@@ -122,9 +127,11 @@ pub struct Host {
     pub(super) offers: u32,
     pub(super) room: usize,
     pub(super) joined: Time,
+    /// Its machine does nothing before this.
+    pub(super) suspended_until: Option<Time>,
     pub(super) settled: Option<Bytes>,
-    /// The newest segment known when its steady state began.
-    pub(super) settled_after: Option<u64>,
+    /// Segments by reason when its steady state began.
+    pub(super) settled_segments: Option<[u64; Reason::ALL.len()]>,
     pub(super) next_ask: u64,
     pub(super) wrong: Vec<(SegmentId, u8)>,
     last: Time,
@@ -162,12 +169,13 @@ impl Host {
         let trackers = usize::from(policy.p2p);
         let seed = crate::delivery::chance::mix(around.seed ^ u64::from(index) << 32);
         let kind = setting.player(around.seed, index);
+        let plain = Plain::new(setting.service.each.0 as f64 / 8e6, f64::from(place.down), now);
         Self {
             index,
             place,
             role,
             node: Node::new(me, policy, trackers, seed),
-            player: Player::new(kind, setting.programme.segment, now),
+            player: Player::new(kind, setting.programme.segment, plain, now),
             rendition: 0,
             uplink: Uplink::new(place.up),
             links: Vec::new(),
@@ -180,8 +188,9 @@ impl Host {
             offers: 0,
             room: 0,
             joined: now,
+            suspended_until: None,
             settled: None,
-            settled_after: None,
+            settled_segments: None,
             next_ask: 0,
             wrong: Vec::new(),
             last: now,
@@ -199,6 +208,9 @@ impl Host {
     /// When it will do something by itself.
     #[must_use]
     pub fn next(&self, now: Time) -> Option<Time> {
+        if self.is_suspended(now) {
+            return self.suspended_until;
+        }
         let node = self.node.next_wakeup().map(|(at, _)| at);
         let due = self.due.iter().map(|(at, _)| *at).min();
         [node, due, self.uplink.next(), self.player.acts_at(now)].into_iter().flatten().min()
@@ -210,7 +222,7 @@ impl Host {
         self.last = self.last.max(now);
         if self.settled.is_none() && now >= self.joined + SETTLED {
             self.settled = Some(self.node.totals());
-            self.settled_after = self.node.sessions().iter().filter_map(|s| s.horizon(Duration::MAX)).max();
+            self.settled_segments = Some(self.node.segments().by_reason);
         }
         while let Some(leaving) = self.uplink.left(now) {
             self.piece_left(leaving, scene);
@@ -226,6 +238,7 @@ impl Host {
                     self.tracker_up(up, scene);
                 }
                 Due::Through(from, what) => self.through(from, what, scene),
+                Due::Dead => self.finds_all_dead(scene),
             }
         }
         self.play(scene);
@@ -269,21 +282,23 @@ impl Host {
         for fetch in fetches {
             self.carry_out(Output::CancelFetch { fetch }, scene);
         }
-        self.count(scene.now, scene.tally);
+        self.count(scene.now, scene.around, scene.tally);
     }
 
     /// Adds what became of it.
-    pub(super) fn count(&self, now: Time, tally: &mut Tally) {
+    pub(super) fn count(&self, now: Time, around: &Around, tally: &mut Tally) {
+        let draws = self.node.draws(around.content.swarm(self.rendition)).unwrap_or(0.0);
+        tally.draws += (draws * 1e9).round() as u64;
         let totals = self.node.totals();
         tally.bytes.add(totals);
         if let Some(before) = self.settled {
             tally.steady.add(totals.since(before));
         }
         tally.faults.add(self.node.faults());
-        for record in self.node.sessions().iter().flat_map(|s| s.ledger.records()) {
-            if record.http + record.p2p > 0 && self.settled_after.is_some_and(|after| record.sequence > after)
-            {
-                tally.reasons[record.reason as usize] += 1;
+        if let Some(before) = self.settled_segments {
+            let now = self.node.segments().by_reason;
+            for ((sum, now), before) in tally.reasons.iter_mut().zip(now).zip(before) {
+                *sum += now - before;
             }
         }
         let (stalls, length) = self.player.stalls(now);
@@ -298,6 +313,9 @@ impl Host {
     /// Something reached it.
     pub(super) fn meets(&mut self, from: u32, what: What, scene: &mut Scene<'_>) {
         self.last = self.last.max(scene.now);
+        if self.is_suspended(scene.now) {
+            return;
+        }
         match what {
             What::Own | What::Join | What::Leave(_) => self.own(scene),
             What::User(wish) => self.wishes(wish, scene),
@@ -307,12 +325,15 @@ impl Host {
             }
             What::Piece(_, _, bytes, _) => self.over_downlink(from, bytes, what, scene),
             What::Portion { fetch, up_to, .. } => {
-                let Some(fetching) = self.fetches.iter().find(|f| f.fetch == fetch) else { return };
-                let bytes = up_to - fetching.got;
+                let Some(fetching) = self.fetches.iter_mut().find(|f| f.fetch == fetch) else { return };
+                let bytes = up_to - std::mem::replace(&mut fetching.came, up_to);
                 self.over_downlink(from, bytes, what, scene);
             }
             What::Failed { fetch, fault } => {
-                self.fetches.retain(|f| f.fetch != fetch);
+                if let Some(at) = self.fetches.iter().position(|f| f.fetch == fetch) {
+                    let segment = self.fetches.remove(at).segment;
+                    self.player.refused(scene.now, segment);
+                }
                 self.tell(Input::Failed { fetch, fault }, scene);
             }
             What::Tracker(message) => self.tracker_says(*message, scene),
@@ -364,6 +385,7 @@ impl Host {
                 self.rendition = rendition;
                 self.player.switch();
             }
+            Wish::Suspend(ms) => return self.suspends(Duration::from_millis(u64::from(ms)), scene),
         }
         self.play(scene);
     }
@@ -372,7 +394,7 @@ impl Host {
     pub(super) fn hang_up(&mut self, scene: &mut Scene<'_>) {
         let open: Vec<AskId> = self.player.open().collect();
         for ask in open {
-            self.player.abandon(ask);
+            self.player.abandon(scene.now, ask);
             self.tell(Input::Done { ask }, scene);
         }
     }
@@ -391,8 +413,8 @@ impl Host {
                     self.next_ask += 1;
                     let swarm = scene.around.content.swarm(self.rendition);
                     let bytes = scene.around.content.length(self.rendition, segment.sequence);
-                    let plain = Origin::plain(&scene.around.setting.service, &self.place, bytes);
-                    self.player.asks(now, ask, segment, now + plain);
+                    let wait = self.place.delay_to_service() * 2 + scene.around.setting.service.first_byte;
+                    self.player.asks(now, ask, segment, (wait, bytes));
                     scene
                         .story
                         .tell(self.index, now, Some(segment.sequence), || "the player asks for it".into());

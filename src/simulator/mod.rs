@@ -4,6 +4,7 @@
 //! and in whatever order they work. Nothing here decides anything about delivery: that is the Nodes' own.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
+mod bound;
 mod broker;
 mod carry;
 mod content;
@@ -13,12 +14,14 @@ mod link;
 mod network;
 mod origin;
 mod place;
+mod plain;
 mod player;
 pub mod report;
 pub mod scenario;
 mod shard;
 mod story;
 mod summary;
+mod suspend;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -102,13 +102,6 @@ impl Origin {
         self.arriving.push(Reverse(request));
     }
 
-    /// How long plain HTTP needs for `bytes` at a host with this place, if the server is not overloaded.
-    #[must_use]
-    pub fn plain(service: &Service, place: &Place, bytes: u32) -> Duration {
-        let body = service.each.time_for(u64::from(bytes)).unwrap_or_default();
-        place.delay_to_service() * 2 + service.first_byte + body
-    }
-
     /// Does everything that is due before `end`.
     pub fn run(&mut self, end: Time, places: &[Place], out: &mut Vec<Incoming>) {
         loop {

@@ -10,7 +10,9 @@
 
 use std::time::Duration;
 
+use super::plain::{AGAIN, Plain};
 use crate::delivery::AskId;
+use crate::model::ids::SegmentId;
 use crate::model::time::Time;
 use crate::model::timeline::{Segment, Timeline};
 use crate::viewer::playout::{Cursor, Next, Playout, reload_after};
@@ -80,10 +82,6 @@ pub enum Act {
 struct Open {
     ask: AskId,
     segment: Segment,
-    /// When the player runs dry if this does not come.
-    needed: Option<Time>,
-    /// When plain HTTP would have brought it.
-    plain: Time,
     complete: bool,
 }
 
@@ -92,7 +90,7 @@ struct Open {
 pub struct Taken {
     /// The segment.
     pub segment: Segment,
-    /// It came too late for the player, and later than HTTP alone plus 100 ms.
+    /// The player had nothing else to play when it came, and HTTP alone would have brought it more than 100 ms before.
     pub late: bool,
 }
 
@@ -112,15 +110,17 @@ pub struct Player {
     /// Does nothing until then.
     away_until: Time,
     earlier: (u32, Duration),
+    /// What plain HTTP would have done for it.
+    plain: Plain,
 }
 
 /// A segment this much later than HTTP alone is late.
 const GRACE: Duration = Duration::from_millis(100);
 
 impl Player {
-    /// A player that is told to play at `now`.
+    /// A player that is told to play at `now`, and what plain HTTP would be to it.
     #[must_use]
-    pub fn new(kind: Kind, segment: Duration, now: Time) -> Self {
+    pub fn new(kind: Kind, segment: Duration, plain: Plain, now: Time) -> Self {
         let manner = kind.manner(segment);
         Self {
             manner,
@@ -135,6 +135,7 @@ impl Player {
             asked: Duration::ZERO,
             away_until: now,
             earlier: (0, Duration::ZERO),
+            plain,
         }
     }
 
@@ -238,15 +239,16 @@ impl Player {
         self.loading = false;
     }
 
-    /// Its request has a name; plain HTTP would have answered it by `plain`.
-    pub fn asks(&mut self, now: Time, ask: AskId, segment: Segment, plain: Time) {
-        let waiting: Duration = self.open.iter().map(|o| o.segment.duration).sum();
-        let started = self.playout.startup().is_some();
-        let needed = started.then(|| now + self.playout.buffered(now) + waiting);
-        self.open.push(Open { ask, segment, needed, plain, complete: false });
+    /// Its request has a name. Plain HTTP would bring the first of its `bytes` after `wait`.
+    pub fn asks(&mut self, now: Time, ask: AskId, segment: Segment, (wait, bytes): (Duration, u32)) {
+        self.plain.asks(now, ask, wait, bytes);
+        self.open.push(Open { ask, segment, complete: false });
     }
 
     /// A request was answered in full; what that completes, in playing order.
+    ///
+    /// A player that has nothing yet, or nothing any more after a seek, misses its first segment from the moment at which
+    /// plain HTTP would have brought it.
     pub fn takes(&mut self, now: Time, ask: AskId) -> Vec<Taken> {
         if let Some(open) = self.open.iter_mut().find(|o| o.ask == ask) {
             open.complete = true;
@@ -254,7 +256,9 @@ impl Player {
         let mut taken = Vec::new();
         while self.open.first().is_some_and(|o| o.complete) {
             let open = self.open.remove(0);
-            let late = now > open.plain + GRACE && open.needed.is_some_and(|needed| now > needed);
+            let dry = self.playout.buffered(now).is_zero() && now >= self.away_until;
+            let plain = self.plain.ends(now, open.ask);
+            let late = dry && plain.is_some_and(|plain| now > plain + GRACE);
             taken.push(Taken { segment: open.segment, late });
             self.playout.complete(now, open.segment.duration);
             let last = self.listing.as_ref().filter(|l| !l.kind.grows()).and_then(|l| l.segments.last());
@@ -265,14 +269,28 @@ impl Player {
         taken
     }
 
-    /// A request failed: it is asked again after a second.
+    /// A request failed: it is asked again after a while.
     pub fn fails(&mut self, now: Time, ask: AskId) {
-        self.abandon(ask);
-        self.next_ask = now + Duration::from_secs(1);
+        self.abandon(now, ask);
+        self.next_ask = now + AGAIN;
+    }
+
+    /// The origin failed a fetch of this segment. With nothing buffered the player's own would have been the same one.
+    pub fn refused(&mut self, now: Time, segment: SegmentId) {
+        let open = self.open.iter().filter(|open| open.segment.id == segment);
+        if self.playout.buffered(now).is_zero() {
+            open.for_each(|open| self.plain.fails(now, open.ask));
+        }
+    }
+
+    /// Every connection it would have with plain HTTP breaks off, which is found at `found`.
+    pub fn breaks(&mut self, now: Time, found: Time) {
+        self.plain.breaks(now, found);
     }
 
     /// It hangs up on a request.
-    pub fn abandon(&mut self, ask: AskId) {
+    pub fn abandon(&mut self, now: Time, ask: AskId) {
+        self.plain.ends(now, ask);
         let Some(at) = self.open.iter().position(|o| o.ask == ask) else { return };
         let open = self.open.remove(at);
         self.asked = self.asked.saturating_sub(open.segment.duration);

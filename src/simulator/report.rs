@@ -21,9 +21,11 @@ pub struct Report {
     pub peer_efficiency_steady: f64,
     /// (n-1)/n for the most viewers at the same time.
     pub ceiling: f64,
-    /// The best that this run allowed: see [`bound_by`](Self::bound_by).
+    /// The best that this run allowed without each viewer's first 20 s: see [`bound_by`](Self::bound_by).
     pub bound: f64,
-    /// What sets [`bound`](Self::bound): `viewers` (somebody has to take the first copy), `uplink`, or `memory`.
+    /// What sets [`bound`](Self::bound): `viewers` (so many have to take the first copies), `uplink` (what all together
+    /// carry), `memory` (what all together remember of a recording), or `start-up` (what players take with nothing
+    /// buffered, after a seek for example, is the origin's by rule).
     pub bound_by: &'static str,
     /// Bytes that the origin sent.
     pub origin_bytes: u64,
@@ -35,7 +37,8 @@ pub struct Report {
     pub waste: f64,
     /// Pieces with wrong content that reached a player. Anything but 0 is a defect.
     pub wrong_pieces: u64,
-    /// Segments that came later than HTTP alone would have brought them plus 100 ms, and were missed by their player.
+    /// Segments that came later than HTTP alone would have brought them plus 100 ms, and were missed by their player: it
+    /// had nothing else to play, be it that it had just begun.
     pub late_segments: u64,
     /// Interruptions of all players.
     pub stalls: u64,
@@ -47,7 +50,7 @@ pub struct Report {
     pub startup_ms_p99: f64,
     /// Segments that players took.
     pub segments: u64,
-    /// Segments of each viewer's steady state by the reason code of how they came (see the contract); a film's last 50.
+    /// Segments of each viewer's steady state by the reason code of how they came (see the contract).
     pub reasons: Vec<(&'static str, u64)>,
     /// Origin requests for segments.
     pub origin_requests: u64,
@@ -55,6 +58,8 @@ pub struct Report {
     pub origin_peak_bps: u64,
     /// The same once the last viewer's first 20 s had passed.
     pub origin_peak_steady_bps: u64,
+    /// The most that the origin sent in any second to viewers that had not seen a picture yet, in bits per second.
+    pub startup_peak_bps: u64,
     /// What all viewers together play: viewers x bit rate.
     pub demand_bps: u64,
     /// Mean uplink of all viewers (those that can't upload count as 0) / bit rate.

@@ -104,6 +104,8 @@ pub struct Setting {
     pub restless: bool,
     /// Users switch renditions this often.
     pub switching: Option<Duration>,
+    /// One machine in five is suspended at about this time, for so long.
+    pub suspended: Option<(Duration, Duration)>,
 }
 
 /// A scenario by name.
@@ -123,6 +125,9 @@ pub struct Scenario {
 const MIX: &[(Kind, f64)] = &[(Kind::Ffplay, 0.34), (Kind::Vlc, 0.33), (Kind::HlsJs, 0.33)];
 const BITRATE: u64 = 1_000_000;
 const MINUTE: u64 = 60;
+/// The share of machines that are suspended where any are, and the time within which they are.
+const SUSPENDED: f64 = 0.2;
+const SUSPENDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What holds unless a scenario says otherwise: a live channel of 1 Mbit/s in 4 s segments, seven in the window.
 fn usual() -> Setting {
@@ -149,6 +154,7 @@ fn usual() -> Setting {
         crowd: Crowd::Within(Duration::from_secs(15)),
         restless: false,
         switching: None,
+        suspended: None,
     }
 }
 
@@ -345,14 +351,14 @@ impl Setting {
                     }
                 }
             };
-            self.life(host, joins, length, &mut chance, &place, &mut plan);
+            self.life((seed, host), joins, length, &mut chance, &place, &mut plan);
         }
         plan
     }
 
     fn life(
         &self,
-        host: u32,
+        (seed, host): (u64, u32),
         joins: Duration,
         length: Duration,
         chance: &mut Chance,
@@ -387,6 +393,13 @@ impl Setting {
                 };
                 plan.add(at, host, What::User(wish));
                 at += Duration::from_secs(20 + chance.below(100) as u64);
+            }
+        }
+        if let Some((at, length)) = self.suspended {
+            let mut chance = Chance::new(mix(seed ^ 0x51EE) ^ u64::from(host));
+            let at = at + SUSPENDED_WITHIN.mul_f64(chance.unit());
+            if chance.unit() < SUSPENDED && at > joins {
+                plan.add(at, host, What::User(Wish::Suspend(length.as_millis() as u32)));
             }
         }
         if let Some(every) = self.switching {

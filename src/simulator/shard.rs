@@ -171,7 +171,7 @@ impl Shard {
     pub(super) fn close(&mut self, at: Time) {
         for slot in 0..self.hosts.len() {
             let Some(host) = self.hosts[slot].take() else { continue };
-            host.count(at, &mut self.tally);
+            host.count(at, &self.around, &mut self.tally);
         }
     }
 }

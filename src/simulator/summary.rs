@@ -1,5 +1,6 @@
 //! From counters to the report.
 
+use super::bound::bound;
 use super::report::Report;
 use super::tally::{BIN_MS, Spread, Tally};
 use super::world::World;
@@ -18,8 +19,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
     let uplink: f64 = world.around.places.iter().map(|p| f64::from(p.up) * 8e6).sum::<f64>()
         / world.around.places.len() as f64
         / rate as f64;
-    let most = ceiling(viewers);
-    let (bound, bound_by) = if uplink < most { (uplink, "uplink") } else { (most, "viewers") };
+    let (bound, bound_by) = bound(world, tally);
     let peak = |from: usize| world.origin.sent.iter().skip(from).max().copied().unwrap_or(0) * 8;
     let mut startups = tally.startups.clone();
     startups.sort_by(f32::total_cmp);
@@ -33,7 +33,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
         bitrate: rate,
         peer_efficiency: round(bytes.peer_efficiency()),
         peer_efficiency_steady: round(steady.peer_efficiency()),
-        ceiling: round(most),
+        ceiling: round(ceiling(viewers)),
         bound: round(bound),
         bound_by,
         origin_bytes: world.origin.sent.iter().sum(),
@@ -51,6 +51,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
         origin_requests: world.origin.requests,
         origin_peak_bps: peak(0),
         origin_peak_steady_bps: peak(quiet),
+        startup_peak_bps: tally.startup.iter().max().copied().unwrap_or(0) * 8,
         demand_bps: rate * u64::from(viewers),
         uplink_ratio: round(uplink),
         uplink_used: round(bytes.uploaded as f64 / tally.capacity.max(1.0)),

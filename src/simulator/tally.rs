@@ -46,6 +46,12 @@ pub struct Tally {
     pub faults: Faults,
     /// Segments by reason.
     pub reasons: [u64; Reason::ALL.len()],
+    /// Chances to take a first copy, of all viewers together, in billionths: whole numbers add up alike in any order.
+    pub draws: u64,
+    /// Whether anybody took the segment with this number.
+    pub played: Vec<bool>,
+    /// Bytes from the origin to viewers that had not seen a picture yet, second by second.
+    pub startup: Vec<u64>,
     /// Segments that players took.
     pub segments: u64,
     /// … too late.
@@ -88,6 +94,30 @@ impl Tally {
         &mut self.series[index]
     }
 
+    /// Segments of steady states, whatever the reason of how they came.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.reasons.iter().sum()
+    }
+
+    /// A player took all of the segment with this number.
+    pub fn plays(&mut self, sequence: u64) {
+        let index = sequence as usize;
+        if self.played.len() <= index {
+            self.played.resize(index + 1, false);
+        }
+        self.played[index] = true;
+    }
+
+    /// The origin brought bytes to a viewer that has not seen a picture yet.
+    pub fn starts(&mut self, at: Time, bytes: u64) {
+        let second = (at.as_micros() / 1_000_000) as usize;
+        if self.startup.len() <= second {
+            self.startup.resize(second + 1, 0);
+        }
+        self.startup[second] += bytes;
+    }
+
     fn spread_of(&mut self, sequence: u64) -> &mut Spread {
         let index = sequence as usize;
         if self.spread.len() <= index {
@@ -119,6 +149,13 @@ impl Tally {
         self.faults.add(other.faults);
         for (mine, theirs) in self.reasons.iter_mut().zip(other.reasons) {
             *mine += theirs;
+        }
+        self.draws += other.draws;
+        for (sequence, _) in other.played.iter().enumerate().filter(|(_, played)| **played) {
+            self.plays(sequence as u64);
+        }
+        for (second, bytes) in other.startup.iter().enumerate() {
+            self.starts(Time::from_micros(second as u64 * 1_000_000), *bytes);
         }
         self.segments += other.segments;
         self.late += other.late;

@@ -41,6 +41,8 @@ pub struct World {
     pub(super) origin: Origin,
     broker: Broker,
     pub(super) viewers: u32,
+    /// When each host joins.
+    pub(super) joins: Vec<Time>,
     window: u64,
     windows: u64,
     /// Microseconds of a window: nobody sees within it what another does.
@@ -72,6 +74,8 @@ impl World {
         if let Some(asked) = knobs.trace.filter(|&t| t == 0 || t > plan.hosts) {
             return Err(Refused::NoSuchViewer { asked, last: plan.hosts });
         }
+        let joins =
+            plan.events.iter().filter(|(_, _, what)| matches!(what, What::Join)).map(|e| e.0).collect();
         let places = (0..plan.hosts).map(|host| Place::of(seed, host, &lines)).collect();
         let content = Content::new(setting.programme, length);
         let outage = setting.outage.map(|(from, to)| (Time::ZERO + from, Time::ZERO + to));
@@ -85,6 +89,7 @@ impl World {
             origin: Origin::new(service, seed ^ 0x0419),
             broker: Broker::new(outage, seed ^ 0x7AC),
             viewers,
+            joins,
             window: 0,
             windows: seconds * 1_000_000 / width,
             width,

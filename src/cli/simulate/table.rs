@@ -107,9 +107,10 @@ pub fn story(viewer: Option<(u32, &[Line])>) -> String {
 
 fn limit(bound_by: &str) -> &str {
     match bound_by {
-        "viewers" => "somebody has to take the first copy",
+        "viewers" => "somebody has to take the first copies",
         "uplink" => "set by what all uplinks together carry",
         "memory" => "set by what all viewers together remember",
+        "start-up" => "what players take with nothing buffered is the origin's by rule",
         other => other,
     }
 }
