@@ -17,9 +17,9 @@ fn a_home_line_between_viewers_costs_little_and_stalls_nobody() {
     assert_eq!((&summary["stalls"], &summary["mismatches"]), (&Value::from(0), &Value::from(0)));
     let path = &summary["path"];
     assert!(path["relayed"].as_u64() > Some(5_000) && path["lost"].as_u64() > Some(10), "{path}");
-    // A quiet machine shows 0.80, its ceiling; this leaves room for one that has other things to do.
+    // Its ceiling is 0.80. A machine that is six times as busy as it can be shows 0.78 and more.
     let steady = summary["peer_efficiency_steady"].as_f64().unwrap();
-    assert!(steady >= 0.65, "{steady}");
+    assert!(steady >= 0.75, "{steady}");
 }
 
 #[test]
