@@ -32,10 +32,12 @@ struct Want {
     holders: usize,
 }
 
-/// Asks neighbours for what is wanted, as far as the limits allow; answers when another try makes sense.
+/// Asks neighbours (or `only` one of them: nothing is new with the others) for what is wanted, as far as the limits allow;
+/// answers when another try makes sense.
 pub fn choose(
     session: &mut Session,
     neighbours: &mut [Neighbour],
+    only: Option<usize>,
     policy: &Policy,
     now: Time,
     chance: &mut Chance,
@@ -48,24 +50,28 @@ pub fn choose(
     if flying >= IN_FLIGHT {
         return None;
     }
+    let mut wake = None;
+    let mut order: Vec<usize> = Vec::new();
+    for (n, neighbour) in neighbours.iter().enumerate() {
+        if neighbour.flights >= IN_FLIGHT_FEW
+            || only.is_some_and(|only| only != n)
+            || !usable(neighbour, session)
+        {
+            continue;
+        }
+        if neighbour.busy_until > now {
+            wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
+            continue;
+        }
+        order.push(n);
+    }
+    if order.is_empty() {
+        return wake;
+    }
     let mut wanted = wanted(session, neighbours, policy, now);
     if wanted.is_empty() {
         return None;
     }
-    let mut wake = None;
-    let mut order: Vec<usize> = (0..neighbours.len())
-        .filter(|&n| {
-            let neighbour = &neighbours[n];
-            if neighbour.flights >= IN_FLIGHT_FEW || !usable(neighbour, session) {
-                return false;
-            }
-            if neighbour.busy_until > now {
-                wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
-                return false;
-            }
-            true
-        })
-        .collect();
     order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
     for n in order {
         while flying < IN_FLIGHT {

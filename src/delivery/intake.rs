@@ -8,6 +8,7 @@ use super::node::Stirs;
 use super::pieces::Came;
 use super::policy::{FETCH_TRIES, IN_FLIGHT_FEW, LONGEST_HOLD, MISSING_RETRY, REPEATS, UPLOAD_QUEUE};
 use super::retry::origin_pause;
+use super::session::Session;
 use super::supply::withdraw;
 use super::upload::{Displaced, Queued, Request};
 use super::{Failure, Fault, FetchId, Node, Output, Report, Wake, contest, peering};
@@ -245,6 +246,7 @@ impl Node {
     pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> Stirs {
         self.forget(peer, out);
         self.neighbours.push(Neighbour::new(peer, self.now));
+        self.peers.push(peer);
         self.membership.greet(self.now);
         peering::greet(peer, &self.sessions, &self.policy, out);
         Stirs::Everything
@@ -266,10 +268,16 @@ impl Node {
     /// Removes every trace of a neighbour; what was asked of it is open again.
     pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
         self.neighbours.retain(|n| n.peer != peer);
+        self.peers.retain(|p| *p != peer);
         self.uploads.forget(peer);
         for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
             pieces.flights.retain(|f| f.peer != peer);
         }
+    }
+
+    /// Where a neighbour stands.
+    pub(super) fn position(&self, peer: PeerId) -> Option<usize> {
+        self.peers.iter().position(|p| *p == peer)
     }
 
     pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
@@ -278,7 +286,7 @@ impl Node {
 
     pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> Stirs {
         let now = self.now;
-        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return Stirs::Nothing };
+        let Some(n) = self.position(peer) else { return Stirs::Nothing };
         let neighbour = &mut self.neighbours[n];
         match message {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
@@ -287,6 +295,7 @@ impl Node {
             Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => {
+                let timers = (self.announce_at, self.content_at);
                 let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
                 let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm))
                 else {
@@ -296,16 +305,22 @@ impl Node {
                 let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
                 let was_loading = loading(neighbour);
                 self.have(peer, s, message, out);
-                if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty) {
+                if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
                     self.announce_now();
                 }
                 if was_loading && !self.neighbours.iter().any(|n| n.peer == peer && loading(n)) {
                     // Who waited for it to load waits no longer.
                     return Stirs::Everything;
                 }
-                return self.news(peer, s, segment, before, confirmed);
+                let stirs = self.news(peer, s, segment, before, confirmed);
+                let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
+                return if quiet { Stirs::Nothing } else { stirs };
             }
-            Message::Lost { segment } => neighbour.loses(segment),
+            Message::Lost { segment } => {
+                neighbour.loses(segment);
+                let wanted = |s: &Session| s.active.get(segment).is_some_and(|p| !p.complete());
+                return if self.sessions.iter().any(wanted) { Stirs::Everything } else { Stirs::Nothing };
+            }
             Message::Request { segment, piece, within_ms } => {
                 return self.requested(
                     peer,
@@ -315,7 +330,10 @@ impl Node {
                     out,
                 );
             }
-            Message::Busy { segment, piece, retry_ms } => self.busy(n, segment, piece, retry_ms),
+            Message::Busy { segment, piece, retry_ms } => {
+                self.busy(n, segment, piece, retry_ms);
+                return if retry_ms == 0 { Stirs::Everything } else { Stirs::Asking(None) };
+            }
             Message::Cancel { segment, piece } => {
                 self.uploads.cancel(peer, segment, piece);
                 return Stirs::Little;
@@ -350,7 +368,7 @@ impl Node {
     /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
     /// be asked for them.
     fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
-        let Some(neighbour) = self.neighbours.iter().find(|n| n.peer == peer) else {
+        let Some(neighbour) = self.position(peer).map(|n| &self.neighbours[n]) else {
             return Stirs::Everything;
         };
         if !confirmed && neighbour.confirmed {
@@ -368,7 +386,7 @@ impl Node {
             self.wake_for((neighbour.busy_until, Wake::Busy));
             return Stirs::Little;
         }
-        Stirs::Everything
+        Stirs::Asking(self.position(peer))
     }
 
     fn window(&mut self, n: usize, slot: Slot, window: (u64, u64), out: &mut Vec<Output>) {
@@ -382,7 +400,7 @@ impl Node {
     }
 
     pub(super) fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
-        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return };
+        let Some(n) = self.position(peer) else { return };
         let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
         let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
         let have = peering::Have { segment, sequence, length, loading, pieces };
@@ -407,7 +425,7 @@ impl Node {
 
     fn confirm(&mut self, peer: PeerId, s: usize, out: &mut Vec<Output>) {
         let now = self.now;
-        let Some(neighbour) = self.neighbours.iter_mut().find(|n| n.peer == peer) else { return };
+        let Some(neighbour) = self.position(peer).map(|n| &mut self.neighbours[n]) else { return };
         if neighbour.confirmed {
             return;
         }
@@ -438,8 +456,7 @@ impl Node {
             out.push(refuse(Duration::ZERO));
             return Stirs::Little;
         };
-        let times =
-            self.neighbours.iter().find(|n| n.peer == peer).map_or(0, |n| n.times_sent(segment, piece));
+        let times = self.position(peer).map_or(0, |n| self.neighbours[n].times_sent(segment, piece));
         if times >= REPEATS {
             out.push(refuse(Duration::ZERO));
             return Stirs::Little;
@@ -499,7 +516,7 @@ impl Node {
         (piece, length, hash): (u8, u32, PieceHash),
         out: &mut Vec<Output>,
     ) -> Stirs {
-        let Some(n) = self.neighbours.iter().position(|n| n.peer == peer) else { return Stirs::Nothing };
+        let Some(n) = self.position(peer) else { return Stirs::Nothing };
         let asked = self.land(segment, piece, n);
         let (now, length) = (self.now, u64::from(length));
         let Some(s) = self.session_of(segment) else {
@@ -514,11 +531,9 @@ impl Node {
                 pieces.fed_by_peers = Some(now);
                 withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
                 session.bytes.p2p += length;
-                let from: Vec<PeerId> = self.neighbours.iter().map(|n| n.peer).collect();
                 let record = session.ledger.of(segment, sequence);
                 record.p2p += length;
-                record.peers |=
-                    1u32.checked_shl(from.iter().position(|p| *p == peer).unwrap_or(0) as u32).unwrap_or(0);
+                record.peers |= 1u32.checked_shl(n as u32).unwrap_or(0);
                 if record.http == 0 {
                     record.reason = Reason::Prefetch;
                 }
@@ -527,17 +542,27 @@ impl Node {
                 }
                 out.push(Output::Keep { segment, piece });
                 self.feed(s, segment, out);
-                self.announce_soon();
+                self.announce_piece(segment, piece);
                 self.made_room_for(length, out);
+                let session = &mut self.sessions[s];
+                let complete = session.active.get(segment).filter(|p| p.complete());
+                let Some((took, duration)) = complete.map(|p| (now - p.seen, p.segment.duration)) else {
+                    return Stirs::Asking(None);
+                };
+                session.learn_spread(took, duration);
+                Stirs::Everything
             }
-            Came::Duplicate | Came::Unwanted => session.bytes.wasted += length,
+            Came::Duplicate | Came::Unwanted => {
+                session.bytes.wasted += length;
+                Stirs::Asking(None)
+            }
             Came::WrongBytes => {
                 session.bytes.wasted += length;
                 self.faults.wrong_bytes += 1;
                 self.shun(peer, "it sent bytes that are not what was vouched for", out);
+                Stirs::Everything
             }
         }
-        Stirs::Everything
     }
 
     /// Gives up requests that took too long; the neighbours that owe them are asked last from now on.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::chance::{mix, to_unit};
 use super::policy::{
-    LOTTERY_CROWD, LOTTERY_DOUBLING, LOTTERY_MOST, LOTTERY_UPLINK, LOTTERY_WINNERS, RANK_SPREAD, RANK_STEP,
-    RANKED_SWARM,
+    LOTTERY_CROWD, LOTTERY_DOUBLING, LOTTERY_MOST, LOTTERY_SCARCE, LOTTERY_UPLINK, LOTTERY_WINNERS,
+    RANK_SPREAD, RANK_STEP, RANKED_SWARM,
 };
 use crate::model::ids::{PeerId, SegmentId};
 
@@ -27,12 +27,13 @@ pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
 
 /// The chance of a viewer to be one of the first in a swarm that draws; `None` where turns are taken.
 #[must_use]
-pub fn chance(viewers: u32, uplink: f64) -> Option<f64> {
+pub fn chance(viewers: u32, uplink: f64, spread: f64) -> Option<f64> {
     if viewers <= RANKED_SWARM {
         return None;
     }
     let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
-    let winners = (f64::from(viewers) / LOTTERY_CROWD).clamp(LOTTERY_WINNERS, LOTTERY_MOST);
+    let crowd = (f64::from(viewers) / LOTTERY_CROWD).min(LOTTERY_MOST);
+    let winners = (crowd * scarcity(spread)).max(LOTTERY_WINNERS);
     Some((winners * fit / f64::from(viewers)).min(1.0))
 }
 
@@ -40,7 +41,8 @@ pub fn chance(viewers: u32, uplink: f64) -> Option<f64> {
 ///
 /// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
 /// unknown), `round_trip` the slowest neighbour's; `uplink` is what we were seen to upload as a multiple of the bit rate:
-/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one. The answer only grows
+/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one; `spread` is how long
+/// segments take to come from neighbours, as a multiple of their duration (0: unknown). The answer only grows
 /// with the rank, and for ranked swarms stays within an eighth of `duration`.
 #[must_use]
 pub fn wait(
@@ -51,9 +53,10 @@ pub fn wait(
     round_trip: Duration,
     duration: Duration,
     uplink: f64,
+    spread: f64,
 ) -> Duration {
     let mine = ticket(me, segment);
-    if let Some(chance) = chance(viewers, uplink) {
+    if let Some(chance) = chance(viewers, uplink, spread) {
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
     }
@@ -64,6 +67,14 @@ pub fn wait(
     }
     let most = duration / RANK_SPREAD / others.max(1);
     (RANK_STEP.max(round_trip * 2)).min(most) * rank
+}
+
+/// How many times more first copies there shall be where a segment needs `spread` times its duration to get around: the
+/// scarcer the uplinks, the more of them; where it needs no longer than it plays, no more.
+#[must_use]
+pub fn scarcity(spread: f64) -> f64 {
+    let squared = spread * spread;
+    (squared * squared).clamp(1.0, LOTTERY_SCARCE)
 }
 
 #[cfg(test)]
@@ -82,7 +93,7 @@ mod tests {
             let mut waits: Vec<_> = (0..5)
                 .map(|me| {
                     let rivals = (0..5).filter(|&other| other != me).map(peer);
-                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT, 1.0)
+                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT, 1.0, 0.0)
                 })
                 .collect();
             waits.sort();
@@ -96,8 +107,9 @@ mod tests {
         for segment in (0..500).map(SegmentId) {
             for me in 0..5 {
                 let rivals = (0..5).filter(|&other| other != me).map(peer);
-                first[usize::from(me)] +=
-                    u32::from(wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT, 1.0).is_zero());
+                first[usize::from(me)] += u32::from(
+                    wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT, 1.0, 0.0).is_zero(),
+                );
             }
         }
         assert_eq!(first.iter().sum::<u32>(), 500);
@@ -108,7 +120,9 @@ mod tests {
     fn a_slow_neighbourhood_still_ends_within_an_eighth() {
         let rivals = (1..=15).map(peer);
         let longest = (0..200)
-            .map(|s| wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT, 1.0))
+            .map(|s| {
+                wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT, 1.0, 0.0)
+            })
             .max();
         assert!(longest <= Some(SEGMENT / RANK_SPREAD), "{longest:?}");
     }
@@ -133,7 +147,8 @@ mod tests {
                         9,
                         9,
                     ]);
-                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT, 9.0) <= limit
+                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT, 9.0, 0.0)
+                        <= limit
                 })
                 .count()
         };

@@ -18,6 +18,7 @@ mod choose;
 pub mod contest;
 pub mod demand;
 mod eviction;
+mod house;
 mod intake;
 pub mod lottery;
 mod membership;
@@ -36,11 +37,10 @@ mod supply;
 mod tests;
 mod upload;
 mod view;
+mod viewing;
 mod wake;
 
-pub use node::Node;
-pub use report::{Failure, Fault, Report};
-pub use wake::Wake;
+pub use {node::Node, report::Failure, report::Fault, report::Report, wake::Wake};
 
 /// A player's request; numbered by the driver, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

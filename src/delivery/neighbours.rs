@@ -42,12 +42,9 @@ pub struct Has {
     pub loading: Option<Time>,
 }
 
-/// What is known between a neighbour and us about one segment.
-#[derive(Clone, Copy, Debug)]
+/// What is known between a neighbour and us about one segment, besides the pieces it announced.
+#[derive(Clone, Copy, Debug, Default)]
 struct Between {
-    segment: SegmentId,
-    /// Pieces it announced.
-    has: u64,
     /// It announced the segment at all.
     announced: bool,
     /// More will come from it; since when.
@@ -99,6 +96,10 @@ pub struct Neighbour {
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
+    /// Segments that were spoken of, the newest last, and for each the pieces that it announced and the rest that is known:
+    /// apart, since names and pieces are looked through for every message and the rest is not.
+    segments: Vec<SegmentId>,
+    has: Vec<u64>,
     between: Vec<Between>,
     piece_time: Option<Duration>,
 }
@@ -126,6 +127,8 @@ impl Neighbour {
             since: now,
             useful_at: now,
             pending: Vec::new(),
+            segments: Vec::new(),
+            has: Vec::new(),
             between: Vec::new(),
             piece_time: None,
         }
@@ -144,91 +147,90 @@ impl Neighbour {
     }
 
     /// Newest segments are asked about most, and stand last.
-    fn find(&self, segment: SegmentId) -> Option<&Between> {
-        self.between.iter().rev().find(|b| b.segment == segment)
+    fn find(&self, segment: SegmentId) -> Option<usize> {
+        self.segments.iter().rposition(|&s| s == segment)
     }
 
-    fn find_mut(&mut self, segment: SegmentId) -> Option<&mut Between> {
-        self.between.iter_mut().rev().find(|b| b.segment == segment)
-    }
-
-    fn entry(&mut self, segment: SegmentId) -> &mut Between {
-        let at = self.between.iter().rposition(|b| b.segment == segment).unwrap_or_else(|| {
-            if self.between.len() == ANNOUNCED {
-                self.between.remove(0);
+    fn entry(&mut self, segment: SegmentId) -> usize {
+        self.find(segment).unwrap_or_else(|| {
+            if self.segments.len() == ANNOUNCED {
+                self.drop_entry(0);
             }
-            self.between.push(Between {
-                segment,
-                has: 0,
-                announced: false,
-                loading: None,
-                told: 0,
-                mentioned: false,
-                sent: (0, 0),
-            });
-            self.between.len() - 1
-        });
-        &mut self.between[at]
+            self.segments.push(segment);
+            self.has.push(0);
+            self.between.push(Between::default());
+            self.segments.len() - 1
+        })
+    }
+
+    fn drop_entry(&mut self, at: usize) {
+        self.segments.remove(at);
+        self.has.remove(at);
+        self.between.remove(at);
     }
 
     /// What it announced of a segment.
     #[must_use]
     pub fn has(&self, segment: SegmentId) -> Option<Has> {
-        let between = self.find(segment).filter(|b| b.announced)?;
-        Some(Has { segment, bits: between.has, loading: between.loading })
+        let at = self.find(segment).filter(|&at| self.between[at].announced)?;
+        Some(Has { segment, bits: self.has[at], loading: self.between[at].loading })
     }
 
     /// The pieces it announced of a segment, a bit for each.
     #[must_use]
     pub fn bits(&self, segment: SegmentId) -> u64 {
-        self.find(segment).map_or(0, |b| b.has)
+        self.find(segment).map_or(0, |at| self.has[at])
     }
 
     /// Notes an announcement; the oldest is forgotten past [`ANNOUNCED`].
     pub fn announces(&mut self, segment: SegmentId, bits: u64, loading: bool, now: Time) {
-        let between = self.entry(segment);
+        let at = self.entry(segment);
+        self.has[at] |= bits;
+        let between = &mut self.between[at];
         between.announced = true;
-        between.has |= bits;
         between.loading = loading.then(|| between.loading.unwrap_or(now));
     }
 
     /// It no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
     pub fn loses(&mut self, segment: SegmentId) {
-        if let Some(between) = self.find_mut(segment) {
-            (between.has, between.announced, between.loading) = (0, false, None);
+        if let Some(at) = self.find(segment) {
+            self.has[at] = 0;
+            (self.between[at].announced, self.between[at].loading) = (false, None);
         }
     }
 
     /// It said that one piece is not to be had from it.
     pub fn lacks(&mut self, segment: SegmentId, piece: u8) {
-        if let Some(between) = self.find_mut(segment) {
-            between.has &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
+        if let Some(at) = self.find(segment) {
+            self.has[at] &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
         }
     }
 
     /// What it was told that we hold of a segment; `None` when the segment was never mentioned to it.
     #[must_use]
     pub fn told(&self, segment: SegmentId) -> Option<u64> {
-        self.find(segment).filter(|b| b.mentioned).map(|b| b.told)
+        self.find(segment).map(|at| &self.between[at]).filter(|b| b.mentioned).map(|b| b.told)
     }
 
     /// The pieces of a segment that it announced, and those that it was told of.
     #[must_use]
     pub fn between(&self, segment: SegmentId) -> (u64, u64) {
-        self.find(segment).map_or((0, 0), |b| (b.has, b.told))
+        self.find(segment).map_or((0, 0), |at| (self.has[at], self.between[at].told))
     }
 
     /// Notes what it is being told.
     pub fn tell(&mut self, segment: SegmentId, bits: u64) {
-        let between = self.entry(segment);
-        between.mentioned = true;
-        between.told |= bits;
+        let at = self.entry(segment);
+        self.between[at].mentioned = true;
+        self.between[at].told |= bits;
     }
 
     /// We no longer have a segment, nor any use for what it has of it; true when it has to be told so.
     pub fn untell(&mut self, segment: SegmentId) -> bool {
         let told = self.told(segment).is_some();
-        self.between.retain(|b| b.segment != segment);
+        if let Some(at) = self.find(segment) {
+            self.drop_entry(at);
+        }
         told
     }
 
@@ -236,13 +238,15 @@ impl Neighbour {
     #[must_use]
     pub fn times_sent(&self, segment: SegmentId, piece: u8) -> u8 {
         let bit = |bits: u64| u8::from(bits & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0);
-        self.find(segment).map_or(0, |b| bit(b.sent.0) + 2 * bit(b.sent.1))
+        let sent = self.find(segment).map(|at| self.between[at].sent);
+        sent.map_or(0, |(once, twice)| bit(once) + 2 * bit(twice))
     }
 
     /// A piece is being sent to it.
     pub fn sends(&mut self, segment: SegmentId, piece: u8) {
         let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
-        let (once, twice) = &mut self.entry(segment).sent;
+        let at = self.entry(segment);
+        let (once, twice) = &mut self.between[at].sent;
         match (*once & bit != 0, *twice & bit != 0) {
             (true, true) => {}
             (true, false) => (*once, *twice) = (*once & !bit, *twice | bit),

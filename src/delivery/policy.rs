@@ -197,6 +197,8 @@ pub const LOTTERY_CROWD: f64 = 2_000.0;
 pub const LOTTERY_MOST: f64 = 50.0;
 /// Who can upload at so many times the bit rate takes part in full; slower ones in proportion.
 pub const LOTTERY_UPLINK: f64 = 3.0;
+/// Where uplinks are scarce there are up to so many times more: see [`super::lottery::scarcity`].
+pub const LOTTERY_SCARCE: f64 = 8.0;
 /// How fast the lottery's chances double, in seconds (its tau).
 pub const LOTTERY_DOUBLING: f64 = 0.5;
 /// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
@@ -238,8 +240,12 @@ pub const UNHURRIED: Duration = Duration::from_secs(3);
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// … if it is one of the last so many: uplinks have better things to do than to send everything twice.
 pub const ENDGAME_PIECES: usize = 3;
-/// Announcements of new pieces wait this long for more to go in the same message.
+/// Announcements of new pieces wait this long for more to go in the same message …
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
+/// … and of pieces that so many neighbours have besides …
+pub const COMMON: usize = 4;
+/// … this long: whoever still lacks one of those knows where to get it.
+pub const ANNOUNCE_COMMON_DELAY: Duration = Duration::from_millis(250);
 /// For this part of a segment's duration the first holder offers each neighbour other pieces.
 pub const SEEDING: u32 = 1;
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.

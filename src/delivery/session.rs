@@ -66,6 +66,9 @@ pub struct Session {
     pub oversized: bool,
     /// What it is kept from.
     pub terms: Terms,
+    /// How long live segments take to come from neighbours, from when they were seen, as a multiple of their duration;
+    /// smoothed, 0 before the first.
+    pub spread: f64,
     first_byte: Option<Duration>,
     rate: Option<BitsPerSecond>,
     usual_length: Option<u64>,
@@ -99,6 +102,7 @@ impl Session {
             ledger: Ledger::default(),
             oversized: false,
             terms: Terms::default(),
+            spread: 0.0,
             first_byte: None,
             rate: None,
             usual_length: None,
@@ -288,6 +292,14 @@ impl Session {
         let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
         let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
         Some(ask.from.saturating_add(PACED_START).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX)))
+    }
+
+    /// A live segment is complete, `took` after it was seen, the last of it by a neighbour.
+    pub fn learn_spread(&mut self, took: Duration, duration: Duration) {
+        if self.timeline.kind.grows() && !duration.is_zero() {
+            let times = (took.as_secs_f64() / duration.as_secs_f64()).min(4.0);
+            self.spread = if self.spread == 0.0 { times } else { self.spread * 0.75 + times * 0.25 };
+        }
     }
 
     /// Notes the length of a segment.

@@ -276,6 +276,7 @@ fn turn(
         round_trip,
         pieces.segment.duration,
         session.uplink_ratio(view.uplink),
+        session.spread,
     );
     Some(since.max(session.settled_at) + wait)
 }

@@ -63,7 +63,8 @@ impl Node {
     #[must_use]
     pub fn draws(&self, swarm: SwarmId) -> Option<f64> {
         let session = self.sessions.iter().find(|s| s.swarm == swarm)?;
-        let chance = lottery::chance(session.viewers, session.uplink_ratio(self.uploads.rate()))?;
+        let chance =
+            lottery::chance(session.viewers, session.uplink_ratio(self.uploads.rate()), session.spread)?;
         Some(if self.gives(swarm) { chance } else { 0.0 })
     }
 

@@ -207,7 +207,7 @@ impl Host {
 
     /// When it will do something by itself.
     #[must_use]
-    pub fn next(&self, now: Time) -> Option<Time> {
+    pub fn next(&mut self, now: Time) -> Option<Time> {
         if self.is_suspended(now) {
             return self.suspended_until;
         }
@@ -241,7 +241,9 @@ impl Host {
                 Due::Dead => self.finds_all_dead(scene),
             }
         }
-        self.play(scene);
+        if self.player.acts_at(now).is_some_and(|at| at <= now) {
+            self.play(scene);
+        }
         if self.node.next_wakeup().is_some_and(|(at, _)| at <= now) {
             self.tell(Input::Tick, scene);
         }
@@ -253,7 +255,7 @@ impl Host {
     }
 
     /// What it wants to be woken for, and by whom: Node, dues, line, player.
-    pub(super) fn why(&self, now: Time) -> String {
+    pub(super) fn why(&mut self, now: Time) -> String {
         let due = self.due.iter().map(|(at, _)| *at).min();
         let (node, line) = (self.node.next_wakeup(), self.uplink.next());
         format!("node {node:?}, due {due:?}, line {line:?}, player {:?}", self.player.acts_at(now))

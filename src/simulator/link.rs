@@ -21,13 +21,14 @@ pub struct Uplink<T> {
     rate: f32,
     flows: Vec<Flow<T>>,
     since: Time,
+    next: Option<Time>,
 }
 
 impl<T: Copy> Uplink<T> {
     /// An idle uplink of `rate` bytes per microsecond.
     #[must_use]
     pub fn new(rate: f32) -> Self {
-        Self { rate, flows: Vec::new(), since: Time::ZERO }
+        Self { rate, flows: Vec::new(), since: Time::ZERO, next: None }
     }
 
     /// A piece of `bytes` begins to leave over a path that carries at most `most`.
@@ -40,14 +41,25 @@ impl<T: Copy> Uplink<T> {
     /// When the next piece will have left; `None` when nothing is leaving.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
+        self.next
+    }
+
+    fn plan(&mut self) {
         let wait = |f: &Flow<T>| (f.left / f.rate.max(1e-9)).ceil().max(0.0) as u64;
-        self.flows.iter().map(wait).min().map(|us| self.since + std::time::Duration::from_micros(us.max(1)))
+        let least = self.flows.iter().map(wait).min();
+        self.next = least.map(|us| self.since + std::time::Duration::from_micros(us.max(1)));
     }
 
     /// A piece that has left by `now`.
     pub fn left(&mut self, now: Time) -> Option<T> {
+        if self.next.is_none_or(|next| next > now) {
+            return None;
+        }
         self.run(now);
-        let at = self.flows.iter().position(|f| f.left <= 0.5)?;
+        let Some(at) = self.flows.iter().position(|f| f.left <= 0.5) else {
+            self.plan();
+            return None;
+        };
         let flow = self.flows.remove(at);
         self.share();
         Some(flow.what)
@@ -75,6 +87,11 @@ impl<T: Copy> Uplink<T> {
 
     /// Water-filling: paths that carry less than an equal part leave the rest to the others.
     fn share(&mut self) {
+        self.divide();
+        self.plan();
+    }
+
+    fn divide(&mut self) {
         self.flows.iter_mut().for_each(|f| f.rate = 0.0);
         let (mut rate, mut open) = (self.rate, self.flows.len());
         while open > 0 {

@@ -110,6 +110,9 @@ pub struct Player {
     /// Does nothing until then.
     away_until: Time,
     earlier: (u32, Duration),
+    /// When it will act, as of the last look; to be looked at anew if something has changed since.
+    plan: Option<Time>,
+    changes: bool,
     /// What plain HTTP would have done for it.
     plain: Plain,
 }
@@ -135,6 +138,8 @@ impl Player {
             asked: Duration::ZERO,
             away_until: now,
             earlier: (0, Duration::ZERO),
+            plan: None,
+            changes: true,
             plain,
         }
     }
@@ -160,6 +165,7 @@ impl Player {
 
     /// What it does now, if anything; to be called again until it does nothing.
     pub fn act(&mut self, now: Time) -> Option<Act> {
+        self.changes = true;
         if now < self.away_until {
             return None;
         }
@@ -189,7 +195,14 @@ impl Player {
 
     /// When it will do something by time alone; `None`: after the next thing that happens to it.
     #[must_use]
-    pub fn acts_at(&self, now: Time) -> Option<Time> {
+    pub fn acts_at(&mut self, now: Time) -> Option<Time> {
+        if std::mem::take(&mut self.changes) {
+            self.plan = self.plan();
+        }
+        self.plan.map(|at| at.max(now))
+    }
+
+    fn plan(&self) -> Option<Time> {
         let listing = self.listing.as_ref()?;
         let (mut cursor, mut at) = (self.cursor, None);
         let next = cursor.next(listing);
@@ -205,7 +218,7 @@ impl Player {
                 sooner(wants.max(self.reload_at()));
             }
         }
-        at.map(|at: Time| at.max(self.away_until).max(now))
+        at.map(|at: Time| at.max(self.away_until))
     }
 
     fn reload_at(&self) -> Time {
@@ -228,6 +241,7 @@ impl Player {
 
     /// A manifest came.
     pub fn listed(&mut self, now: Time, listing: &Timeline) {
+        self.changes = true;
         let last = |l: &Timeline| l.segments.last().map(|s| s.sequence);
         self.changed = self.listing.as_ref().map(last) != Some(last(listing));
         if self.changed {
@@ -241,6 +255,7 @@ impl Player {
 
     /// Its request has a name. Plain HTTP would bring the first of its `bytes` after `wait`.
     pub fn asks(&mut self, now: Time, ask: AskId, segment: Segment, (wait, bytes): (Duration, u32)) {
+        self.changes = true;
         self.plain.asks(now, ask, wait, bytes);
         self.open.push(Open { ask, segment, complete: false });
     }
@@ -250,6 +265,7 @@ impl Player {
     /// A player that has nothing yet, or nothing any more after a seek, misses its first segment from the moment at which
     /// plain HTTP would have brought it.
     pub fn takes(&mut self, now: Time, ask: AskId) -> Vec<Taken> {
+        self.changes = true;
         if let Some(open) = self.open.iter_mut().find(|o| o.ask == ask) {
             open.complete = true;
         }
@@ -271,6 +287,7 @@ impl Player {
 
     /// A request failed: it is asked again after a while.
     pub fn fails(&mut self, now: Time, ask: AskId) {
+        self.changes = true;
         self.abandon(now, ask);
         self.next_ask = now + AGAIN;
     }
@@ -290,6 +307,7 @@ impl Player {
 
     /// It hangs up on a request.
     pub fn abandon(&mut self, now: Time, ask: AskId) {
+        self.changes = true;
         self.plain.ends(now, ask);
         let Some(at) = self.open.iter().position(|o| o.ask == ask) else { return };
         let open = self.open.remove(at);
@@ -304,18 +322,21 @@ impl Player {
 
     /// It pauses: asks for nothing, plays nothing.
     pub fn pause(&mut self, now: Time, length: Duration) {
+        self.changes = true;
         self.away_until = now + length;
         self.playout.hold(now, length);
     }
 
     /// It jumps to another segment of its rendition: everything it had is gone.
     pub fn seek(&mut self, now: Time, sequence: u64) {
+        self.changes = true;
         self.start_over(now);
         self.cursor.back_to(sequence);
     }
 
     /// It plays another rendition from where it is; what is buffered stays.
     pub fn switch(&mut self) {
+        self.changes = true;
         self.listing = None;
         self.loading = false;
     }
