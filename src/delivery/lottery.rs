@@ -25,38 +25,47 @@ pub fn ticket(peer: PeerId, segment: SegmentId) -> u64 {
     mix(x)
 }
 
-/// The chance of a viewer to be one of the first in a swarm that draws; `None` where turns are taken.
-#[must_use]
-pub fn chance(viewers: u32, uplink: f64, spread: f64) -> Option<f64> {
-    if viewers <= RANKED_SWARM {
-        return None;
+/// What the chances in a swarm go by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crowd {
+    /// Its size as the tracker tells it; 0 when unknown.
+    pub viewers: u32,
+    /// What we were seen to upload, as a multiple of the bit rate: in a large swarm a slow first holder would keep
+    /// everybody waiting, so it seldom becomes one.
+    pub uplink: f64,
+    /// How long segments take to come from neighbours, as a multiple of their duration; 0: unknown.
+    pub spread: f64,
+}
+
+impl Crowd {
+    /// The chance of a viewer to be one of the first in a swarm that draws; `None` where turns are taken.
+    #[must_use]
+    pub fn chance(&self) -> Option<f64> {
+        if self.viewers <= RANKED_SWARM {
+            return None;
+        }
+        let fit = (self.uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
+        let crowd = (f64::from(self.viewers) / LOTTERY_CROWD).min(LOTTERY_MOST);
+        let winners = (crowd * scarcity(self.spread)).max(LOTTERY_WINNERS);
+        Some((winners * fit / f64::from(self.viewers)).min(1.0))
     }
-    let fit = (uplink / LOTTERY_UPLINK).clamp(0.1, 1.0);
-    let crowd = (f64::from(viewers) / LOTTERY_CROWD).min(LOTTERY_MOST);
-    let winners = (crowd * scarcity(spread)).max(LOTTERY_WINNERS);
-    Some((winners * fit / f64::from(viewers)).min(1.0))
 }
 
 /// How long after a segment was seen `me` may fetch it, if nobody it knows has begun.
 ///
-/// `rivals` are the neighbours that may upload in this swarm, `viewers` is its size as the tracker tells it (0 when
-/// unknown), `round_trip` the slowest neighbour's; `uplink` is what we were seen to upload as a multiple of the bit rate:
-/// in a large swarm a slow first holder would keep everybody waiting, so it seldom becomes one; `spread` is how long
-/// segments take to come from neighbours, as a multiple of their duration (0: unknown). The answer only grows
+/// `rivals` are the neighbours that may upload in this swarm, `round_trip` is the slowest neighbour's. The answer only grows
 /// with the rank, and for ranked swarms stays within an eighth of `duration`.
 #[must_use]
 pub fn wait(
     me: PeerId,
     segment: SegmentId,
     rivals: impl Iterator<Item = PeerId>,
-    viewers: u32,
+    crowd: Crowd,
     round_trip: Duration,
     duration: Duration,
-    uplink: f64,
-    spread: f64,
 ) -> Duration {
     let mine = ticket(me, segment);
-    if let Some(chance) = chance(viewers, uplink, spread) {
+    if let Some(chance) = crowd.chance() {
         let doublings = (to_unit(mine) / chance).log2().max(0.0);
         return Duration::from_secs_f64(doublings * LOTTERY_DOUBLING);
     }
@@ -87,13 +96,26 @@ mod tests {
 
     const SEGMENT: Duration = Duration::from_secs(4);
 
+    fn crowd(viewers: u32) -> Crowd {
+        Crowd { viewers, uplink: 1.0, spread: 0.0 }
+    }
+
+    #[test]
+    fn scarce_uplinks_get_more_first_copies_where_there_are_many_viewers() {
+        let chance = |viewers, spread| Crowd { spread, ..crowd(viewers) }.chance().unwrap();
+        assert!(chance(20_000, 1.5) > chance(20_000, 1.0) * 5.0);
+        assert!(chance(20_000, 9.0) <= chance(20_000, 0.5) * LOTTERY_SCARCE);
+        assert!(chance(100, 9.0) * 100.0 <= LOTTERY_WINNERS, "a small swarm has as many as it needs");
+        assert_eq!(crowd(RANKED_SWARM).chance(), None);
+    }
+
     #[test]
     fn in_a_small_swarm_exactly_one_goes_first_and_all_differ() {
         for segment in (0..50).map(SegmentId) {
             let mut waits: Vec<_> = (0..5)
                 .map(|me| {
                     let rivals = (0..5).filter(|&other| other != me).map(peer);
-                    wait(peer(me), segment, rivals, 5, Duration::from_millis(2), SEGMENT, 1.0, 0.0)
+                    wait(peer(me), segment, rivals, crowd(5), Duration::from_millis(2), SEGMENT)
                 })
                 .collect();
             waits.sort();
@@ -107,9 +129,8 @@ mod tests {
         for segment in (0..500).map(SegmentId) {
             for me in 0..5 {
                 let rivals = (0..5).filter(|&other| other != me).map(peer);
-                first[usize::from(me)] += u32::from(
-                    wait(peer(me), segment, rivals, 5, Duration::ZERO, SEGMENT, 1.0, 0.0).is_zero(),
-                );
+                first[usize::from(me)] +=
+                    u32::from(wait(peer(me), segment, rivals, crowd(5), Duration::ZERO, SEGMENT).is_zero());
             }
         }
         assert_eq!(first.iter().sum::<u32>(), 500);
@@ -120,9 +141,7 @@ mod tests {
     fn a_slow_neighbourhood_still_ends_within_an_eighth() {
         let rivals = (1..=15).map(peer);
         let longest = (0..200)
-            .map(|s| {
-                wait(peer(0), SegmentId(s), rivals.clone(), 16, Duration::from_secs(1), SEGMENT, 1.0, 0.0)
-            })
+            .map(|s| wait(peer(0), SegmentId(s), rivals.clone(), crowd(16), Duration::from_secs(1), SEGMENT))
             .max();
         assert!(longest <= Some(SEGMENT / RANK_SPREAD), "{longest:?}");
     }
@@ -147,8 +166,14 @@ mod tests {
                         9,
                         9,
                     ]);
-                    wait(id, SegmentId(3), std::iter::empty(), viewers, Duration::ZERO, SEGMENT, 9.0, 0.0)
-                        <= limit
+                    wait(
+                        id,
+                        SegmentId(3),
+                        std::iter::empty(),
+                        Crowd { uplink: 9.0, ..crowd(viewers) },
+                        Duration::ZERO,
+                        SEGMENT,
+                    ) <= limit
                 })
                 .count()
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
 use super::demand::Demand;
+use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
     ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, STALE,
@@ -270,9 +271,14 @@ impl Session {
         }
     }
 
-    /// An uplink as a multiple of the bit rate; 2 while either is unknown.
+    /// What the lottery goes by, with an uplink of ours as it was measured.
     #[must_use]
-    pub fn uplink_ratio(&self, uplink: Option<BitsPerSecond>) -> f64 {
+    pub fn crowd(&self, uplink: Option<BitsPerSecond>) -> Crowd {
+        Crowd { viewers: self.viewers, uplink: self.uplink_ratio(uplink), spread: self.spread }
+    }
+
+    /// An uplink as a multiple of the bit rate; 2 while either is unknown.
+    fn uplink_ratio(&self, uplink: Option<BitsPerSecond>) -> f64 {
         match (uplink, self.usual_length) {
             (Some(uplink), Some(length)) if length > 0 => {
                 uplink.0 as f64 / BitsPerSecond::over(length, self.timeline.target).0.max(1) as f64

@@ -272,11 +272,9 @@ fn turn(
         view.me,
         pieces.id(),
         rivals.map(|n| n.peer),
-        session.viewers,
+        session.crowd(view.uplink),
         round_trip,
         pieces.segment.duration,
-        session.uplink_ratio(view.uplink),
-        session.spread,
     );
     Some(since.max(session.settled_at) + wait)
 }

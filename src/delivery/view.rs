@@ -4,7 +4,7 @@ use super::account::{Bytes, Faults, Segments, ceiling};
 use super::neighbours::Neighbour;
 use super::pieces::Pieces;
 use super::policy::Policy;
-use super::{Node, lottery, session::Session};
+use super::{Node, session::Session};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::timeline::PieceGrid;
 
@@ -63,8 +63,7 @@ impl Node {
     #[must_use]
     pub fn draws(&self, swarm: SwarmId) -> Option<f64> {
         let session = self.sessions.iter().find(|s| s.swarm == swarm)?;
-        let chance =
-            lottery::chance(session.viewers, session.uplink_ratio(self.uploads.rate()), session.spread)?;
+        let chance = session.crowd(self.uploads.rate()).chance()?;
         Some(if self.gives(swarm) { chance } else { 0.0 })
     }
 
