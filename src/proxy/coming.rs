@@ -139,9 +139,7 @@ where
             return Ok(Some((Frame::data(Bytes::from_static(b"\n")), Some((coming, finish)))));
         };
         let text = match read {
-            Read::Whole(found, text) if found == format => {
-                finish(coming.into_manifest(found, text)).await?
-            }
+            Read::Whole(found, text) if found == format => finish(coming.into_manifest(found, text)).await?,
             Read::Broken => return Err(coming.failure().map(ToString::to_string).unwrap_or_default().into()),
             _ => return Err("what came was not the manifest that its beginning was taken for".into()),
         };

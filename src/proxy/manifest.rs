@@ -23,6 +23,7 @@ use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Error, Format, Limits};
+use crate::model::address::Address;
 
 /// Fields that speak of the origin's bytes, and not of a rewritten playlist's.
 const OF_THE_BYTES: [HeaderName; 7] = [
@@ -67,26 +68,24 @@ pub async fn answer(
     let range = range(&head.headers, &url, way);
     let method = head.method;
     // Several players give up a reload that takes 10 s, and with it the stream.
-    let copy = if method == Method::GET { last_good(&asked, shared) } else { None };
+    let copy = shared.recent.last_good(&asked.caller, &url).filter(|_| method == Method::GET);
+    let last_good = || Some(answer_with(copy.as_ref()?, &asked, "memory", asked.began.elapsed(), shared));
     let asking = repair::ask(&asked.caller, &method, &url, range, body, shared);
-    let answered = match copy {
-        None => asking.await,
-        Some(copy) => match tokio::time::timeout(LONGEST_HOLD, asking).await {
-            Ok(answered) => answered,
-            Err(_) => return copy,
-        },
-    };
+    let patience = if copy.is_some() { LONGEST_HOLD } else { Duration::MAX };
+    let answered = tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
+        Err(origin::Error::TooSlow(url.host_str().unwrap_or_default().to_owned(), patience.as_secs()))
+    });
     let response = match answered {
         Ok(response) => response,
-        Err(error) => return last_good(&asked, shared).unwrap_or_else(|| no_answer(&error)),
+        Err(error) => return last_good().unwrap_or_else(|| no_answer(&error)),
     };
     if method == Method::GET {
         shared.absent.note(asked.caller.viewer, &url, response.status);
         if is_whole(&response) && may_be_manifest(&response) {
-            return manifest(response, &asked, shared).await;
+            return manifest(response, &asked, &last_good, shared).await;
         }
         if !response.status.is_success()
-            && let Some(answer) = last_good(&asked, shared)
+            && let Some(answer) = last_good()
         {
             return answer;
         }
@@ -128,12 +127,6 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
     }
 }
 
-/// The last copy of a live manifest that can't be fetched now.
-fn last_good(asked: &Asked<'_>, shared: &Shared) -> Option<Response<Body>> {
-    let manifest = shared.recent.last_good(&asked.caller, asked.url)?;
-    Some(answer_with(&manifest, asked, "memory", asked.began.elapsed(), shared))
-}
-
 /// The Range to ask for. Players ask for playlists with `bytes=0-`; an answer without a range is as good (RFC 9110
 /// §14.2), and can be rewritten.
 fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
@@ -157,7 +150,12 @@ fn is_whole(response: &origin::Response) -> bool {
         }
 }
 
-async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Arc<Shared>) -> Response<Body> {
+async fn manifest(
+    response: origin::Response,
+    asked: &Asked<'_>,
+    last_good: &(dyn Fn() -> Option<Response<Body>> + Sync),
+    shared: &Arc<Shared>,
+) -> Response<Body> {
     let most = Limits::default().bytes;
     let ours = asked.way == Way::Ours;
     let named = named_format(&response);
@@ -168,14 +166,14 @@ async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Arc<Sh
             let manifest = take_in(coming.into_manifest(format, text), asked, shared).await;
             answer_with(&manifest, asked, "http", asked.began.elapsed(), shared)
         }
-        Ok(Read::Broken) => last_good(asked, shared).unwrap_or_else(|| match coming.failure() {
+        Ok(Read::Broken) => last_good().unwrap_or_else(|| match coming.failure() {
             Some(error) => no_answer(error),
             None => pass_on(coming.into_response(), ours, asked.began.elapsed()),
         }),
         Ok(Read::TooLong) if ours => refused(coming.url(), most),
         Ok(Read::TooLong | Read::Other) => pass_on_whole(coming, asked, shared),
         Err(_) => {
-            if let Some(copy) = last_good(asked, shared) {
+            if let Some(copy) = last_good() {
                 return copy;
             }
             match coming.format(named).filter(|_| ours) {
@@ -339,14 +337,14 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
         Format::Hls => {
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
             let mut map =
-                |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
+                |url: &Address, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
             let imported = shared.masters.variables(asked.caller.viewer, asked.url);
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
             let mut map = |url: &Url, _: Use| {
-                Some(format!("http://{}{}", asked.authority, address::path_for(url, *reach, None)?))
+                Some(format!("http://{}{}", asked.authority, address::path_for(&url.into(), *reach, None)?))
             };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)

@@ -6,6 +6,7 @@ use url::Url;
 use crate::engine::origin::Response;
 use crate::manifest::Format;
 use crate::manifest::rewrite::Use;
+use crate::model::address::Address;
 
 /// File names that players take for segments; others get one of these appended.
 const SEGMENT_NAMES: [&str; 22] = [
@@ -57,8 +58,8 @@ pub fn may_be_manifest(response: &Response) -> bool {
 
 /// The extension to append so that a player takes the file for what it is; `None` when its own will do.
 #[must_use]
-pub fn extension(url: &Url, what: Use, fragments: bool) -> Option<&'static str> {
-    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+pub fn extension(url: &Address, what: Use, fragments: bool) -> Option<&'static str> {
+    let name = url.place().rsplit('/').next().unwrap_or_default();
     let own = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
     match what {
         Use::Playlist => (!matches!(own.as_str(), "m3u8" | "m3u")).then_some("m3u8"),
@@ -85,7 +86,7 @@ mod tests {
             ("http://o/list.m3u8", Use::Playlist, false, None),
             ("http://o/key.bin", Use::Key, false, None),
         ] {
-            assert_eq!(extension(&Url::parse(url).unwrap(), what, fragments), expected, "{url}");
+            assert_eq!(extension(&Address::of(url), what, fragments), expected, "{url}");
         }
     }
 }
