@@ -33,7 +33,10 @@ impl Address {
     /// What follows the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        self.0.split('#').next()?.split_once('?').map(|(_, query)| query)
+        let at = memchr::memchr2(b'?', b'#', self.0.as_bytes())?;
+        let (mark, rest) = self.0[at..].split_at(1);
+        let end = memchr::memchr(b'#', rest.as_bytes()).unwrap_or(rest.len());
+        (mark == "?").then_some(&rest[..end])
     }
 
     /// Whether a name or a password is in it.
@@ -46,11 +49,12 @@ impl Address {
     /// Host, port where it is not the scheme's own, and path.
     #[must_use]
     pub fn place(&self) -> &str {
-        let rest = self.0.split_once("://").map_or(&self.0[..], |(_, rest)| rest);
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let host = rest.find('/').unwrap_or(rest.len());
+        let rest = ["https://", "http://"].iter().find_map(|scheme| self.0.strip_prefix(scheme));
+        let rest = rest.unwrap_or(&self.0);
+        let rest = &rest[..memchr::memchr2(b'?', b'#', rest.as_bytes()).unwrap_or(rest.len())];
+        let host = memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len());
         // Names and passwords hold no `@` of their own in this form.
-        let user = rest[..host].rfind('@').map_or(0, |at| at + 1);
+        let user = memchr::memrchr(b'@', &rest.as_bytes()[..host]).map_or(0, |at| at + 1);
         &rest[user..]
     }
 }
