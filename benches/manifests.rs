@@ -15,6 +15,7 @@ use paceline::manifest::dash::{self, Presentation, Wall};
 use paceline::manifest::identity::Rules;
 use paceline::manifest::rewrite::{self, Use};
 use paceline::manifest::{Limits, hls};
+use paceline::model::address::Address;
 use url::Url;
 
 /// Segments of the long playlist; the short one has a tenth.
@@ -85,7 +86,7 @@ fn main() {
     };
     let rewrite = |text: &[u8]| {
         let mut count = 0;
-        let mut map = |url: &Url, usage: Use| {
+        let mut map = |url: &Address, usage: Use| {
             count += usize::from(usage == Use::Segment);
             Some(format!("/{url}"))
         };

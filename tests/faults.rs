@@ -8,7 +8,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use scripted::{Scripted, from_of, respond};
 
@@ -86,6 +87,98 @@ fn a_live_reload_that_hangs_is_answered_from_the_last_good_copy() {
         (origin.requests.load(Ordering::SeqCst) == 2).then_some(())
     });
     drop(release);
+}
+
+/// What no player bears: longer without a byte.
+const BORNE: Duration = Duration::from_secs(10);
+
+/// Sends the first `sent` bytes of `text` and the others once the gate opens.
+fn trickle(stream: &mut TcpStream, fields: &str, text: &str, sent: usize, gate: &Mutex<Receiver<()>>) {
+    let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", text.len());
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&text.as_bytes()[..sent]));
+    let _ = gate.lock().unwrap().recv();
+    let _ = stream.write_all(&text.as_bytes()[sent..]);
+}
+
+#[test]
+fn a_live_reload_that_trickles_is_answered_from_the_last_good_copy() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let live = PLAYLIST.replace("#EXT-X-ENDLIST\n", "").replace("#EXT-X-PLAYLIST-TYPE:VOD\n", "");
+    let origin = Scripted::start(move |number, _, stream| match number {
+        0 => respond(stream, "200 OK", "", live.as_bytes()),
+        _ => trickle(stream, "", &live, live.len() - 1, &gate),
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let url = origin.url("live.m3u8");
+    let first = daemon.get(&url);
+    assert_eq!(first.headers["x-paceline-source"], "http");
+    until("the copy is not new any more", || {
+        let began = Instant::now();
+        let reply = daemon.get(&url);
+        assert_eq!((reply.status, &reply.headers["x-paceline-source"][..]), (200, "memory"));
+        assert!(reply.body == first.body && began.elapsed() < BORNE, "after {:?}", began.elapsed());
+        (origin.requests.load(Ordering::SeqCst) == 2).then_some(())
+    });
+    drop(release);
+}
+
+#[test]
+fn a_manifest_that_trickles_is_begun_before_the_player_gives_up() {
+    const MPD: &str = "<?xml version=\"1.0\"?>\n<MPD type=\"static\" mediaPresentationDuration=\"PT8S\"><Period>\
+        <AdaptationSet mimeType=\"video/mp4\"><SegmentTemplate media=\"/v/$Number$.m4s\" duration=\"4\"/>\
+        <Representation id=\"v\" bandwidth=\"1\"/></AdaptationSet></Period></MPD>\n";
+    let dash = "Content-Type: application/dash+xml\r\n";
+    // Nothing of the text at first, its first line, nearly all of it.
+    let cases = [("a.m3u8", "", PLAYLIST), ("a.mpd", dash, MPD)]
+        .into_iter()
+        .flat_map(|(path, fields, text)| [0, 30, text.len() - 1].map(|sent| (path, fields, text, sent)));
+    let daemon = Daemon::start(&[], &[]);
+    let address = daemon.address;
+    let asked: Vec<_> = cases
+        .map(|(path, fields, text, sent)| {
+            let (release, gate) = std::sync::mpsc::channel::<()>();
+            let gate = Mutex::new(gate);
+            let origin = Scripted::start(move |number, _, stream| match number {
+                0 => respond(stream, "200 OK", fields, text.as_bytes()),
+                _ => trickle(stream, fields, text, sent, &gate),
+            });
+            let first = daemon.get(&origin.url(path));
+            // Another name for the same, of which there is no copy.
+            let request = format!("GET /{}?again HTTP/1.0\r\nHost: {address}\r\n\r\n", origin.url(path));
+            let what = format!("{path}, {sent} bytes");
+            let waits = std::thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(request.as_bytes()).unwrap();
+                stream.set_read_timeout(Some(BORNE)).unwrap();
+                let (mut got, mut chunk) = (Vec::new(), [0; 4096]);
+                // The head and the first line, then an empty line: two times of waiting, each within what is borne.
+                while !String::from_utf8_lossy(&got).ends_with("\n\n") {
+                    let length = stream.read(&mut chunk).unwrap_or_else(|why| panic!("{what}: {why}"));
+                    assert!(length > 0, "{what}: the answer ended: {}", String::from_utf8_lossy(&got));
+                    got.extend_from_slice(&chunk[..length]);
+                }
+                release.send(()).unwrap();
+                stream.read_to_end(&mut got).unwrap();
+                (what, String::from_utf8(got).unwrap())
+            });
+            (first, waits, origin)
+        })
+        .collect();
+    for (first, waits, _origin) in asked {
+        let (what, answer) = waits.join().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{what}: {head}");
+        let lines = |text: &str| -> Vec<String> {
+            // One whose first line had not come has one of ours.
+            let text = text.replace(" encoding=\"UTF-8\"", "");
+            text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        };
+        let kind = &first.headers["content-type"];
+        assert!(head.contains(&format!("content-type: {kind}")), "{what}: {head}");
+        assert_eq!(lines(body), lines(&first.text()), "{what}");
+        assert!(body.contains("/http://"), "{what}: it is rewritten");
+    }
 }
 
 #[test]

@@ -82,13 +82,18 @@ pub async fn run(job: Job, origin: Origin, events: mpsc::Sender<Event>) {
 
 type Failed = (Fault, NoAnswer);
 
+/// What was listed is a URL.
+fn no_url() -> Failed {
+    (Fault::Refused, NoAnswer::PassThrough)
+}
+
 async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> Result<Vec<Hashed>, Failed> {
     let base = job.place.range.as_ref().map_or(0, |r| r.start);
     let wanted = u64::from(job.from)..job.to.map_or(u64::MAX, u64::from);
     let request = Request {
         caller: job.caller.clone(),
         method: Method::GET,
-        url: job.place.url.clone(),
+        url: job.place.url.url().ok_or_else(no_url)?,
         range: range_header(&job),
         body: None,
     };

@@ -11,10 +11,12 @@ use std::time::Duration;
 use m3u8_rs::{AlternativeMediaType, MasterPlaylist, MediaPlaylistType};
 use url::Url;
 
-use super::canonical::{Canonical, Cut, MAX_DURATION, canonical};
+use super::canonical::{ByteRange, Canonical, MAX_DURATION, canonical};
 use super::identity::Rules;
+use super::resolve::Resolver;
 use super::variables::Variables;
 use super::{Error, Limits};
+use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Kind, Listing, Place, Segment, Timeline};
 use crate::model::units::BitsPerSecond;
@@ -170,12 +172,16 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
 
     let mut names = Names::default();
     let mut ranges = Ranges::default();
+    let mut resolver = Resolver::new(|reference: &str| page.resolve(reference.as_bytes()));
     let count = copy.segments.len();
     let (mut segments, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
     // In this order, since after the last segment there may be no number left to take.
     for (cut, sequence) in copy.segments.iter().zip(first..) {
-        let listed = |place: &Place| cut.listed && key_urls.binary_search(&place.url).is_err();
-        let Some(place) = ranges.place(page, cut).filter(listed) else { continue };
+        let is_key = |address: &str| key_urls.binary_search_by(|key| key.as_str().cmp(address)).is_ok();
+        let listed = |place: &Place| cut.listed && !is_key(place.url.as_str());
+        let url = cut.uri.and_then(|uri| resolver.resolve(uri));
+        let place = ranges.place(url, cut.range);
+        let Some(place) = place.filter(listed) else { continue };
         let name = rules.segment_identity(&place.url, place.range.as_ref());
         names.note(&name, &place, places.len());
         let id = SegmentId::of(swarm, sequence, &name);
@@ -246,15 +252,15 @@ fn resolved(page: &Page<'_>, references: &[&[u8]]) -> Vec<Url> {
 /// Where the byte range before this one ended, for those that don't say where they begin (RFC 8216 §4.3.2.2).
 #[derive(Debug, Default)]
 struct Ranges {
-    previous: Option<(Url, u64)>,
+    previous: Option<(Address, u64)>,
 }
 
 impl Ranges {
-    /// Where `cut` is to be had. To be called for each segment in order, listed or not.
-    fn place(&mut self, page: &Page<'_>, cut: &Cut<'_>) -> Option<Place> {
+    /// Which bytes of `url` a segment is. To be called for each segment in order, listed or not.
+    fn place(&mut self, url: Option<Address>, range: Option<ByteRange>) -> Option<Place> {
         let previous = self.previous.take();
-        let url = page.resolve(cut.uri?.as_bytes())?;
-        let Some((length, offset)) = cut.range else { return Some(Place { url, range: None }) };
+        let url = url?;
+        let Some((length, offset)) = range else { return Some(Place { url, range: None }) };
         let follows = || previous.filter(|(file, _)| *file == url).map(|(_, end)| end);
         let range = range_from(offset.or_else(follows)?, length)?;
         self.previous = Some((url.clone(), range.end));

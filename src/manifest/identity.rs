@@ -4,12 +4,14 @@
 //! user, query and fragment are left out: viewers of one stream differ in their tokens, and no token may find its
 //! way into a name that others see. The user's rules then act on this text, in their order.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::Listing;
 
@@ -122,8 +124,7 @@ impl Rules {
     #[must_use]
     pub fn identity(&self, url: &Url) -> String {
         let (host, path) = (url.host_str().unwrap_or_default(), url.path());
-        // Room for a port and a byte range too: this is done for every segment of every listing.
-        let mut text = String::with_capacity(host.len() + path.len() + 48);
+        let mut text = String::with_capacity(host.len() + path.len() + 6);
         text.push_str(host);
         text.make_ascii_lowercase();
         if let Some(port) = url.port() {
@@ -144,11 +145,14 @@ impl Rules {
 
     /// The identity text of a segment: its URL's, and which bytes of the file it is, where it is not all of them.
     #[must_use]
-    pub fn segment_identity(&self, url: &Url, range: Option<&Range<u64>>) -> String {
-        let mut text = self.identity(url);
+    pub fn segment_identity<'a>(&self, address: &'a Address, range: Option<&Range<u64>>) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(address.place());
+        if !self.rules.is_empty() {
+            text = self.apply(text.into_owned()).into();
+        }
         if let Some(range) = range {
             // No path holds a '#', so nothing else can read like this.
-            text.push_str(&format!("#{}-{}", range.start, range.end));
+            text.to_mut().push_str(&format!("#{}-{}", range.start, range.end));
         }
         text
     }
@@ -217,6 +221,8 @@ mod tests {
             ("https://cdn.example", "cdn.example/"),
         ] {
             assert_eq!(identity(&[], url), text);
+            let address = Address::from(&Url::parse(url).unwrap());
+            assert_eq!(Rules::default().segment_identity(&address, None), text);
         }
     }
 
@@ -242,7 +248,7 @@ mod tests {
     #[test]
     fn a_byte_range_is_a_segment_of_its_own() {
         let rules = Rules::default();
-        let url = Url::parse("https://cdn.example/all.ts?x").unwrap();
+        let url = Address::of("https://cdn.example/all.ts?x");
         assert_eq!(rules.segment_identity(&url, Some(&(0..10))), "cdn.example/all.ts#0-10");
         assert_eq!(rules.segment_identity(&url, None), "cdn.example/all.ts");
     }

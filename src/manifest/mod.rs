@@ -16,6 +16,7 @@ pub mod identity;
 mod lines;
 pub mod proposal;
 pub mod remarks;
+mod resolve;
 pub mod rewrite;
 pub mod variables;
 

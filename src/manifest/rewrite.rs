@@ -11,7 +11,9 @@ use url::Url;
 
 use super::Error;
 use super::lines::{Line, Tag, What, attributes, lines, without_bom};
+use super::resolve::Resolver;
 use super::variables::{Variables, defined};
+use crate::model::address::Address;
 
 /// The longest rewritten playlist, in bytes; beyond it the player gets the original. Enough for 200,000 segments.
 pub const MAX_REWRITTEN: usize = 32 * 1024 * 1024;
@@ -59,7 +61,7 @@ const URI_ATTRIBUTES: &[(&str, &str, Use)] = &[
 pub fn hls(
     base: &Url,
     text: &[u8],
-    map: &mut dyn FnMut(&Url, Use) -> Option<String>,
+    map: &mut dyn FnMut(&Address, Use) -> Option<String>,
 ) -> Result<Bytes, Error> {
     hls_importing(base, text, &Variables::default(), map)
 }
@@ -75,14 +77,15 @@ pub fn hls_importing(
     base: &Url,
     text: &[u8],
     imported: &Variables,
-    map: &mut dyn FnMut(&Url, Use) -> Option<String>,
+    map: &mut dyn FnMut(&Address, Use) -> Option<String>,
 ) -> Result<Bytes, Error> {
     if !without_bom(text).starts_with(b"#EXTM3U") {
         return Err(Error::NotHls);
     }
     let variables = Variables::of(base, text, imported);
-    let out = Vec::with_capacity(text.len() + text.len() / 2);
-    let mut copy = Copy { base, text, variables, map, copied: 0, out };
+    let resolver = Resolver::new(|reference: &str| variables.resolve(base, reference.as_bytes()));
+    let out = Vec::with_capacity(2 * text.len());
+    let mut copy = Copy { base, text, resolver, map, copied: 0, out };
     let mut next = None;
     let mut master = false;
     for line in lines(text) {
@@ -106,16 +109,16 @@ pub fn hls_importing(
 }
 
 /// The original up to `copied` is in `out`, with other URIs.
-struct Copy<'a> {
+struct Copy<'a, F> {
     base: &'a Url,
     text: &'a [u8],
-    variables: Variables,
-    map: &'a mut dyn FnMut(&Url, Use) -> Option<String>,
+    resolver: Resolver<F>,
+    map: &'a mut dyn FnMut(&Address, Use) -> Option<String>,
     copied: usize,
     out: Vec<u8>,
 }
 
-impl Copy<'_> {
+impl<F: FnMut(&str) -> Option<Url>> Copy<'_, F> {
     fn line(&mut self, line: &Line<'_>, expected: Use) -> Result<(), Error> {
         self.uri(line.start, line.text, |url| if names_playlist(url) { Use::Playlist } else { expected })
     }
@@ -147,7 +150,7 @@ impl Copy<'_> {
             return Ok(());
         }
         let Some((name, value)) = defined(tag, self.base, &Variables::default()) else { return Ok(()) };
-        if (self.map)(self.base, Use::Playlist).is_none() {
+        if (self.map)(&self.base.into(), Use::Playlist).is_none() {
             return Ok(());
         }
         let begins = query.name.as_ptr() as usize - self.text.as_ptr() as usize;
@@ -155,8 +158,9 @@ impl Copy<'_> {
     }
 
     /// Looks at the URI `reference`, which begins at `start` and is not copied yet.
-    fn uri(&mut self, start: usize, reference: &[u8], usage: impl Fn(&Url) -> Use) -> Result<(), Error> {
-        let Some(url) = self.variables.resolve(self.base, reference) else { return Ok(()) };
+    fn uri(&mut self, start: usize, reference: &[u8], usage: impl Fn(&Address) -> Use) -> Result<(), Error> {
+        let text = std::str::from_utf8(reference).ok();
+        let Some(url) = text.and_then(|text| self.resolver.resolve(text)) else { return Ok(()) };
         let Some(replacement) = (self.map)(&url, usage(&url)).filter(|text| is_safe(text)) else {
             return Ok(());
         };
@@ -186,8 +190,10 @@ impl Copy<'_> {
 }
 
 /// Channel lists (M3U) name playlists where a media playlist names its segments.
-fn names_playlist(url: &Url) -> bool {
-    url.path().to_ascii_lowercase().ends_with(".m3u8")
+fn names_playlist(url: &Address) -> bool {
+    const ENDING: &[u8] = b".m3u8";
+    let place = url.place().as_bytes();
+    place.len() > ENDING.len() && place[place.len() - ENDING.len()..].eq_ignore_ascii_case(ENDING)
 }
 
 /// Whether `text` can stand for a URI on a line of its own and between quotation marks.

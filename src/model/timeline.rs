@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::address::Address;
 use super::ids::{SegmentId, SwarmId};
 
 /// Whether and how a rendition grows.
@@ -56,8 +57,8 @@ pub struct Timeline {
 /// Where a listed segment is to be had from the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Absolute, with its query, exactly as the player will ask for it.
-    pub url: Url,
+    /// With its query, exactly as the player will ask for it.
+    pub url: Address,
     /// The bytes of the file that are the segment, where it is not the whole file (EXT-X-BYTERANGE).
     pub range: Option<Range<u64>>,
 }

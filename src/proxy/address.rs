@@ -11,6 +11,7 @@ use http::{Method, Uri};
 use url::{Host, Url};
 
 use crate::engine::origin::Reach;
+use crate::model::address::Address;
 
 /// The last path component that carries an extension for the player; the extension follows.
 const MARK: &str = "/~paceline.";
@@ -252,8 +253,8 @@ fn web(text: &str) -> Result<Url, Refused> {
 /// The path under which a player asks us for `url`, which was named by a host of the class `reach`; `extension` is
 /// appended where the player wants one. `None` for a URL that we would refuse: with a user name.
 #[must_use]
-pub fn path_for(url: &Url, reach: Reach, extension: Option<&str>) -> Option<String> {
-    if !url.username().is_empty() || url.password().is_some() {
+pub fn path_for(url: &Address, reach: Reach, extension: Option<&str>) -> Option<String> {
+    if url.has_user() {
         return None;
     }
     let text = url.as_str().split('#').next().unwrap_or_default();

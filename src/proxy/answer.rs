@@ -71,7 +71,7 @@ fn redirect_to_us(kept: &mut http::HeaderMap, response: &origin::Response) {
     let Some(location) = kept.remove(header::LOCATION) else { return };
     let url = location.to_str().ok().and_then(|location| response.url.join(location).ok());
     let path = url.filter(|url| matches!(url.scheme(), "http" | "https"));
-    let path = path.and_then(|url| address::path_for(&url, response.reach, None));
+    let path = path.and_then(|url| address::path_for(&(&url).into(), response.reach, None));
     if let Some(path) = path.and_then(|path| HeaderValue::from_str(&path).ok()) {
         kept.insert(header::LOCATION, path);
     }

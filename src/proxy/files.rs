@@ -17,6 +17,7 @@ use super::answer::Body;
 use super::{Shared, range};
 use crate::engine::origin::{Caller, Request, ViewerKey};
 use crate::engine::{SegmentAsk, Span};
+use crate::model::address::Address;
 use crate::model::timeline::Listing;
 
 /// Files that are remembered; the one that was listed longest ago is forgotten and passed through.
@@ -70,7 +71,7 @@ impl Files {
 
     /// Notes the files that a playlist lists ranges of.
     pub fn list(&self, viewer: ViewerKey, listing: &Listing) {
-        let mut files: Vec<(&Url, Vec<Range<u64>>)> = Vec::new();
+        let mut files: Vec<(&Address, Vec<Range<u64>>)> = Vec::new();
         for place in &listing.places {
             let Some(range) = &place.range else { continue };
             match files.last_mut().filter(|(url, _)| **url == place.url) {
@@ -78,7 +79,8 @@ impl Files {
                 None => files.push((&place.url, vec![range.clone()])),
             }
         }
-        for (url, mut ranges) in files {
+        for (address, mut ranges) in files {
+            let Some(url) = address.url() else { continue };
             ranges.sort_by_key(|range| range.start);
             let mut end = 0;
             ranges.retain(|range| {
@@ -87,9 +89,9 @@ impl Files {
                 follows
             });
             let (headers, total) = self
-                .get(viewer, url)
+                .get(viewer, &url)
                 .map_or((HeaderMap::new(), None), |known| (known.headers.clone(), known.total));
-            self.keep(viewer, url, File { head: None, headers, ranges, total });
+            self.keep(viewer, &url, File { head: None, headers, ranges, total });
         }
     }
 

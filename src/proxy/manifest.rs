@@ -10,7 +10,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use url::Url;
 
-use super::answer::{Beginning, Body, full, mark, no_answer, pass_on, sentence};
+use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
+use super::coming::{self, Coming, Read};
+use super::names::{extension, may_be_manifest, named_format, named_manifest, says_playlist};
 use super::recent::{Again, Manifest};
 use super::request::Way;
 use super::{Shared, address, coding, dash, headers, repair, segment};
@@ -20,17 +22,9 @@ use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
-use crate::manifest::{Error, Format, Limits, is_manifest};
+use crate::manifest::{Error, Format, Limits};
+use crate::model::address::Address;
 
-/// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
-const SIGNATURE: usize = 10;
-/// File names that players take for segments; others get one of these appended.
-const SEGMENT_NAMES: [&str; 22] = [
-    "ts", "m4s", "mp4", "m4a", "m4v", "aac", "mp3", "ac3", "ec3", "eac3", "vtt", "webvtt", "cmfa", "cmfv",
-    "mov", "mpg", "mpegts", "m2ts", "mts", "3gp", "html", "wav",
-];
-/// Types of what is never a playlist, whatever else is said of it.
-const MEDIA: [&str; 6] = ["video/", "audio/mp4", "audio/aac", "audio/ogg", "image/", "font/"];
 /// Fields that speak of the origin's bytes, and not of a rewritten playlist's.
 const OF_THE_BYTES: [HeaderName; 7] = [
     header::CONTENT_LENGTH,
@@ -74,26 +68,24 @@ pub async fn answer(
     let range = range(&head.headers, &url, way);
     let method = head.method;
     // Several players give up a reload that takes 10 s, and with it the stream.
-    let copy = if method == Method::GET { last_good(&asked, shared) } else { None };
+    let copy = shared.recent.last_good(&asked.caller, &url).filter(|_| method == Method::GET);
+    let last_good = || Some(answer_with(copy.as_ref()?, &asked, "memory", asked.began.elapsed(), shared));
     let asking = repair::ask(&asked.caller, &method, &url, range, body, shared);
-    let answered = match copy {
-        None => asking.await,
-        Some(copy) => match tokio::time::timeout(LONGEST_HOLD, asking).await {
-            Ok(answered) => answered,
-            Err(_) => return copy,
-        },
-    };
+    let patience = if copy.is_some() { LONGEST_HOLD } else { Duration::MAX };
+    let answered = tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
+        Err(origin::Error::TooSlow(url.host_str().unwrap_or_default().to_owned(), patience.as_secs()))
+    });
     let response = match answered {
         Ok(response) => response,
-        Err(error) => return last_good(&asked, shared).unwrap_or_else(|| no_answer(&error)),
+        Err(error) => return last_good().unwrap_or_else(|| no_answer(&error)),
     };
     if method == Method::GET {
         shared.absent.note(asked.caller.viewer, &url, response.status);
         if is_whole(&response) && may_be_manifest(&response) {
-            return manifest(response, &asked, shared).await;
+            return manifest(response, &asked, &last_good, shared).await;
         }
         if !response.status.is_success()
-            && let Some(answer) = last_good(&asked, shared)
+            && let Some(answer) = last_good()
         {
             return answer;
         }
@@ -135,12 +127,6 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
     }
 }
 
-/// The last copy of a live manifest that can't be fetched now.
-fn last_good(asked: &Asked<'_>, shared: &Shared) -> Option<Response<Body>> {
-    let manifest = shared.recent.last_good(&asked.caller, asked.url)?;
-    Some(answer_with(&manifest, asked, "memory", asked.began.elapsed(), shared))
-}
-
 /// The Range to ask for. Players ask for playlists with `bytes=0-`; an answer without a range is as good (RFC 9110
 /// §14.2), and can be rewritten.
 fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
@@ -149,37 +135,10 @@ fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
     (!ignored).then(|| range.to_owned())
 }
 
-fn named_playlist(url: &Url) -> bool {
-    let path = url.path().to_ascii_lowercase();
-    path.ends_with(".m3u8") || path.ends_with(".m3u")
-}
-
-fn named_manifest(url: &Url) -> bool {
-    named_playlist(url) || url.path().to_ascii_lowercase().ends_with(".mpd")
-}
-
-fn kind(response: &origin::Response) -> String {
-    let kind = response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.unwrap_or_default().to_ascii_lowercase()
-}
-
-/// Whether the name or the type says playlist.
-fn says_playlist(response: &origin::Response) -> bool {
-    kind(response).contains("mpegurl") || named_playlist(&response.url)
-}
-
-/// Whether nothing speaks against a manifest; segments and media are never looked into.
-fn may_be_manifest(response: &origin::Response) -> bool {
-    let kind = kind(response);
-    says_playlist(response) || kind.contains("dash+xml") || !MEDIA.iter().any(|media| kind.starts_with(media))
-}
-
 /// Whether the body is a file, all of it, and as it is or, with the name or type of a manifest, in gzip.
 fn is_whole(response: &origin::Response) -> bool {
     let fields = &response.headers;
-    let named =
-        says_playlist(response) || kind(response).contains("dash+xml") || named_manifest(&response.url);
-    (coding::is_plain(fields) || named && coding::is_gzip(fields))
+    (coding::is_plain(fields) || named_format(response).is_some() && coding::is_gzip(fields))
         && match response.status {
             StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
             StatusCode::PARTIAL_CONTENT => fields
@@ -191,43 +150,74 @@ fn is_whole(response: &origin::Response) -> bool {
         }
 }
 
-async fn manifest(response: origin::Response, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
+async fn manifest(
+    response: origin::Response,
+    asked: &Asked<'_>,
+    last_good: &(dyn Fn() -> Option<Response<Body>> + Sync),
+    shared: &Arc<Shared>,
+) -> Response<Body> {
     let most = Limits::default().bytes;
     let ours = asked.way == Way::Ours;
-    let announced = response.headers.get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let kind =
-        response.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-    let origin::Response { url, reach, status, mut headers, body } = response;
-    let mut body = Beginning::new(body);
-    let coded = coding::is_gzip(&headers);
-    if !body.read(if coded { most + 1 } else { SIGNATURE }).await
-        && let Some(error) = body.failure()
-    {
-        return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
-    }
-    let decoded = if coded { coding::gunzip(&body.bytes(), most) } else { None };
-    let format = is_manifest(kind.as_deref(), &url, decoded.as_ref().unwrap_or(&body.bytes()));
-    let too_long = announced.is_some_and(|length| length > most);
-    if format.is_none() || too_long || body.read(most + 1).await {
-        if format.is_some() && ours {
-            return refused(&url, most);
+    let named = named_format(&response);
+    let mut coming = Coming::new(response, most);
+    let late = tokio::time::Instant::from_std(asked.began + LONGEST_HOLD);
+    match tokio::time::timeout_at(late, coming.read()).await {
+        Ok(Read::Whole(format, text)) => {
+            let manifest = take_in(coming.into_manifest(format, text), asked, shared).await;
+            answer_with(&manifest, asked, "http", asked.began.elapsed(), shared)
         }
-        let response = origin::Response { url, reach, status, headers, body: body.boxed() };
-        let response = repair::resumed(response, &asked.caller, &Method::GET, shared);
-        return pass_on(response, ours, asked.began.elapsed());
+        Ok(Read::Broken) => last_good().unwrap_or_else(|| match coming.failure() {
+            Some(error) => no_answer(error),
+            None => pass_on(coming.into_response(), ours, asked.began.elapsed()),
+        }),
+        Ok(Read::TooLong) if ours => refused(coming.url(), most),
+        Ok(Read::TooLong | Read::Other) => pass_on_whole(coming, asked, shared),
+        Err(_) => {
+            if let Some(copy) = last_good() {
+                return copy;
+            }
+            match coming.format(named).filter(|_| ours) {
+                Some(format) => slowly(coming, format, asked, shared),
+                None => pass_on_whole(coming, asked, shared),
+            }
+        }
     }
-    if let Some(error) = body.failure() {
-        return last_good(asked, shared).unwrap_or_else(|| no_answer(error));
+}
+
+fn pass_on_whole(coming: Coming, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
+    let response = repair::resumed(coming.into_response(), &asked.caller, &Method::GET, shared);
+    pass_on(response, asked.way == Way::Ours, asked.began.elapsed())
+}
+
+/// Begins the answer with a manifest that is still on its way.
+fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared>) -> Response<Body> {
+    let mut fields = headers::to_player(coming.headers(), true);
+    describe(&mut fields, format);
+    fields.remove(header::CONTENT_ENCODING);
+    let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
+    let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
+    let finish = move |manifest| async move {
+        let asked = Asked { url: &url, way, authority, caller, began };
+        let manifest = take_in(manifest, &asked, &shared).await;
+        rewritten(&manifest, &asked, &shared)
+    };
+    let mut answer = Response::new(coming::slowly(coming, format, finish));
+    *answer.headers_mut() = fields;
+    mark(&mut answer, "http", began.elapsed());
+    answer
+}
+
+/// What a manifest lists is known from here on, and it is itself.
+async fn take_in(mut manifest: Manifest, asked: &Asked<'_>, shared: &Shared) -> Arc<Manifest> {
+    if !coding::is_plain(&manifest.headers) {
+        for name in OF_THE_BYTES.iter().chain([&header::CONTENT_ENCODING]) {
+            manifest.headers.remove(name);
+        }
     }
-    if decoded.is_some() {
-        OF_THE_BYTES.iter().chain([&header::CONTENT_ENCODING]).for_each(|name| drop(headers.remove(name)));
-    }
-    let (text, format) = (decoded.unwrap_or_else(|| body.bytes()), format.unwrap_or(Format::Hls));
-    let manifest = Arc::new(Manifest { url, reach, headers, text, format });
+    let manifest = Arc::new(manifest);
     let (target, grows) = list(&manifest, asked, shared).await;
     shared.recent.keep(&asked.caller, asked.url, Arc::clone(&manifest), target, grows);
-    answer_with(&manifest, asked, "http", asked.began.elapsed(), shared)
+    manifest
 }
 
 fn refused(url: &Url, most: usize) -> Response<Body> {
@@ -347,14 +337,14 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
         Format::Hls => {
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
             let mut map =
-                |url: &Url, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
+                |url: &Address, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
             let imported = shared.masters.variables(asked.caller.viewer, asked.url);
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
             let mut map = |url: &Url, _: Use| {
-                Some(format!("http://{}{}", asked.authority, address::path_for(url, *reach, None)?))
+                Some(format!("http://{}{}", asked.authority, address::path_for(&url.into(), *reach, None)?))
             };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)
@@ -375,40 +365,6 @@ fn describe(fields: &mut HeaderMap, format: Format) {
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
 }
 
-/// The extension to append so that a player takes the file for what it is; `None` when its own will do.
-fn extension(url: &Url, what: Use, fragments: bool) -> Option<&'static str> {
-    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
-    let own = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
-    match what {
-        Use::Playlist => (!matches!(own.as_str(), "m3u8" | "m3u")).then_some("m3u8"),
-        Use::Segment if SEGMENT_NAMES.contains(&own.as_str()) => None,
-        Use::Segment => Some(if fragments { "m4s" } else { "ts" }),
-        Use::Map => (!SEGMENT_NAMES.contains(&own.as_str())).then_some("mp4"),
-        Use::Key | Use::Other => None,
-    }
-}
-
 fn without_query(url: &Url) -> &str {
     url.as_str().split('?').next().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_names_get_an_extension_that_players_take() {
-        for (url, what, fragments, expected) in [
-            ("http://o/a.ts", Use::Segment, false, None),
-            ("http://o/a.TS?x=1", Use::Segment, false, None),
-            ("http://o/a.php?x=a.ts", Use::Segment, false, Some("ts")),
-            ("http://o/seg", Use::Segment, true, Some("m4s")),
-            ("http://o/init", Use::Map, true, Some("mp4")),
-            ("http://o/list", Use::Playlist, false, Some("m3u8")),
-            ("http://o/list.m3u8", Use::Playlist, false, None),
-            ("http://o/key.bin", Use::Key, false, None),
-        ] {
-            assert_eq!(extension(&Url::parse(url).unwrap(), what, fragments), expected, "{url}");
-        }
-    }
 }

@@ -270,13 +270,19 @@ impl Player {
 
     /// Tries to take a segment once; one that failed for good is left out.
     async fn take(&mut self, segment: &Segment, place: &Place) -> bool {
-        match self.get(&place.url, place.range.as_ref(), LONGEST).await {
+        let Some(url) = place.url.url() else {
+            // There is nothing to ask for, and never will be.
+            self.outcome.missed += 1;
+            self.cursor.took(segment.sequence);
+            return false;
+        };
+        match self.get(&url, place.range.as_ref(), LONGEST).await {
             Ok(got) => {
                 self.took(segment, &got);
                 true
             }
             Err(error) => {
-                self.failed(format!("{}: {error}", told(&place.url)));
+                self.failed(format!("{}: {error}", told(&url)));
                 let before = self.failing.segment.filter(|(sequence, _)| *sequence == segment.sequence);
                 let tries = before.map_or(0, |(_, tries)| tries) + 1;
                 self.failing.segment = Some((segment.sequence, tries));

@@ -12,7 +12,7 @@ pub const SECONDS: u32 = 10;
 /// Pictures of a recording.
 pub const FRAMES: usize = 250;
 /// What a stream that grows is written from is longer.
-const LONG: u32 = 60;
+const LONG: u32 = 90;
 /// For nginx: pages of other web origins may read what it sends, and it is told what an MPD is.
 pub const OPEN: &str = "add_header Access-Control-Allow-Origin *; \
     location ~ \\.mpd$ { types { } default_type application/dash+xml; }";

@@ -21,8 +21,8 @@ pub fn compared(ours: &Listing, theirs: &Listing, rules: &Rules) -> Option<Names
     if met && !common.is_empty() && common.iter().all(|((one, _), (other, _))| one.id == other.id) {
         return Some(Names::Same);
     }
-    let name = |place: &Place| rules.segment_identity(&place.url, place.range.as_ref());
-    let known: BTreeSet<String> = ours.places.iter().map(name).collect();
+    let name = |place: &Place| rules.segment_identity(&place.url, place.range.as_ref()).into_owned();
+    let known: BTreeSet<_> = ours.places.iter().map(name).collect();
     let alike = theirs.places.iter().any(|place| known.contains(&name(place)));
     let renamed = common.iter().any(|((_, one), (_, other))| name(one) != name(other));
     Some(match (alike, common.is_empty()) {
@@ -39,8 +39,8 @@ pub fn proposed(pairs: &[(&Listing, &Listing)], rules: &Rules) -> Option<(Option
     for (ours, theirs) in pairs {
         let common = common(ours, theirs);
         let newest = common.iter().skip(common.len().saturating_sub(COMPARED));
-        let (one, other): (Vec<Url>, Vec<Url>) =
-            newest.map(|((_, one), (_, other))| (one.url.clone(), other.url.clone())).unzip();
+        let urls = newest.filter_map(|((_, one), (_, other))| one.url.url().zip(other.url.url()));
+        let (one, other): (Vec<Url>, Vec<Url>) = urls.unzip();
         a.extend(one.into_iter().chain([ours.manifest.clone()]));
         b.extend(other.into_iter().chain([theirs.manifest.clone()]));
     }

@@ -121,8 +121,9 @@ impl Viewer {
     /// One sentence that names the URL, without its query.
     pub async fn probe(&self, place: &Place, reach: Reach) -> Result<Probe, String> {
         let first = place.range.as_ref().map_or(0, |range| range.start);
+        let url = url_of(place)?;
         let asking = async {
-            let answer = self.ask(&place.url, reach, Some(first..first + 1)).await?;
+            let answer = self.ask(&url, reach, Some(first..first + 1)).await?;
             let field = |name| answer.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
             let sent = field(header::CONTENT_RANGE).and_then(content_range);
             let partial = sent.filter(|_| answer.status == StatusCode::PARTIAL_CONTENT);
@@ -134,7 +135,7 @@ impl Viewer {
             let bytes = place.range.as_ref().map(|range| range.end - range.start).or(file);
             Ok(Probe { bytes, ranges })
         };
-        patiently(&place.url, asking).await
+        patiently(&url, asking).await
     }
 
     /// Loads a segment, and keeps no more of it than its hash.
@@ -142,8 +143,9 @@ impl Viewer {
     /// # Errors
     /// One sentence that names the URL, without its query.
     pub async fn load(&self, place: &Place, reach: Reach) -> Result<Whole, String> {
+        let url = url_of(place)?;
         let asking = async {
-            let mut answer = self.ask(&place.url, reach, place.range.clone()).await?;
+            let mut answer = self.ask(&url, reach, place.range.clone()).await?;
             let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
             while let Some(data) = next(&mut answer).await? {
                 hasher.update(&data);
@@ -155,7 +157,7 @@ impl Viewer {
             }
             Ok(Whole { bytes, hash: hasher.finalize(), private: !may_share(&answer.headers) })
         };
-        patiently(&place.url, asking).await
+        patiently(&url, asking).await
     }
 
     async fn ask(&self, url: &Url, reach: Reach, range: Option<Range<u64>>) -> Result<Response, String> {
@@ -180,6 +182,10 @@ async fn next(answer: &mut Response) -> Result<Option<Bytes>, String> {
         }
     }
     Ok(None)
+}
+
+fn url_of(place: &Place) -> Result<Url, String> {
+    place.url.url().ok_or_else(|| format!("{} is no URL", place.url))
 }
 
 async fn patiently<T>(url: &Url, what: impl Future<Output = Result<T, String>>) -> Result<T, String> {

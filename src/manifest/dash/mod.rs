@@ -20,6 +20,7 @@ mod pattern;
 mod protection;
 mod read;
 pub mod rewrite;
+mod runs;
 mod shape;
 pub mod sidx;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use url::Url;
 
+use crate::model::address::Address;
+
 /// The widest `%0Nd` that is understood; the standard's own examples stop at 9.
 const WIDEST: usize = 20;
 /// What stands for a variable while the rest becomes a URL: nothing in it is escaped or resolved away.
@@ -91,6 +93,14 @@ impl Pattern {
             }
         }
         url
+    }
+
+    /// The address of a segment.
+    pub fn address(&self, number: u64, time: u64) -> Option<Address> {
+        let text = self.fill(number, time);
+        // In a host's name digits may be another host's.
+        let fixed = matches!(self.parts.first(), Some(Part::Text(first)) if first.matches('/').count() > 2);
+        if fixed { Some(Address::of(&text)) } else { Url::parse(&text).ok().map(|url| Address::from(&url)) }
     }
 
     /// The values with which it is `url`, if there are any.

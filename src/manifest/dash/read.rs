@@ -8,10 +8,12 @@ use url::Url;
 
 use super::pattern::Pattern;
 use super::protection::encryption;
+use super::runs::{self, File, Runs};
 use super::shape::{Item, Names, Numbered, Shape, Spelled};
 use super::xml::{self, Met};
 use super::{Presentation, Representation, Wall};
 use crate::manifest::identity::Rules;
+use crate::manifest::resolve::Resolver;
 use crate::manifest::{Error, Limits};
 use crate::model::ids::SwarmId;
 use crate::model::timeline::Place;
@@ -34,8 +36,20 @@ pub(super) fn presentation(
     if text.len() > limits.bytes {
         return Err(Error::TooLong { bytes: text.len(), most: limits.bytes });
     }
+    let most = xml::most_elements(limits);
+    // What is wrong with it is said of the whole.
+    if let Some(lifted) = runs::lift(text, most)
+        && let Ok(mpd) = parsed(&lifted.text, most - lifted.elements)
+    {
+        return Ok(Reader { base, mpd: &mpd, runs: &lifted.runs, limits, rules }.presentation());
+    }
+    let mpd = parsed(text, most)?;
+    Ok(Reader { base, mpd: &mpd, runs: &Runs::default(), limits, rules }.presentation())
+}
+
+fn parsed(text: &str, most: usize) -> Result<mpd::MPD, Error> {
     let mut root = None;
-    xml::walk(text, xml::most_elements(limits), &mut |depth, met| {
+    xml::walk(text, most, &mut |depth, met| {
         if let (0, Met::Start(element)) = (depth, met) {
             root.get_or_insert(element.name);
         }
@@ -45,10 +59,7 @@ pub(super) fn presentation(
         return Err(Error::NotMpd);
     }
     // Not by `mpd::parse`, which keeps the path to every element in case there is an error in it.
-    let parsed: mpd::MPD =
-        quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })?;
-    let reader = Reader { base, mpd: &parsed, limits, rules };
-    Ok(reader.presentation())
+    quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })
 }
 
 fn shortened(text: &str) -> String {
@@ -58,6 +69,7 @@ fn shortened(text: &str) -> String {
 struct Reader<'a> {
     base: &'a Url,
     mpd: &'a mpd::MPD,
+    runs: &'a Runs<'a>,
     limits: &'a Limits,
     rules: &'a Rules,
 }
@@ -239,7 +251,8 @@ impl Reader<'_> {
         (timescale, offset, first): (u64, u64, u64),
         span: &Span,
     ) -> Option<Vec<Item>> {
-        let mut items = Vec::new();
+        let spelled = self.runs.times(spelled)?;
+        let mut items = Vec::with_capacity(spelled.len());
         let (mut time, mut number) = (0u64, first);
         let micros = |units: i128| i64::try_from(units * 1_000_000 / i128::from(timescale)).ok();
         for (index, s) in spelled.iter().enumerate() {
@@ -275,30 +288,36 @@ impl Reader<'_> {
 
     fn list(&self, list: &mpd::SegmentList, level: &Inherited, span: &Span) -> Option<Shape> {
         let timescale = list.timescale.unwrap_or(1).max(1);
-        if list.segment_urls.is_empty() || list.segment_urls.len() > self.limits.segments {
+        let files = self.runs.files(&list.segment_urls)?;
+        if files.is_empty() || files.len() > self.limits.segments {
             return None;
         }
         let mut items = match (&list.SegmentTimeline, list.duration) {
             (Some(timeline), _) => self.items(&timeline.segments, (timescale, 0, 0), span)?,
             (None, Some(each)) => {
-                let s = mpd::S { d: each, r: Some(list.segment_urls.len() as i64 - 1), ..mpd::S::default() };
+                let s = mpd::S { d: each, r: Some(files.len() as i64 - 1), ..mpd::S::default() };
                 self.items(&[s], (timescale, 0, 0), span)?
             }
             (None, None) => return None,
         };
-        items.truncate(list.segment_urls.len());
+        items.truncate(files.len());
         let places = |base: &Url| -> Option<Vec<Place>> {
-            let place = |of: &mpd::SegmentURL| {
-                let mut url = of.media.as_deref().map_or(Ok(base.clone()), |media| base.join(media)).ok()?;
+            let mut resolver = Resolver::new(|media: &str| {
+                let mut url = base.join(media).ok()?;
                 // Players don't send fragments, so nothing is found by one.
                 url.set_fragment(None);
-                let range = match &of.mediaRange {
+                matches!(url.scheme(), "http" | "https").then_some(url)
+            });
+            let place = |of: &File<'_>| {
+                let range = match of.range {
                     Some(range) => Some(byte_range(range)?),
                     None => None,
                 };
-                matches!(url.scheme(), "http" | "https").then_some(Place { url, range })
+                // Without a name of its own it is a part of the base.
+                let url = resolver.resolve(of.media.unwrap_or_default())?;
+                Some(Place { url, range })
             };
-            list.segment_urls.iter().take(items.len()).map(place).collect()
+            files.iter().take(items.len()).map(place).collect()
         };
         let bases: Vec<_> = level.bases.iter().map(places).collect::<Option<_>>()?;
         Some(Shape::Spelled(Spelled { items, names: Names::Places(bases) }))

@@ -12,6 +12,7 @@ use super::When;
 use super::pattern::{Pattern, Values};
 use super::sidx::Subsegment;
 use crate::manifest::identity::Rules;
+use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Place, Segment};
 
@@ -115,10 +116,10 @@ impl Shape {
         rules: &Rules,
     ) -> Option<Entries> {
         let Self::Indexed { files, .. } = self else { return None };
-        let (name, url) = (files.first()?, files.get(base)?);
+        let (name, url) = (Address::from(files.first()?), Address::from(files.get(base)?));
         let entry = |(sequence, of): (usize, &Subsegment)| {
             let (sequence, range) = (sequence as u64, Some(of.range.clone()));
-            let id = SegmentId::of(swarm, sequence, &rules.segment_identity(name, range.as_ref()));
+            let id = SegmentId::of(swarm, sequence, &rules.segment_identity(&name, range.as_ref()));
             (Segment { id, sequence, duration: of.duration }, Place { url: url.clone(), range })
         };
         Some(found.iter().enumerate().map(entry).collect())
@@ -167,8 +168,8 @@ impl Numbered {
         let duration = Duration::from_micros(self.each as u64);
         (first..=last)
             .filter_map(|number| {
-                let url = Url::parse(&pattern.fill(number, 0)).ok()?;
-                let id = id(swarm, number, (base > 0).then(|| name.fill(number, 0)), &url, rules)?;
+                let url = pattern.address(number, 0)?;
+                let id = id(swarm, number, (base > 0).then(|| name.address(number, 0)), &url, rules)?;
                 Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
             })
             .collect()
@@ -231,9 +232,9 @@ impl Spelled {
             let entry = match &self.names {
                 Names::Patterns(patterns) => {
                     patterns.get(base).zip(patterns.first()).and_then(|(pattern, name)| {
-                        let url = Url::parse(&pattern.fill(item.number, item.time)).ok()?;
+                        let url = pattern.address(item.number, item.time)?;
                         let key = if by_time { item.time } else { item.number };
-                        let name = (base > 0).then(|| name.fill(item.number, item.time));
+                        let name = (base > 0).then(|| name.address(item.number, item.time));
                         let id = id(swarm, key, name, &url, rules)?;
                         Some((Segment { id, sequence, duration }, Place { url, range: None }))
                     })
@@ -281,7 +282,13 @@ fn matching(patterns: &[Pattern], url: &str) -> Option<(usize, Values)> {
 }
 
 /// The id of the segment at `url`, whose URL by the first base is `name`, where that is another.
-fn id(swarm: SwarmId, key: u64, name: Option<String>, url: &Url, rules: &Rules) -> Option<SegmentId> {
-    let name = name.map(|name| Url::parse(&name)).transpose().ok()?;
-    Some(SegmentId::of(swarm, key, &rules.segment_identity(name.as_ref().unwrap_or(url), None)))
+fn id(
+    swarm: SwarmId,
+    key: u64,
+    name: Option<Option<Address>>,
+    url: &Address,
+    rules: &Rules,
+) -> Option<SegmentId> {
+    let name = name.unwrap_or_else(|| Some(url.clone()))?;
+    Some(SegmentId::of(swarm, key, &rules.segment_identity(&name, None)))
 }

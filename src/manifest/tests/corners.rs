@@ -7,6 +7,7 @@ use crate::manifest::Limits;
 use crate::manifest::hls::{Content, Master, Media, Playlist, parse, parse_importing};
 use crate::manifest::identity::{Rules, by_sequence};
 use crate::manifest::rewrite::{Use, hls, hls_importing};
+use crate::model::address::Address;
 
 const BASE: &str = "https://cdn.example/live/i.m3u8";
 
@@ -41,7 +42,7 @@ fn listed(text: &str) -> Vec<(u64, String, Option<Range<u64>>)> {
 
 /// The rewritten playlist, each URI as its use and its name.
 fn rewritten(text: &str) -> String {
-    let mut map = |url: &url::Url, usage: Use| Some(format!("<{usage:?}:{}>", url.path()));
+    let mut map = |url: &Address, usage: Use| Some(format!("<{usage:?}:{}>", url.url().unwrap().path()));
     String::from_utf8(hls(&url(BASE), text.as_bytes(), &mut map).unwrap().to_vec()).unwrap()
 }
 
@@ -186,7 +187,7 @@ fn variables_that_are_known_are_filled_in_and_others_left_to_the_player() {
         let places: Vec<_> = media.listing.places.iter().map(|place| place.url.as_str()).collect();
         let b = "https://cdn.example/live/b.ts?$v";
         let mut seen = Vec::new();
-        let mut map = |url: &url::Url, _| {
+        let mut map = |url: &Address, _| {
             seen.push(url.to_string());
             Some("<>".to_owned())
         };

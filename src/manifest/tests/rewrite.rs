@@ -9,7 +9,7 @@ use crate::manifest::rewrite::{MAX_REWRITTEN, Use, hls};
 const DAEMON: &str = "http://127.0.0.1:7223";
 
 /// Prefix mode, as the proxy has it.
-fn prefixed(url: &Url) -> String {
+fn prefixed(url: &impl std::fmt::Display) -> String {
     format!("/{url}")
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use url::Url;
 
 use crate::engine::origin::Reach;
+use crate::model::address::Address;
 use crate::proxy::address::{Names, Refused, Target, path_for, referred, target};
 
 fn names() -> Names {
@@ -204,7 +205,7 @@ proptest! {
             text = format!("{text}?{}", query.replace('%', "%25"));
         }
         let url = Url::parse(&text).unwrap();
-        let written = path_for(&url, reach, extension.as_deref()).unwrap();
+        let written = path_for(&Address::from(&url), reach, extension.as_deref()).unwrap();
         if let (Some(extension), None) = (&extension, url.query()) {
             prop_assert!(written.ends_with(&format!(".{extension}")), "{}", written);
         }
@@ -220,7 +221,7 @@ proptest! {
     ) {
         let Ok(mut url) = Url::parse(&text) else { return Ok(()) };
         prop_assume!(!names().is_own_url(&url));
-        let Some(written) = path_for(&url, reach, None) else { return Ok(()) };
+        let Some(written) = path_for(&Address::from(&url), reach, None) else { return Ok(()) };
         url.set_fragment(None);
         let Ok(uri) = written.parse::<Uri>() else { return Ok(()) };
         let read = target(&Method::GET, &uri, &["localhost:7223"], &names());

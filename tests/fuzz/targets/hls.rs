@@ -4,6 +4,7 @@
 use paceline::manifest::hls::{Media, Playlist, parse};
 use paceline::manifest::identity::Rules;
 use paceline::manifest::{Error, Limits, rewrite};
+use paceline::model::address::Address;
 use url::Url;
 
 #[cfg(fuzzing)]
@@ -23,7 +24,7 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(same, bytes, "changed without being asked to");
 
     // What stands for a URI is a URI again, so absolute URIs stay as they are.
-    let mut absolute = |url: &Url, _| Some(url.to_string());
+    let mut absolute = |url: &Address, _| Some(url.to_string());
     let once = rewrite::hls(&base, bytes, &mut absolute).unwrap();
     let twice = rewrite::hls(&base, &once, &mut absolute).unwrap();
     assert_eq!(once, twice, "absolute URIs change");

@@ -49,6 +49,6 @@ fn holds(of: &Presentation, listing: &Listing, now: Wall) {
     assert_eq!(segments.len(), listing.places.len());
     assert!(segments.is_sorted_by(|a, b| a.sequence < b.sequence), "segments out of order");
     for place in listing.places.iter().take(3).chain(listing.places.last()) {
-        assert!(of.find(&place.url, now).is_some(), "{} is listed and not found", place.url);
+        assert!(of.find(&place.url.url().unwrap(), now).is_some(), "{} is listed and not found", place.url);
     }
 }

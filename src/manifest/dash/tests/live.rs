@@ -189,7 +189,7 @@ proptest! {
         }
         for (listing, now) in [(&one, nows[0]), (&other, nows[1])] {
             for place in &listing.places {
-                prop_assert_eq!(read.find(&place.url, at(now)).unwrap().when, When::Now);
+                prop_assert_eq!(read.find(&place.url.url().unwrap(), at(now)).unwrap().when, When::Now);
             }
             let next = listing.timeline.segments.last().unwrap().sequence + 1;
             prop_assert!(matches!(find(&read, &next.to_string(), now), Some(When::In(_))));

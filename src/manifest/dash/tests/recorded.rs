@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::manifest::dash::sidx::Subsegment;
 
@@ -295,4 +297,40 @@ fn what_is_not_understood_is_not_listed() {
     assert_eq!(read(&endless).representations().len(), 0);
     let many = recording(80_004.0, r#"<SegmentTemplate media="$Number$" duration="4"/>"#);
     assert_eq!(read(&many).representations().len(), 0);
+}
+
+proptest! {
+    /// What is spelled out at length is read like what is not: with this comment in it, nothing is lifted out.
+    #[test]
+    fn long_runs_are_read_as_short_ones_are(
+        times in prop::collection::vec((
+            prop::option::of(0u64..9), 0u64..5, prop::option::of(-1i64..3), prop::option::of(0u64..4),
+        ), 0..60),
+        files in prop::collection::vec("[a-c/.?&:%#]{0,5}", 0..60),
+        ranges: bool,
+        spaces in "[ \n]{1,3}",
+    ) {
+        let number = |name: &str, value: Option<i64>| value.map_or(String::new(), |n| format!("{spaces}{name}=\"{n}\""));
+        let mut time = 0;
+        let spelled: String = times.iter().map(|(t, d, r, n)| {
+            time += 10;
+            let t = t.map(|more| time + more as i64);
+            format!("<S{}{}{}{}/>{spaces}", number("t", t), number("d", Some(*d as i64)), number("r", *r), number("n", n.map(|n| n as i64)))
+        }).collect();
+        let named: String = files.iter().map(|file| {
+            let range = if ranges { " mediaRange='1-2'" } else { "" };
+            format!("<SegmentURL media=\"{file}\"{range}/>")
+        }).collect();
+        for inside in [
+            format!("<SegmentTemplate media=\"$Time$-$Number$\"><SegmentTimeline>{spelled}</SegmentTimeline></SegmentTemplate>"),
+            format!("<SegmentList duration=\"4\">{named}</SegmentList>"),
+            format!("<SegmentList><SegmentTimeline>{spelled}</SegmentTimeline>{named}</SegmentList>"),
+        ] {
+            let seen = |text: &str| format!("{:?}", read_at(BASE, text));
+            let text = mpd("type=\"static\" mediaPresentationDuration=\"PT100S\"", &inside);
+            let plain = text.replacen("<Period", "<!--<![CDATA[--><Period", 1);
+            prop_assert_ne!(&plain, &text);
+            prop_assert_eq!(seen(&text), seen(&plain));
+        }
+    }
 }

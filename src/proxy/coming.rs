@@ -1,0 +1,204 @@
+//! A manifest on its way from the origin: as a rule read to its end before anything is said of it, since only the whole
+//! can be rewritten. One that trickles in is begun in time all the same, with what may stand in front of any manifest.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, StatusCode, header};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use url::Url;
+
+use super::answer::{Beginning, Body, streamed};
+use super::coding;
+use super::recent::Manifest;
+use crate::delivery::policy::LONGEST_HOLD;
+use crate::engine::origin::{self, Reach};
+use crate::manifest::{Error, Format, is_manifest};
+
+/// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
+const SIGNATURE: usize = 10;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// A player that is kept waiting for the rest gets an empty line this often.
+const LINE: Duration = Duration::from_secs(LONGEST_HOLD.as_secs() / 2);
+
+/// A manifest that is being read.
+#[derive(Debug)]
+pub struct Coming {
+    url: Url,
+    reach: Reach,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Beginning,
+    most: usize,
+}
+
+/// What it turned out to be.
+#[derive(Debug)]
+pub enum Read {
+    /// A manifest, all of it, without a coding around it.
+    Whole(Format, Bytes),
+    /// A manifest of more bytes than are read.
+    TooLong,
+    /// Something else; how much of it there is was not looked at.
+    Other,
+    /// It broke off: see [`Coming::failure`].
+    Broken,
+}
+
+impl Coming {
+    /// Nothing of the body is read yet; of a manifest no more than `most` bytes ever are.
+    #[must_use]
+    pub fn new(response: origin::Response, most: usize) -> Self {
+        let origin::Response { url, reach, status, headers, body } = response;
+        Self { url, reach, status, headers, body: Beginning::new(body), most }
+    }
+
+    /// Reads on. May be dropped and called again: what has come is kept.
+    pub async fn read(&mut self) -> Read {
+        let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
+        let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+        let kind = text(header::CONTENT_TYPE);
+        let coded = coding::is_gzip(&self.headers);
+        let enough = self.body.read(if coded { self.most + 1 } else { SIGNATURE }).await;
+        if !enough && self.body.failure().is_some() {
+            return Read::Broken;
+        }
+        let decoded = if coded { coding::gunzip(&self.body.bytes(), self.most) } else { None };
+        let beginning = decoded.as_ref().unwrap_or(&self.body.bytes()).clone();
+        let Some(format) = is_manifest(kind, &self.url, &beginning) else { return Read::Other };
+        if announced.is_some_and(|length| length > self.most) || self.body.read(self.most + 1).await {
+            return Read::TooLong;
+        }
+        if self.body.failure().is_some() {
+            return Read::Broken;
+        }
+        Read::Whole(format, decoded.unwrap_or_else(|| self.body.bytes()))
+    }
+
+    /// What it is by as much as has come; by its name and type, `named`, while that is too little to tell.
+    pub fn format(&mut self, named: Option<Format>) -> Option<Format> {
+        let arrived = self.arrived();
+        if arrived.len() < SIGNATURE {
+            return named;
+        }
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        is_manifest(kind, &self.url, &arrived)
+    }
+
+    /// Why it broke off, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&origin::Error> {
+        self.body.failure()
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The origin's headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The answer as the origin gave it, nothing of it lost.
+    #[must_use]
+    pub fn into_response(self) -> origin::Response {
+        let Self { url, reach, status, headers, body, .. } = self;
+        origin::Response { url, reach, status, headers, body: body.boxed() }
+    }
+
+    /// The manifest that was read.
+    #[must_use]
+    pub fn into_manifest(self, format: Format, text: Bytes) -> Manifest {
+        Manifest { url: self.url, reach: self.reach, headers: self.headers, text, format }
+    }
+
+    /// What can be read of it by now.
+    fn arrived(&mut self) -> Bytes {
+        if coding::is_gzip(&self.headers) { Bytes::new() } else { self.body.bytes() }
+    }
+}
+
+/// The body of an answer to a player that has waited as long as players do: the manifest's first line at once, an empty
+/// one now and then, and all the rest, as `finish` makes it, when it is there. What is no manifest of this format in the end
+/// breaks off.
+pub fn slowly<F, Made>(mut coming: Coming, format: Format, finish: F) -> Body
+where
+    F: FnOnce(Manifest) -> Made + Send + 'static,
+    Made: Future<Output = Result<Bytes, Error>> + Send,
+{
+    let first = beginning(format, &coming.arrived());
+    let rest = stream::try_unfold(Some((coming, finish)), move |state| async move {
+        let Some((mut coming, finish)) = state else { return Ok(None) };
+        let Ok(read) = tokio::time::timeout(LINE, coming.read()).await else {
+            return Ok(Some((Frame::data(Bytes::from_static(b"\n")), Some((coming, finish)))));
+        };
+        let text = match read {
+            Read::Whole(found, text) if found == format => finish(coming.into_manifest(found, text)).await?,
+            Read::Broken => return Err(coming.failure().map(ToString::to_string).unwrap_or_default().into()),
+            _ => return Err("what came was not the manifest that its beginning was taken for".into()),
+        };
+        let from = head(format, &text).unwrap_or(text.len());
+        Ok(Some((Frame::data(text.slice(from..)), None)))
+    });
+    streamed(stream::once(std::future::ready(Ok(Frame::data(first)))).chain(rest))
+}
+
+/// How a manifest begins of which this has arrived, and an empty line.
+fn beginning(format: Format, arrived: &[u8]) -> Bytes {
+    let begins: &[u8] = match (head(format, arrived), format) {
+        (Some(length), _) => &arrived[..length],
+        (None, Format::Hls) => b"#EXTM3U",
+        (None, Format::Dash) => b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>",
+    };
+    [begins, b"\n"].concat().into()
+}
+
+/// How long the part is that only blank lines may follow or nothing may come before: the first line of a playlist, the
+/// declaration of an XML document (empty where it has none). `None`: its end has not arrived.
+fn head(format: Format, text: &[u8]) -> Option<usize> {
+    const DECLARATION: &[u8] = b"<?xml";
+    match format {
+        Format::Hls => text.iter().position(|byte| matches!(byte, b'\n' | b'\r')).map(|at| at + 1),
+        Format::Dash => {
+            let bom = if text.starts_with(BOM) { BOM.len() } else { 0 };
+            let document = &text[bom..];
+            if document.len() >= DECLARATION.len() && !document.starts_with(DECLARATION) {
+                return Some(bom);
+            }
+            memchr::memmem::find(text, b"?>").map(|at| at + 2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_in_two_parts_is_the_same_manifest() {
+        let (hls, dash) = (Format::Hls, Format::Dash);
+        let own = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+        for (format, text, arrived, expected) in [
+            (hls, "#EXTM3U\n#EXTINF:4,\na.ts\n", 0, "#EXTM3U\n#EXTINF:4,\na.ts\n"),
+            (hls, "#EXTM3U x=1\r\na.ts\r\n", 8, "#EXTM3U\n\na.ts\r\n"),
+            (hls, "#EXTM3U x=1\r\na.ts\r\n", 15, "#EXTM3U x=1\r\n\na.ts\r\n"),
+            (hls, "#EXTM3U\ra.ts\r", 9, "#EXTM3U\r\na.ts\r"),
+            (hls, "\u{feff}#EXTM3U\na.ts\n", 12, "\u{feff}#EXTM3U\n\na.ts\n"),
+            (dash, "<MPD></MPD>", 6, "\n<MPD></MPD>"),
+            (dash, "<MPD></MPD>", 3, &format!("{own}<MPD></MPD>")),
+            (dash, "<?xml version=\"1.0\"?><MPD/>", 21, "<?xml version=\"1.0\"?>\n<MPD/>"),
+            (dash, "<?xml version=\"1.0\"?><MPD/>", 12, &format!("{own}<MPD/>")),
+            (dash, "\u{feff}<MPD/>", 9, "\u{feff}\n<MPD/>"),
+        ] {
+            let first = beginning(format, &text.as_bytes()[..arrived]);
+            let rest = &text.as_bytes()[head(format, text.as_bytes()).unwrap()..];
+            assert_eq!(String::from_utf8([&first, rest].concat()).unwrap(), expected, "{text:?}");
+        }
+    }
+}
