@@ -100,7 +100,7 @@ fn a_player_that_asks_now_and_then_does_not_rest() {
     let mut film = Film::opened();
     for sequence in 0..8 {
         film.plays(sequence);
-        film.sleep_until(film.now + RESTING - Duration::from_secs(1));
+        film.sleep_until(film.now + (RESTING - Duration::from_secs(1)));
     }
     assert!(film.announced.len() >= 8, "{:?}", film.announced);
     assert!(film.announced.iter().all(|(_, offers)| *offers >= 4), "{:?}", film.announced);
