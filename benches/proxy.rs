@@ -1,32 +1,75 @@
-//! What the daemon costs: `cargo bench --bench proxy`. Prints figures, asserts nothing; compare within one run.
+//! What the daemon costs: `cargo bench --bench proxy`, or `cargo bench --bench proxy -- idle` for the first part alone.
+//!
+//! Prints figures; compare within one run. Some have bars: one that is missed is said, and ends it with 1. That of memory is for
+//! what is packaged: `cargo bench --profile dist --bench proxy -- idle`; other builds are larger programs.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, Process, Tracker, get, recording, until};
+use common::{Daemon, Nginx, Process, Tracker, recording, until};
 use serde_json::Value;
 
 /// How long a daemon is looked at while it has nothing to do.
 const IDLE: Duration = Duration::from_secs(120);
 
-fn main() {
-    idle();
+/// Most of a processor that anything may take while nobody watches, in percent.
+const BUSY: f64 = 0.1;
+/// Most resident memory then, in MiB. Most of it is the program itself, as much of its file as the kernel maps.
+const RESIDENT: f64 = 15.0;
+/// Wake-ups a second of who has nothing to wait for: none, but for one or two by chance in all that time.
+const ASLEEP: f64 = 0.02;
+/// A daemon with a tracker looks every half minute whether it may upload (battery, line): by a thread that is started for
+/// it, waited for, and ends.
+const LOOKS: f64 = 0.25;
+
+/// Most that the daemon may add to the time to the first byte, in milliseconds.
+const ADDED: f64 = 1.0;
+/// Most that it may add to the start-up of a viewer, in milliseconds.
+const LATER: f64 = 30.0;
+/// Most resident memory of a daemon with four neighbours, besides content, in MiB.
+const BEYOND: f64 = 50.0;
+
+fn main() -> ExitCode {
+    let mut missed = idle();
+    if !std::env::args().any(|argument| argument == "idle") {
+        missed.extend(busy());
+    }
+    for bar in &missed {
+        println!("MISSED: {bar}");
+    }
+    if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What it costs while somebody watches. The bars that are missed.
+fn busy() -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     recording(dir.path(), 60, &[]);
     std::fs::write(dir.path().join("small.bin"), vec![7; 16 * 1024]).unwrap();
     let origin = Nginx::serve(dir.path(), "");
-    first_byte(&origin);
-    start_up(&origin);
-    memory(&origin);
+    let added = first_byte(&origin);
+    let later = start_up(&origin);
+    let beyond = memory(&origin);
+    let bars = [
+        (
+            added > ADDED,
+            format!("the first byte comes {added:.3} ms later through the daemon, more than {ADDED}"),
+        ),
+        (later > LATER, format!("a viewer starts {later:.1} ms later through the daemon, more than {LATER}")),
+        (
+            beyond > BEYOND,
+            format!("a daemon that plays holds {beyond:.1} MiB beyond its content, more than {BEYOND}"),
+        ),
+    ];
+    bars.into_iter().filter(|(missed, _)| *missed).map(|(_, bar)| bar).collect()
 }
 
-/// What daemons and a tracker cost while nobody watches: wake-ups, processor time and memory.
-fn idle() {
+/// What daemons and a tracker cost while nobody watches: wake-ups, processor time and memory. The bars that are missed.
+fn idle() -> Vec<String> {
     let tracker = Tracker::start();
     let alone = Daemon::start(&[], &[]);
     let daemon = Daemon::with_tracker(&tracker.url());
@@ -37,22 +80,34 @@ fn idle() {
         (before == [&alone, &daemon].map(|daemon| wake_ups(daemon.process.pid()))).then_some(())
     });
     let all = [
-        ("a daemon without a tracker", alone.process.pid()),
-        ("a daemon with one", daemon.process.pid()),
-        ("a tracker", tracker.process.pid()),
+        ("a daemon without a tracker", alone.process.pid(), ASLEEP),
+        ("a daemon with one", daemon.process.pid(), LOOKS),
+        ("a tracker", tracker.process.pid(), ASLEEP),
     ];
-    let before = all.map(|(_, pid)| (wake_ups(pid), ticks(pid)));
+    let before = all.map(|(_, pid, _)| (wake_ups(pid), ticks(pid)));
     std::thread::sleep(IDLE);
-    for ((who, pid), (woken, busy)) in all.into_iter().zip(before) {
+    let mut missed = Vec::new();
+    for ((who, pid, most), (woken, busy)) in all.into_iter().zip(before) {
         let seconds = IDLE.as_secs_f64();
+        let wakes = (wake_ups(pid) - woken) as f64 / seconds;
+        // A tick is a hundredth of a second on every Linux there is.
+        let share = (ticks(pid) - busy) as f64 / seconds;
+        let (memory, own) = (resident(pid), status(pid, "RssAnon:"));
         println!(
-            "idle, {who}: {:.2} wake-ups a second, {:.3} % of a processor, {:.1} MiB resident",
-            (wake_ups(pid) - woken) as f64 / seconds,
-            // A tick is a hundredth of a second on every Linux there is.
-            (ticks(pid) - busy) as f64 / seconds,
-            resident(pid)
+            "idle, {who}: {wakes:.2} wake-ups a second, {share:.3} % of a processor, {memory:.1} MiB resident, {own:.1} \
+             of them not of a file"
         );
+        if wakes > most {
+            missed.push(format!("{who} wakes {wakes:.2} times a second, more than {most}"));
+        }
+        if share >= BUSY {
+            missed.push(format!("{who} takes {share:.3} % of a processor, not less than {BUSY}"));
+        }
+        if memory > RESIDENT {
+            missed.push(format!("{who} holds {memory:.1} MiB, more than {RESIDENT}"));
+        }
     }
+    missed
 }
 
 /// How often any thread has begun to wait so far, which is as often as it was woken.
@@ -74,8 +129,8 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Time to the first byte of 16 KiB over kept-alive connections, directly and through, taking turns.
-fn first_byte(origin: &Nginx) {
+/// Time to the first byte of 16 KiB over kept-alive connections, directly and through, taking turns; the difference.
+fn first_byte(origin: &Nginx) -> f64 {
     let daemon = Daemon::start(&[], &[]);
     let url = origin.url("small.bin");
     let (mut direct, mut through) = (Vec::new(), Vec::new());
@@ -99,6 +154,7 @@ fn first_byte(origin: &Nginx) {
         direct.len(),
         proxied - plain
     );
+    proxied - plain
 }
 
 fn exchange(stream: &mut TcpStream, host: SocketAddr, path: &str) -> f64 {
@@ -120,8 +176,8 @@ fn exchange(stream: &mut TcpStream, host: SocketAddr, path: &str) -> f64 {
     first.as_secs_f64() * 1e3
 }
 
-/// Start-up of 20 viewers that join one after the other, directly and through.
-fn start_up(origin: &Nginx) {
+/// Start-up of 20 viewers that join one after the other, directly and through; the difference.
+fn start_up(origin: &Nginx) -> f64 {
     let daemon = Daemon::start(&[], &[]);
     let (url, via) = (origin.url("index.m3u8"), daemon.address.to_string());
     let (mut direct, mut through) = (Vec::new(), Vec::new());
@@ -134,6 +190,7 @@ fn start_up(origin: &Nginx) {
         "start-up, median of 20 joins: direct {plain:.1} ms, through {proxied:.1} ms, added {:.1} ms",
         proxied - plain
     );
+    proxied - plain
 }
 
 fn watch(args: &[&str]) -> f64 {
@@ -143,8 +200,8 @@ fn watch(args: &[&str]) -> f64 {
     outcome["startup_ms"].as_f64().unwrap()
 }
 
-/// Resident memory of a daemon: idle, and playing with four neighbours.
-fn memory(origin: &Nginx) {
+/// Resident memory of a daemon: idle, and playing with four neighbours; of the latter what is not content.
+fn memory(origin: &Nginx) -> f64 {
     let tracker = Tracker::start();
     let daemons: Vec<Daemon> = (0..5).map(|_| Daemon::with_tracker(&tracker.url())).collect();
     let idle = resident(daemons[0].process.pid());
@@ -166,13 +223,18 @@ fn memory(origin: &Nginx) {
     println!(
         "resident: idle {idle:.1} MiB; playing with 4 neighbours {playing:.1} MiB, of which content {content:.1} MiB"
     );
-    let _ = get(tracker.address, "/health");
+    playing - content
 }
 
 /// Resident memory in MiB.
 fn resident(pid: u32) -> f64 {
+    status(pid, "VmRSS:")
+}
+
+/// What the kernel says of a process's memory, in MiB.
+fn status(pid: u32, of: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(of)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 

@@ -6,7 +6,9 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, complaints, live, player, raw, recording, until};
+use common::{
+    Daemon, Nginx, PATIENCE, Process, Tracker, complaints, get, live, player, raw, recording, until,
+};
 use serde_json::Value;
 
 /// Runs `paceline` against a daemon and answers its line.
@@ -16,6 +18,15 @@ fn paceline(daemon: &Daemon, args: &[&str]) -> String {
     let said = command.args(args).args(["--via", &via]).output().unwrap();
     assert!(said.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said.stderr));
     String::from_utf8(said.stdout).unwrap().trim().to_owned()
+}
+
+/// What `paceline upload` complains of.
+fn warned(daemon: &Daemon, args: &[&str]) -> String {
+    let via = daemon.address.to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    let said = command.arg("upload").args(args).args(["--via", &via]).output().unwrap();
+    assert!(said.status.success(), "{args:?}");
+    String::from_utf8(said.stderr).unwrap()
 }
 
 fn post(daemon: &Daemon, change: &str) -> (u16, Value) {
@@ -53,7 +64,12 @@ fn a_spent_budget_ends_uploads_until_there_is_more_and_what_was_spent_outlives_a
     let withheld =
         until("the budget is spent", || gives.stats()["upload_withheld"].as_str().map(str::to_owned));
     assert!(withheld.starts_with("the daily upload budget of 0.6 MB is spent until 2"), "{withheld}");
-    assert_eq!(gives.stats()["upload"], false);
+    let stats = gives.stats();
+    assert_eq!(stats["upload"], false);
+    let used = stats["upload_budget"]["daily"]["used_bytes"].as_u64().filter(|&used| used > 0).unwrap();
+    let used = format!("\npaceline_upload_budget_used_bytes{{period=\"daily\"}} {used}\n");
+    let metrics = get(gives.address, "/-/metrics").unwrap().text();
+    assert!(metrics.contains(&used), "no {used} in {metrics}");
     let given = gives.total("uploaded_bytes");
     assert!(0 < given && given <= 600_000, "{given} bytes of 600,000");
     let before = takes.total("http_bytes");
@@ -112,6 +128,18 @@ fn without_a_file_nothing_is_kept_and_a_bad_one_is_named() {
     assert_eq!(log.matches("p2p.state, where what is spent would be kept, is not set").count(), 1, "{log}");
     let daemon = Daemon::start(&tracker, &[]);
     paceline(&daemon, &["upload", "off", "--limit", "2M"]);
+    assert_eq!(
+        warned(&daemon, &["--limit", "2M", "--daily", "0"]),
+        "",
+        "of no budget there is nothing to keep"
+    );
+    for budget in ["--daily", "--monthly"] {
+        let said = warned(&daemon, &[budget, "2GB"]);
+        assert!(
+            said.contains("a restart of the daemon forgets this budget") && said.contains("p2p.state"),
+            "{said}"
+        );
+    }
     stop(daemon);
     let daemon = Daemon::start(&tracker, &env);
     assert_eq!(post(&daemon, "{}").1["upload_mode"], "auto");
@@ -123,6 +151,7 @@ fn without_a_file_nothing_is_kept_and_a_bad_one_is_named() {
     let (_, now) = post(&daemon, "{}");
     assert_eq!((&now["upload_mode"], &now["upload_limit"]), (&"never".into(), &2_000_000.into()));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(warned(&daemon, &["--daily", "2GB", "--monthly", "40GB"]), "", "it is kept");
     stop(daemon);
 
     for bad in ["{\"upload\": \"nev", "\0\0\0\0"] {

@@ -1,5 +1,6 @@
 //! What the documents say is true: commands exist, the example configuration is the default, links lead somewhere.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -84,7 +85,14 @@ fn links_lead_somewhere_and_versions_agree() {
         read("README.md").contains(&format!("Rust {rust}")),
         "the README names another Rust than Cargo.toml"
     );
-    for file in ["README.md", "CHANGELOG.md", "docs/faq.md", "docs/players.md", "docs/publishers.md"] {
+    for file in [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/faq.md",
+        "docs/players.md",
+        "docs/publishers.md",
+        "docs/reload.md",
+    ] {
         let text = read(file);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             assert!(
@@ -133,6 +141,84 @@ fn every_scenario_has_its_picture() {
             "{}: its picture claims something else; draw it again",
             scenario.name
         );
+    }
+}
+
+/// Every key of a configuration as `section.key`, with its value; of a list of tables the first.
+fn keys(of: &toml::Value, prefix: &str, into: &mut BTreeMap<String, toml::Value>) {
+    match of {
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                keys(value, &if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") }, into);
+            }
+        }
+        toml::Value::Array(all) if all.first().is_some_and(toml::Value::is_table) => {
+            keys(&all[0], prefix, into);
+        }
+        _ => drop(into.insert(prefix.to_owned(), of.clone())),
+    }
+}
+
+fn keys_of(config: &Config) -> BTreeMap<String, toml::Value> {
+    let mut into = BTreeMap::new();
+    keys(&toml::Value::try_from(config).unwrap(), "", &mut into);
+    into
+}
+
+/// The configuration with another value, whichever may stand there.
+fn altered(config: &Config, key: &str) -> Config {
+    let before = keys_of(config)[key].clone();
+    let list = |text: &str| toml::Value::Array(vec![toml::Value::from(text)]);
+    let others = match &before {
+        toml::Value::Boolean(on) => vec![toml::Value::from(!on)],
+        toml::Value::Integer(number) => vec![toml::Value::from(number + 1)],
+        toml::Value::Float(number) => vec![toml::Value::from(number + 1.0)],
+        toml::Value::Array(_) => {
+            let texts = ["10.0.0.7", "10.0.0.0/8", "b=10.0.0.0/8", "x"].map(list);
+            texts.into_iter().chain([toml::Value::Array(vec![7.into()])]).collect()
+        }
+        _ => ["never", "sequence", "1MiB", "1M", "127.0.0.1:9", "http://127.0.0.1/"]
+            .map(toml::Value::from)
+            .into(),
+    };
+    let set = |value: toml::Value| {
+        let mut document = toml::Value::try_from(config).unwrap();
+        let mut place = &mut document;
+        for name in key.split('.') {
+            place = if place.is_array() { &mut place[0][name] } else { &mut place[name] };
+        }
+        *place = value;
+        document.try_into::<Config>().ok().filter(|altered| keys_of(altered)[key] != before)
+    };
+    others.into_iter().find_map(set).unwrap_or_else(|| panic!("no other value is known for {key}"))
+}
+
+#[test]
+fn what_a_reload_takes_is_listed() {
+    let text = "[channels.NAME]\nurl = \"http://o.example/\"\nprefetch_s = 5.0\n[[identity]]\n";
+    let config: Config = toml::from_str(text).unwrap();
+    let mut taken = [BTreeMap::new(), BTreeMap::new()];
+    for key in keys_of(&config).keys() {
+        let new = altered(&config, key);
+        let mut daemon = config.reloaded(&new);
+        // The tracker's own are nothing to a daemon.
+        daemon.tracker_server = config.tracker_server.reloaded(&new.tracker_server);
+        let after = keys_of(&daemon);
+        let wanted = keys_of(&new)[key].clone();
+        let taken_over = after[key] == wanted;
+        let of_tracker = key.starts_with("tracker_server.");
+        taken[usize::from(of_tracker)].insert(key.clone(), taken_over);
+    }
+    // Read by both, and by a tracker's reload not at all.
+    taken[1].insert("log.level".to_owned(), false);
+    let text = read("docs/reload.md");
+    let sections: Vec<&str> = text.split("\n## ").skip(1).collect();
+    assert_eq!(sections.len(), 2);
+    for (section, taken) in sections.into_iter().zip(taken) {
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let rows =
+            rows.map(|(key, rest)| (key.to_owned(), rest.trim_end_matches(['|', ' ']).ends_with(" reload")));
+        assert_eq!(rows.collect::<BTreeMap<_, _>>(), taken, "docs/reload.md");
     }
 }
 

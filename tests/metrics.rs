@@ -37,7 +37,8 @@ fn value(text: &str, sample: &str) -> f64 {
 fn the_daemons_metrics_say_what_its_statistics_say() {
     let dir = tempfile::tempdir().unwrap();
     recording(dir.path(), 8, &[]);
-    let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]));
+    let budget = [("PACELINE_P2P_UPLOAD_MONTHLY", "40GB")];
+    let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &budget));
     let played = get_all(&daemon, &nginx);
     let text = until("the bytes to be counted", || {
         let text = get(daemon.address, "/-/metrics")?.text();
@@ -57,6 +58,11 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
     assert_eq!(by_reason(&text), listed as f64, "each segment has one reason");
     assert_eq!(value(&text, "paceline_late_segments_total"), daemon.total("late_segments") as f64);
     assert!(value(&text, "process_resident_memory_bytes") > 0.0);
+    for (period, limit) in [("daily", 0.0), ("monthly", 40e9)] {
+        let of =
+            |what: &str| value(&text, &format!("paceline_upload_budget_{what}_bytes{{period=\"{period}\"}}"));
+        assert_eq!((of("limit"), of("used")), (limit, 0.0), "{period}");
+    }
     let peer5: serde_json::Value =
         serde_json::from_str(&get(daemon.address, "/-/stats?format=peer5").unwrap().text()).unwrap();
     assert_eq!(peer5["totalHttpDownloaded"], daemon.total("http_bytes"));

@@ -31,7 +31,7 @@ const NOT_RUN: [(&str, &str); 12] = [
     ("sudo apt install ./target/debian/paceline_*.deb", "installs into this machine"),
     (
         "sudo systemctl enable --now paceline.socket",
-        "speaks to this machine's service manager; tests/service.rs hands sockets over",
+        "speaks to this machine's service manager; tests/sockets.rs hands sockets over",
     ),
     (
         "journalctl -u paceline PACELINE_STREAM=https://origin.example/live/master.m3u8",
@@ -47,7 +47,8 @@ const NOT_RUN: [(&str, &str); 12] = [
     ),
 ];
 
-const DOCUMENTS: [&str; 4] = ["README.md", "docs/faq.md", "docs/players.md", "docs/publishers.md"];
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "docs/faq.md", "docs/players.md", "docs/publishers.md", "docs/reload.md"];
 
 fn follow(document: &str) {
     let skipped: Vec<&str> = NOT_RUN.iter().map(|(line, _)| *line).collect();
@@ -76,6 +77,11 @@ fn the_lines_for_players() {
 #[test]
 fn the_steps_of_publishers() {
     follow("docs/publishers.md");
+}
+
+#[test]
+fn the_keys_of_a_reload() {
+    follow("docs/reload.md");
 }
 
 #[test]

@@ -1,19 +1,17 @@
-//! Under a service manager: what it is told, and the sockets it hands over.
+//! Under a service manager: what it is told, what the journal is, how services end.
 
 mod common;
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, raw, until};
+use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, live, player, raw, until};
 
 /// What a service manager hears.
 struct Manager {
@@ -133,63 +131,6 @@ fn a_tracker_reads_its_configuration_again() {
     assert_eq!(status("newer"), Some(200), "a broken file changes nothing: {}", tracker.log());
     tracker.signal("-TERM");
     assert!(tracker.wait(PATIENCE), "{}", tracker.log());
-}
-
-#[test]
-fn players_are_served_on_the_sockets_that_are_handed_over() {
-    let address = format!("127.0.0.1:{}", free_port());
-    let mut command = Command::new("systemd-socket-activate");
-    command.args(["--listen", &address, env!("CARGO_BIN_EXE_paceline"), "serve"]);
-    let manager = Process::spawn("systemd-socket-activate", &mut command);
-    // The first connection starts it, and is answered.
-    let reply = until("the daemon to be started", || get(address.parse().unwrap(), "/-/health"));
-    assert_eq!((reply.status, reply.text().trim()), (200, "ok"), "{}", manager.log());
-    until("it to say where", || manager.log().contains(&format!("http://{address}/")).then_some(()));
-}
-
-/// Starts a daemon on a socket that stays with whoever started it, as under `paceline.socket`.
-fn behind(listener: &TcpListener) -> std::process::Child {
-    let socket = OwnedFd::from(listener.try_clone().unwrap());
-    Command::new("sh")
-        .args(["-c", "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve --no-p2p"])
-        .arg(env!("CARGO_BIN_EXE_paceline"))
-        .stdin(Stdio::from(socket))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-#[test]
-fn no_player_is_refused_while_the_daemon_restarts_behind_its_socket() {
-    let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
-    let address = listener.local_addr().unwrap();
-    let over = AtomicBool::new(false);
-    let ask = || {
-        let mut answered = 0u32;
-        while !over.load(Ordering::Relaxed) {
-            let reply = get(address, "/-/health").expect("nobody is hung up on");
-            assert_eq!(reply.status, 200);
-            answered += 1;
-        }
-        answered
-    };
-    let mut daemon = behind(&listener);
-    std::thread::scope(|scope| {
-        let players = [scope.spawn(ask), scope.spawn(ask)];
-        for _ in 0..5 {
-            assert_eq!(get(address, "/-/health").map(|reply| reply.status), Some(200));
-            let ended = Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
-            assert!(ended.success() && daemon.wait().unwrap().success());
-            daemon = behind(&listener);
-        }
-        assert_eq!(get(address, "/-/health").map(|reply| reply.status), Some(200));
-        over.store(true, Ordering::Relaxed);
-        for player in players {
-            assert!(player.join().unwrap() > 5);
-        }
-    });
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
 }
 
 /// A tracker whose standard error is `stderr` and which believes that this is the journal, whose socket is in `journal`.
@@ -341,6 +282,23 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
         assert!(took < END, "it ended after {took:?}");
         drop(stands);
     }
+}
+
+#[test]
+fn a_tracker_that_is_not_there_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    // Whoever listens there hangs up at once.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let daemon = Daemon::with_tracker(&format!("ws://{}/", other.local_addr().unwrap()));
+    let _player = player(&daemon.prefix(&origin.url("index.m3u8")), 500, &[]);
+    for _ in 0..3 {
+        until("it to be tried again", || other.accept().ok());
+    }
+    let log = daemon.process.log();
+    assert_eq!(log.matches(" can't be reached (").count(), 1, "{log}");
 }
 
 #[test]

@@ -22,6 +22,10 @@ const ANSWER: usize = 4 << 20;
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Said of a budget that a restart would do away with.
+const FORGETFUL: &str = "warning: a restart of the daemon forgets this budget and what of it is spent: p2p.state, where they \
+                         would be kept, is not set";
+
 /// Arguments of `stats`.
 #[derive(Debug, ClapArgs)]
 pub struct StatsArgs {
@@ -134,6 +138,9 @@ pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
     match args.channel.as_deref() {
         Some(name) => println!("{}", of_channel("upload", &now, Some(name))),
         None => println!("{}", uploads(&now)),
+    }
+    if [args.daily, args.monthly].into_iter().flatten().any(|limit| limit > 0) && now["kept"] == false {
+        eprintln!("{FORGETFUL}");
     }
     Ok(())
 }

@@ -338,7 +338,7 @@ impl Stage {
         }
         if let Some(viewer) = self.viewers.first() {
             text += &format!("  vlc {}\n", player::through(viewer.daemon.address, &self.url));
-            text += &format!("Statistics: http://{}/-/stats\n", viewer.daemon.address);
+            text += &format!("What it does, in a browser: http://{}/-/\n", viewer.daemon.address);
             text += &format!("Or a daemon of your own: paceline serve --tracker {}\n", self.tracker);
             text += &format!("and the stream {}\n", self.url);
         }

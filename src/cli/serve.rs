@@ -147,7 +147,7 @@ impl Daemon {
 /// When the address is taken or an option can't be used.
 pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
-    let mut listeners = service::inherited()?;
+    let mut listeners = service::inherited()?.tcp;
     if listeners.is_empty() {
         listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
             BindError::Exposed(_) => Failure::Argument(error.to_string()),
@@ -312,13 +312,7 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
             return;
         }
     };
-    let mut changed = Config { p2p: new.p2p.clone(), memory: new.memory, ..current.clone() };
-    changed.p2p.state.clone_from(&current.p2p.state);
-    for (name, channel) in &mut changed.channels {
-        if let Some(new) = new.channels.get(name) {
-            (channel.p2p, channel.upload, channel.prefetch_s) = (new.p2p, new.upload, new.prefetch_s);
-        }
-    }
+    let changed = current.reloaded(&new);
     if changed != new {
         tracing::warn!(
             "only [p2p] but for `state`, [memory], and what [channels] are kept from change without a restart; \

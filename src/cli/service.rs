@@ -4,24 +4,37 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 use super::exit::Failure;
 
-/// The sockets that the service manager listens on for us, in its order.
+/// The sockets that the service manager opened for us, in its order.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Those that listen.
+    pub tcp: Vec<TcpListener>,
+    /// Those for datagrams.
+    pub udp: Vec<UdpSocket>,
+}
+
+/// What the service manager hands over; nothing without one.
 ///
 /// # Errors
-/// When one of them is no TCP socket.
-pub fn inherited() -> Result<Vec<TcpListener>, Failure> {
+/// When one of them is a socket of neither kind.
+pub fn inherited() -> Result<Inherited, Failure> {
     let mut sockets = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let mut inherited = Inherited::default();
     for index in 0..sockets.len() {
-        if let Some(listener) = sockets.take_tcp_listener(index).map_err(Failure::running)? {
+        // One of another kind is left where it is.
+        if let Ok(Some(listener)) = sockets.take_tcp_listener(index) {
             listener.set_nonblocking(true).map_err(Failure::running)?;
-            listeners.push(TcpListener::from_std(listener).map_err(Failure::running)?);
+            inherited.tcp.push(TcpListener::from_std(listener).map_err(Failure::running)?);
+        } else if let Some(socket) = sockets.take_udp_socket(index).map_err(Failure::running)? {
+            socket.set_nonblocking(true).map_err(Failure::running)?;
+            inherited.udp.push(UdpSocket::from_std(socket).map_err(Failure::running)?);
         }
     }
-    Ok(listeners)
+    Ok(inherited)
 }
 
 /// Players (or viewers) are served now.

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit::Failure;
+use super::service::Inherited;
 use super::{logging, service};
 use crate::config::Config;
 use crate::tracker::{self, Options};
@@ -47,7 +48,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let options = config.tracker_server;
     // Before anybody is told that viewers are served.
     tracker::check(&options).map_err(failure)?;
-    let bound = tracker::bind(options.listen, options.stun).await.map_err(Failure::running)?;
+    let Inherited { tcp, udp } = service::inherited()?;
+    let bound = match tcp.into_iter().next() {
+        Some(tcp) => tracker::inherit(tcp, udp.into_iter().next(), options.stun).await,
+        None => tracker::bind(options.listen, options.stun).await,
+    };
+    let bound = bound.map_err(Failure::running)?;
     let scheme = if options.certificate.as_os_str().is_empty() { "ws" } else { "wss" };
     let address = bound.address();
     tracing::info!(%address, "tracker ready: start viewers with --tracker {scheme}://{address}/");

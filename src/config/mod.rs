@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod environment;
 mod reject;
+mod reload;
 mod secrets;
 
 use crate::delivery::policy::{self, Policy};
@@ -183,6 +184,7 @@ impl Config {
             mode: self.p2p.upload,
             budget: Limits { daily, monthly },
             channels: self.channels.iter().map(|(name, channel)| (name.clone(), channel.terms())).collect(),
+            keeps: !self.p2p.state.is_empty(),
         }
     }
 

@@ -134,7 +134,7 @@ impl Membership {
             return None;
         }
         let mut leaves = None;
-        for session in sessions.iter_mut().filter(|s| s.joined && crowded(s, policy)) {
+        for session in sessions.iter_mut().filter(|s| s.joined && crowded(s, policy) && !s.rests(now)) {
             let most = places(session, policy);
             let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
             if there >= most {
@@ -163,6 +163,8 @@ impl Membership {
         let most = places(session, policy);
         let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
         let offers = match missing {
+            // Nobody plays: it stays where others find it.
+            _ if session.rests(now) => 0,
             // Nobody is missing, but there is a place for somebody by chance.
             0 if there < most && session.viewers as usize > there + 1 => 1,
             missing if started && session.viewers == 0 => missing.min(FIRST_OFFERS),

@@ -180,6 +180,9 @@ pub const PROBE_AHEAD: u32 = 512 * 1024;
 pub const LIVE_GONE: u32 = 3;
 /// A VOD viewer without a request for this long has gone.
 pub const VOD_GONE: Duration = Duration::from_secs(300);
+/// A viewer without a request for this long, and for two target durations, looks for no neighbours until it asks again: an
+/// offer that nobody answers costs a connection for as long as it stands.
+pub const RESTING: Duration = Duration::from_secs(30);
 /// A live manifest this far behind the one before, in media, is no stale copy (two target durations at most on a CDN):
 /// its origin began anew.
 pub const STALE: Duration = Duration::from_secs(20);

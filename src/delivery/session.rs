@@ -7,8 +7,8 @@ use super::demand::Demand;
 use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
-    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, STALE,
-    Terms, UNLISTED_AHEAD, VOD_GONE,
+    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES,
+    RESTING, STALE, Terms, UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -328,14 +328,24 @@ impl Session {
         }
     }
 
-    /// When, without another request, its viewers count as gone; `None` while a request is open.
-    #[must_use]
-    pub fn gone_at(&self) -> Option<Time> {
+    /// When a player was last heard of; `None` while a request is open.
+    fn heard_at(&self) -> Option<Time> {
         if self.active.awake().any(|(_, p)| !p.asks.is_empty()) {
             return None;
         }
-        let last = self.demands.iter().map(|d| d.active).max().unwrap_or(self.listed_at).max(self.listed_at);
-        Some(last + self.patience())
+        Some(self.demands.iter().map(|d| d.active).max().unwrap_or(self.listed_at).max(self.listed_at))
+    }
+
+    /// When, without another request, its viewers count as gone; `None` while a request is open.
+    #[must_use]
+    pub fn gone_at(&self) -> Option<Time> {
+        Some(self.heard_at()? + self.patience())
+    }
+
+    /// Its players have paused, or left a recording without a word: it serves whoever asks, and seeks nobody.
+    #[must_use]
+    pub fn rests(&self, now: Time) -> bool {
+        self.heard_at().is_some_and(|heard| now - heard > RESTING.max(self.timeline.target * 2))
     }
 
     /// How long silence is not a stop.

@@ -58,7 +58,7 @@ impl Node {
             return Stirs::Nothing;
         };
         session.began.get_or_insert(now);
-        let was_watched = session.watched();
+        let (was_watched, rested) = (session.watched(), session.rests(now));
         let moved = match session.demands.iter_mut().find(|d| d.viewer == viewer) {
             Some(demand) => demand.asks(listed.sequence, now),
             None => {
@@ -76,6 +76,9 @@ impl Node {
         session.ledger.of(segment, sequence).ahead |= ahead;
         session.open_window(session.terms.over(&self.policy).prefetch, now);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
+        if rested {
+            self.membership.reconsider(session, &self.neighbours, &self.policy);
+        }
         self.watching(index, was_watched, moved, out);
         self.feed(index, segment, out);
         Stirs::Everything

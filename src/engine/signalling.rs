@@ -28,8 +28,8 @@ const WRITE_BUFFER: usize = 512 * 1024;
 pub enum Signal {
     /// Open.
     Up(usize),
-    /// Closed, or it did not open.
-    Down(usize),
+    /// Closed, or it did not open, for this reason.
+    Down(usize, Option<String>),
     /// It said something.
     Said(usize, FromTracker),
 }
@@ -52,19 +52,24 @@ pub struct Dial {
 /// Connects once and stays until the connection ends; the caller decides when to try again.
 pub async fn run(dial: Dial, mut outgoing: mpsc::Receiver<ToTracker>, signals: mpsc::Sender<Signal>) {
     let (index, shown) = (dial.index, shown(&dial.url));
-    match tokio::time::timeout(dial.connecting, connect(&dial)).await {
+    let why = match tokio::time::timeout(dial.connecting, connect(&dial)).await {
         Ok(Ok(Socket::Plain(socket))) => {
             let _ = signals.send(Signal::Up(index)).await;
             talk(*socket, &dial, &mut outgoing, &signals).await;
+            None
         }
         Ok(Ok(Socket::Tls(socket))) => {
             let _ = signals.send(Signal::Up(index)).await;
             talk(*socket, &dial, &mut outgoing, &signals).await;
+            None
         }
-        Ok(Err(error)) => tracing::debug!("tracker {shown}: {error}"),
-        Err(_) => tracing::debug!("tracker {shown} did not answer in time"),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("no answer in time".to_owned()),
+    };
+    if let Some(why) = &why {
+        tracing::debug!("tracker {shown}: {why}");
     }
-    let _ = signals.send(Signal::Down(index)).await;
+    let _ = signals.send(Signal::Down(index, why)).await;
 }
 
 /// Connects once, to see whether a tracker is there.

@@ -22,6 +22,8 @@ pub struct Configured {
     pub budget: Limits,
     /// What each channel is kept from.
     pub channels: BTreeMap<String, Terms>,
+    /// Whether the driver keeps over a restart what is switched and what of the budgets is used.
+    pub keeps: bool,
 }
 
 /// A change by `/-/p2p`; what is left out stays as it is.
@@ -60,6 +62,8 @@ pub struct Switches {
     pub upload_daily: u64,
     /// Bytes in a month; 0 is no limit.
     pub upload_monthly: u64,
+    /// Whether all this, and what of the budgets is used, outlives a restart (`p2p.state`).
+    pub kept: bool,
     /// How many trackers are configured: without one nobody is met.
     pub trackers: usize,
     /// The configured channels, and whether each may use peers and be uploaded.
@@ -255,6 +259,7 @@ impl Steering {
             upload_limit: policy.upload_limit.map_or(0, |limit| limit.0),
             upload_daily: daily,
             upload_monthly: monthly,
+            kept: self.configured.keeps,
             trackers: node.trackers(),
             channels: self.configured.channels.keys().map(channel).collect(),
         }
@@ -294,6 +299,7 @@ mod tests {
             mode: Upload::Auto,
             budget: Limits { daily: 1000, monthly: 0 },
             channels: [("news".to_owned(), Terms::default()), ("sport".to_owned(), off)].into(),
+            keeps: false,
         };
         Steering::new(configured, Kept::default(), 0)
     }

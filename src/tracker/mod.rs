@@ -28,6 +28,6 @@ pub mod swarms;
 mod tls;
 
 #[cfg(feature = "daemon")]
-pub use service::{Bound, Error, Options, bind, check, run, run_with};
+pub use service::{Bound, Error, Options, bind, check, inherit, run, run_with};
 #[cfg(feature = "daemon")]
 pub use stun::respond as stun_response;

@@ -133,6 +133,22 @@ pub async fn bind(listen: SocketAddr, stun: bool) -> Result<Bound, Error> {
     Err(failed(last.unwrap_or_else(|| io::Error::other("no free port"))))
 }
 
+/// Takes over sockets that a service manager opened; without one for STUN it is bound at the same address here, unless `stun`
+/// is off.
+///
+/// # Errors
+/// When UDP is taken there.
+pub async fn inherit(tcp: TcpListener, udp: Option<UdpSocket>, stun: bool) -> Result<Bound, Error> {
+    let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = tcp.local_addr().map_err(|error| Error::Bind { address: unspecified, error })?;
+    let udp = match udp {
+        _ if !stun => None,
+        Some(udp) => Some(udp),
+        None => Some(UdpSocket::bind(address).await.map_err(|error| Error::Bind { address, error })?),
+    };
+    Ok(Bound { tcp, udp, address })
+}
+
 /// Whether a tracker could run with these options, but for its address.
 ///
 /// # Errors

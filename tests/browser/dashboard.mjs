@@ -200,6 +200,76 @@ async function swarm (page) {
   assert.ok(sequences.length <= 64)
 }
 
+/** Notes what the page hears, before the page does. */
+function overhear () {
+  window.heard = []
+  window.EventSource = class extends EventSource {
+    constructor (...address) {
+      super(...address)
+      this.addEventListener('stats', ({ data }) => {
+        const { uptime_s: at, totals: { p2p_bytes: p2p, http_bytes: http, uploaded_bytes: up } } = JSON.parse(data)
+        window.heard.push({ at, p2p, http, up })
+      })
+    }
+  }
+}
+
+/** What the page has heard so far, the rates that it shows, and how high each line of the graph reaches, in pixels. */
+function drawn () {
+  const canvas = document.querySelector('#rates canvas')
+  const { width, height } = canvas
+  const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data
+  const plot = document.querySelector('#rates .u-over').getBoundingClientRect()
+  const scale = height / canvas.getBoundingClientRect().height
+  const bottom = (plot.bottom - canvas.getBoundingClientRect().top) * scale
+  const highest = kind => {
+    const colour = getComputedStyle(document.documentElement).getPropertyValue(`--${kind}`).trim()
+    const [, ...parts] = /^#(..)(..)(..)$/.exec(colour.replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3'))
+    const rgb = parts.map(part => parseInt(part, 16))
+    for (let at = 0; at < pixels.length; at += 4) {
+      // The faint area below a line is of its colour, too.
+      if (pixels[at + 3] > 200 && rgb.every((part, n) => Math.abs(part - pixels[at + n]) < 24)) return bottom - Math.floor(at / 4 / width)
+    }
+    return null
+  }
+  return {
+    heard: window.heard,
+    shown: Object.fromEntries(['p2p', 'http', 'up'].map(kind => [kind, Number(document.getElementById(`rate-${kind}`).value)])),
+    highest: { p2p: highest('p2p'), http: highest('http') },
+    height: plot.height * scale
+  }
+}
+
+/** Megabits in a second, over five seconds each, of what was heard. */
+function rates (heard) {
+  return heard.map(({ at, ...now }, index) => {
+    const before = heard.slice(0, index).findLast(past => at - past.at >= 5) ?? heard[0]
+    const rate = kind => at > before.at ? (now[kind] - before[kind]) * 8 / 1e6 / (at - before.at) : 0
+    return { at, p2p: rate('p2p'), http: rate('http'), up: rate('up') }
+  })
+}
+
+/** The graph shows what came from peers and from the origin, when it came. */
+async function throughput (page) {
+  await page.waitForFunction(() => {
+    const [first, last] = [window.heard[0], window.heard.at(-1)]
+    return last.at - first.at >= 30 && last.p2p > 0 && last.http > 0
+  }, null, { timeout: PATIENCE_MS })
+  const { heard, shown, highest, height } = await page.evaluate(drawn)
+  const now = heard.at(-1).at
+  const points = rates(heard).filter(({ at }) => at >= now - 180)
+  for (const kind of ['p2p', 'http', 'up']) {
+    assert.ok(Math.abs(shown[kind] - points.at(-1)[kind]) < 1e-9, `${kind}: ${shown[kind]} is shown, ${points.at(-1)[kind]} it is`)
+  }
+  const most = kind => Math.max(...points.map(point => point[kind]))
+  const top = Math.max(...['p2p', 'http', 'up'].map(most)) * 1.1
+  for (const kind of ['p2p', 'http']) {
+    assert.ok(most(kind) > 0.05, `${kind}: ${most(kind)} Mbit/s at most`)
+    const expected = most(kind) / top * height
+    assert.ok(Math.abs(highest[kind] - expected) < 5, `${kind} reaches ${highest[kind]} of ${height} pixels, not ${expected}`)
+  }
+}
+
 /** Squares are told in words to whoever comes there by keyboard. */
 async function explored (page) {
   await page.evaluate(() => { document.activeElement?.blur() })
@@ -268,6 +338,7 @@ let failed = false
 try {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'light' })
   watch(page)
+  await page.addInitScript(overhear)
   await page.goto(new URL('/-/', daemon).href)
   await page.waitForSelector('#idle:not([hidden])', { timeout: PATIENCE_MS })
   assert.match(await page.textContent('#idle'), new RegExp(`Point a player at ${daemon.origin}/`))
@@ -276,6 +347,8 @@ try {
   await swarm(page)
   console.log('a swarm is shown')
   console.log(`the page agrees with the statistics (${await agrees(page)} comparisons)`)
+  await throughput(page)
+  console.log('the graph shows the throughput')
   await explored(page)
   await pictures(page, 'swarm')
   console.log('pictures are taken')

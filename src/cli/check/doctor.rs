@@ -3,11 +3,16 @@
 //! Everything is tried as the daemon does it: the listener is bound, trackers are connected to, STUN servers are asked from
 //! one socket. Each finding says what to do about it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::config::Config;
@@ -97,27 +102,65 @@ async fn listener(config: &Config) -> Finding {
 
 /// Whether what listens there is one of us.
 async fn serves(address: SocketAddr) -> bool {
-    answer(address, &address.to_string(), "/-/health")
+    answer(address, &address.to_string(), "/-/health", None)
         .await
-        .is_some_and(|head| head.starts_with("HTTP/1.1 200"))
+        .is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
 }
 
-/// The head of the answer to a GET, as far as it fits into one read.
-async fn answer(address: impl tokio::net::ToSocketAddrs, host: &str, path: &str) -> Option<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// The head of the answer to a GET; `secure` names whom to expect, over TLS.
+async fn answer(
+    address: impl tokio::net::ToSocketAddrs,
+    host: &str,
+    path: &str,
+    secure: Option<&str>,
+) -> Result<String, Unanswered> {
     let asked = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut head = vec![0; 2048];
-        let length = stream.read(&mut head).await.ok()?;
-        Some(String::from_utf8_lossy(&head[..length]).into_owned())
+        let stream = TcpStream::connect(address).await?;
+        let Some(name) = secure else { return head(stream, host, path).await };
+        let config = tls_config().map_err(io::Error::other)?;
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        head(stream, host, path).await
     };
-    tokio::time::timeout(PATIENCE, asked).await.ok()?
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(head)) => Ok(head),
+        Ok(Err(error)) if is_out_of_date(&error) => Err(Unanswered::OutOfDate),
+        _ => Err(Unanswered::Silent),
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unanswered {
+    /// The certificate does not hold at the time of this clock.
+    OutOfDate,
+    /// Whatever else.
+    Silent,
+}
+
+fn is_out_of_date(error: &io::Error) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        of_tls,
+        Some(rustls::Error::InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        ))
+    )
+}
+
+/// The head of the answer, as far as it fits into one read.
+async fn head(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut head = vec![0; 2048];
+    let length = stream.read(&mut head).await?;
+    Ok(String::from_utf8_lossy(&head[..length]).into_owned())
 }
 
 async fn tracker(url: &Url) -> Finding {
-    let tls = tls_config().ok().map(std::sync::Arc::new);
+    let tls = tls_config().ok().map(Arc::new);
     match signalling::reach(url, PATIENCE, tls).await {
         Ok(()) => ok(format!("the tracker {url} answers")),
         Err(why) => blocker(
@@ -234,10 +277,21 @@ fn mapped(response: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
 /// Whether our clock agrees with a tracker's.
 async fn clock(trackers: &[Url]) -> Finding {
     let ours = SystemTime::now();
-    for url in trackers.iter().filter(|url| url.scheme() == "ws") {
+    for url in trackers {
         let Some((host, port)) = url.host_str().zip(url.port_or_known_default()) else { continue };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let Some(head) = answer((bare, port), &format!("{host}:{port}"), "/health").await else { continue };
+        let secure = (url.scheme() == "wss").then_some(bare);
+        let head = match answer((bare, port), &format!("{host}:{port}"), "/health", secure).await {
+            Ok(head) => head,
+            Err(Unanswered::OutOfDate) => {
+                let what = format!("by this clock the certificate of {host} is not valid yet, or no more");
+                return advice(
+                    what,
+                    "see what the time is: if it is right, the tracker needs a new certificate",
+                );
+            }
+            Err(Unanswered::Silent) => continue,
+        };
         let date = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("date").then(|| httpdate::parse_http_date(value.trim()).ok())?

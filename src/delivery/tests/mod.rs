@@ -3,4 +3,5 @@
 mod budget;
 mod mirror;
 mod properties;
+mod resting;
 mod rig;

@@ -80,6 +80,8 @@ struct Owner {
     shunned: std::collections::VecDeque<PeerId>,
     trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
     up: Vec<usize>,
+    /// Those that are not there, which was said.
+    missed: Vec<usize>,
     tls: Option<Arc<rustls::ClientConfig>>,
     next: ConnectionId,
     turn: usize,
@@ -106,6 +108,7 @@ pub(super) async fn run(
         shunned: std::collections::VecDeque::new(),
         trackers: HashMap::new(),
         up: Vec::new(),
+        missed: Vec::new(),
         tls: origin::tls_config().ok().map(Arc::new),
         next: 0,
         turn: 0,
@@ -197,17 +200,27 @@ impl Owner {
         match signal {
             Signal::Up(tracker) => {
                 self.up.push(tracker);
+                self.missed.retain(|t| *t != tracker);
                 let shown = signalling::shown(&self.options.trackers[tracker]);
                 tracing::debug!(tracker = %shown, "tracker {shown} is up");
                 self.tell(Event::Tracker { tracker, up: true, interval_s: 120 }).await;
             }
-            Signal::Down(tracker) => {
+            Signal::Down(tracker, why) => {
+                let shown = signalling::shown(&self.options.trackers[tracker]);
                 if self.up.contains(&tracker) {
                     self.up.retain(|t| *t != tracker);
-                    let shown = signalling::shown(&self.options.trackers[tracker]);
+                    self.missed.push(tracker);
                     tracing::warn!(
                         tracker = %shown,
                         "tracker {shown} is gone; playback and neighbours go on, it is tried again"
+                    );
+                } else if let Some(why) = why
+                    && !self.missed.contains(&tracker)
+                {
+                    self.missed.push(tracker);
+                    tracing::warn!(
+                        tracker = %shown,
+                        "tracker {shown} can't be reached ({why}); playback goes on over HTTP, it is tried again"
                     );
                 }
                 self.trackers.remove(&tracker);

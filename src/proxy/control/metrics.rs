@@ -51,6 +51,20 @@ const GAUGES: [(&str, &str, &str); 5] = [
     ("paceline_uptime_seconds", "Time since the start.", "/uptime_s"),
 ];
 
+/// Gauges of the upload budgets, by period: name, help, what the statistics call it.
+const BUDGETS: [(&str, &str, &str); 2] = [
+    (
+        "paceline_upload_budget_limit_bytes",
+        "What may be sent to peers in a day or month (UTC), payload of segments; 0 is no limit.",
+        "limit_bytes",
+    ),
+    (
+        "paceline_upload_budget_used_bytes",
+        "What of it was sent to peers in this day or month, with or without a limit.",
+        "used_bytes",
+    ),
+];
+
 /// The text of `/-/metrics` for these statistics; `None` without an engine.
 pub fn text(stats: &Value) -> Option<String> {
     if stats.is_null() {
@@ -96,6 +110,12 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
     let tasks = gauge("paceline_tasks", "Tasks alive, those for players and those for peers.", &["side"])?;
     for side in ["players", "peers"] {
         tasks.with_label_values(&[side]).set(number(&format!("/tasks/{side}")));
+    }
+    for (name, help, key) in BUDGETS {
+        let budget = gauge(name, help, &["period"])?;
+        for period in ["daily", "monthly"] {
+            budget.with_label_values(&[period]).set(number(&format!("/upload_budget/{period}/{key}")));
+        }
     }
     let streams = gauge("paceline_streams", "Renditions that are being played, by kind.", &["kind"])?;
     let neighbours = gauge("paceline_neighbours", "Neighbours, summed over renditions.", &["kind"])?;

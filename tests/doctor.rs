@@ -1,0 +1,69 @@
+//! `paceline check` without a stream, where the tracker is only reached over TLS.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Process, free_port, until};
+use serde_json::Value;
+
+/// A tracker with a certificate for `localhost` that holds in these years.
+fn tracker(dir: &Path, years: std::ops::Range<i32>) -> (Process, String) {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(dir.join("tracker.pem"), certificate.pem()).unwrap();
+    std::fs::write(dir.join("tracker.key"), key.serialize_pem()).unwrap();
+    let port = free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command.args(["tracker", "--listen", &format!("127.0.0.1:{port}")]);
+    command.env("PACELINE_TRACKER_SERVER_CERTIFICATE", dir.join("tracker.pem"));
+    command.env("PACELINE_TRACKER_SERVER_KEY", dir.join("tracker.key"));
+    let process = Process::spawn("tracker", &mut command);
+    until("the tracker to be ready", || process.log().contains("tracker ready").then_some(()));
+    (process, format!("wss://localhost:{port}/"))
+}
+
+/// What is found: each severity with what it says.
+fn found(dir: &Path, tracker: &str) -> Vec<(String, String)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command.args(["check", "--json", "--tracker", tracker]);
+    command.env("SSL_CERT_FILE", dir.join("tracker.pem")).env_remove("SSL_CERT_DIR");
+    command.env("PACELINE_PROXY_LISTEN", format!("127.0.0.1:{}", free_port()));
+    let output = command.output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(&output.stderr)));
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let findings = document["findings"].as_array().unwrap();
+    findings.iter().map(|finding| (text(finding, "severity"), text(finding, "what"))).collect()
+}
+
+#[test]
+fn the_clock_is_compared_with_a_tracker_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_tracker, url) = tracker(dir.path(), 2020..2100);
+    let found = found(dir.path(), &url);
+    let agrees = ("ok".to_owned(), "the clock agrees with the tracker's".to_owned());
+    assert!(found.contains(&agrees), "{found:#?}");
+}
+
+#[test]
+fn a_certificate_of_another_time_makes_the_clock_suspect() {
+    for years in [2020..2021, 2099..2100] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_tracker, url) = tracker(dir.path(), years.clone());
+        let found = found(dir.path(), &url);
+        let [suspect] = found.iter().filter(|(_, what)| what.contains("clock")).collect::<Vec<_>>()[..]
+        else {
+            panic!("{found:#?}")
+        };
+        assert!(
+            suspect.1.starts_with("by this clock the certificate of localhost"),
+            "{years:?}: {suspect:?}"
+        );
+        assert_eq!(suspect.0, "advice");
+    }
+}
