@@ -50,21 +50,7 @@ pub fn choose(
     if flying >= IN_FLIGHT {
         return None;
     }
-    let mut wake = None;
-    let mut order: Vec<usize> = Vec::new();
-    for (n, neighbour) in neighbours.iter().enumerate() {
-        if neighbour.flights >= IN_FLIGHT_FEW
-            || only.is_some_and(|only| only != n)
-            || !usable(neighbour, session)
-        {
-            continue;
-        }
-        if neighbour.busy_until > now {
-            wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
-            continue;
-        }
-        order.push(n);
-    }
+    let (order, wake) = free(session, neighbours, only, now);
     if order.is_empty() {
         return wake;
     }
@@ -72,7 +58,6 @@ pub fn choose(
     if wanted.is_empty() {
         return None;
     }
-    order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
     for n in order {
         while flying < IN_FLIGHT {
             let only_there = only_there(session, &wanted, n, neighbours, chance);
@@ -96,6 +81,30 @@ pub fn choose(
         }
     }
     wake
+}
+
+/// Neighbours (or `only` that one, if it is) that may be asked now, those first that are asked first; and when the first of
+/// the busy ones may be.
+fn free(
+    session: &Session,
+    neighbours: &[Neighbour],
+    only: Option<usize>,
+    now: Time,
+) -> (Vec<usize>, Option<(Time, Wake)>) {
+    let (mut order, mut wake) = (Vec::new(), None);
+    for (n, neighbour) in neighbours.iter().enumerate() {
+        let meant = only.is_none_or(|only| only == n);
+        if !meant || neighbour.flights >= IN_FLIGHT_FEW || !usable(neighbour, session) {
+            continue;
+        }
+        if neighbour.busy_until > now {
+            wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
+            continue;
+        }
+        order.push(n);
+    }
+    order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
+    (order, wake)
 }
 
 /// Segments worth asking for, the most urgent first.

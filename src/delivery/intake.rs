@@ -294,28 +294,7 @@ impl Node {
             Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
             Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
-            Message::Have { slot, segment, .. } => {
-                let timers = (self.announce_at, self.content_at);
-                let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
-                let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm))
-                else {
-                    return Stirs::Nothing;
-                };
-                let (before, confirmed) = (neighbour.bits(segment), neighbour.confirmed);
-                let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
-                let was_loading = loading(neighbour);
-                self.have(peer, s, message, out);
-                if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
-                    self.announce_now();
-                }
-                if was_loading && !self.neighbours.iter().any(|n| n.peer == peer && loading(n)) {
-                    // Who waited for it to load waits no longer.
-                    return Stirs::Everything;
-                }
-                let stirs = self.news(peer, s, segment, before, confirmed);
-                let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
-                return if quiet { Stirs::Nothing } else { stirs };
-            }
+            Message::Have { slot, segment, .. } => return self.announced(n, slot, segment, message, out),
             Message::Lost { segment } => {
                 neighbour.loses(segment);
                 let wanted = |s: &Session| s.active.get(segment).is_some_and(|p| !p.complete());
@@ -350,6 +329,36 @@ impl Node {
             Message::Part { .. } => return Stirs::Nothing,
         }
         Stirs::Everything
+    }
+
+    /// A neighbour announces what it has of a segment, or loads.
+    fn announced(
+        &mut self,
+        n: usize,
+        slot: Slot,
+        segment: SegmentId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> Stirs {
+        let (neighbour, timers) = (&self.neighbours[n], (self.announce_at, self.content_at));
+        let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
+        let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
+            return Stirs::Nothing;
+        };
+        let (peer, before, confirmed) = (neighbour.peer, neighbour.bits(segment), neighbour.confirmed);
+        let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
+        let was_loading = loading(neighbour);
+        self.have(peer, s, message, out);
+        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
+            self.announce_now();
+        }
+        if was_loading && !self.position(peer).is_some_and(|n| loading(&self.neighbours[n])) {
+            // Who waited for it to load waits no longer.
+            return Stirs::Everything;
+        }
+        let stirs = self.news(peer, s, segment, before, confirmed);
+        let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
+        if quiet { Stirs::Nothing } else { stirs }
     }
 
     /// A neighbour joins a rendition.
