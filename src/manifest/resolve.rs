@@ -52,8 +52,11 @@ fn host_of(reference: &str) -> Option<&str> {
     let begins = ["http://", "https://"].iter().find(|scheme| reference.starts_with(**scheme))?.len();
     let host = reference[begins..].find(['/', '?', '#', '\\'])?;
     let end = begins + host;
-    // Without a host the next part of the path would be taken for it.
-    (host > 0 && reference[end..].starts_with('/')).then(|| &reference[..=end])
+    // Without a host the next part of the path would be taken for it. What is not spelled plainly, as a variable of HLS, may
+    // stand for more than the host.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+    let named = host > 0 && reference[begins..end].bytes().all(plain);
+    (named && reference[end..].starts_with('/')).then(|| &reference[..=end])
 }
 
 /// Whether this, behind a slash, stands in a URL just as it is written: a path, and a query if any. `rooted`: the slash is
@@ -112,6 +115,15 @@ mod tests {
         for reference in references {
             let expected = slow(reference).map(|url| Address::from(&url));
             assert_eq!(resolver.resolve(reference), expected, "{reference:?} on {base}");
+        }
+    }
+
+    #[test]
+    fn a_variable_in_place_of_a_host_may_hold_a_part_of_the_path() {
+        let slow = |reference: &str| Url::parse(&reference.replace("{$v}", "a/b")).ok();
+        let mut resolver = Resolver::new(slow);
+        for reference in ["https://{$v}.example/k", "https://{$v}.example/k", "https://{$v}.example/l"] {
+            assert_eq!(resolver.resolve(reference), slow(reference).map(|url| Address::from(&url)));
         }
     }
 
