@@ -113,8 +113,8 @@ impl Demand {
         self.began.map_or(Duration::ZERO, |began| self.delivered.saturating_sub(now - began))
     }
 
-    /// When the player runs dry before segment `sequence` at the earliest if nothing more comes; `None` when nothing is known of that: before its
-    /// first byte, and while the same segments are asked for twice, as by two players under one name.
+    /// When the player runs dry before segment `sequence`, at the earliest, if nothing more comes; `None` when nothing is known
+    /// of that: before its first byte, and while the same segments are asked for twice, as by two players under one name.
     #[must_use]
     pub fn dry_at(&self, sequence: u64, now: Time) -> Option<Time> {
         if now < self.crowded_until {

@@ -1,8 +1,7 @@
 //! Who fetches what, from whom, when: the P2P mind of one daemon.
 //!
-//! [`Node`] is told what happened ([`Input`]), answers with what to do ([`Output`]), and names the moment at which time
-//! alone will change something ([`Wake`]). It deals in ids, piece numbers and lengths; bytes stay with the driver.
-//! The daemon's brain and the simulator drive the very same code.
+//! [`Node`] is told what happened ([`Input`]), answers with what to do ([`Output`]) and when to be woken ([`Wake`]). It deals in
+//! ids, piece numbers and lengths; bytes stay with the driver. The daemon's brain and the simulator drive the same code.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
@@ -18,6 +17,7 @@ mod choose;
 pub mod contest;
 pub mod demand;
 mod eviction;
+mod hearing;
 mod house;
 mod intake;
 pub mod lottery;

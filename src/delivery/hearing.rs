@@ -1,0 +1,239 @@
+//! What neighbours say, and how much of what was decided it can change.
+
+use std::time::Duration;
+
+use super::neighbours::{self, Neighbour};
+use super::node::Stirs;
+use super::policy::{IN_FLIGHT_FEW, REPEATS, UPLOAD_QUEUE};
+use super::session::Session;
+use super::supply::withdraw;
+use super::upload::{Displaced, Queued, Request};
+use super::{Node, Output, Report, Wake, contest, peering};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::wire::message::{Message, Slot};
+
+impl Node {
+    pub(super) fn said(&mut self, peer: PeerId, message: Message, out: &mut Vec<Output>) -> Stirs {
+        let now = self.now;
+        let Some(n) = self.position(peer) else { return Stirs::Nothing };
+        let neighbour = &mut self.neighbours[n];
+        match message {
+            Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
+            Message::Joined { slot, swarm } => self.meets(n, slot, swarm),
+            Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
+            Message::Takes { slot } => neighbour.only_takes(slot),
+            Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
+            Message::Have { slot, segment, .. } => return self.announced(n, slot, segment, message, out),
+            Message::Lost { segment } => {
+                neighbour.loses(segment);
+                let wanted = |s: &Session| s.active.get(segment).is_some_and(|p| !p.complete());
+                return if self.sessions.iter().any(wanted) { Stirs::Everything } else { Stirs::Nothing };
+            }
+            Message::Request { segment, piece, within_ms } => {
+                return self.requested(
+                    peer,
+                    segment,
+                    piece,
+                    Duration::from_millis(u64::from(within_ms)),
+                    out,
+                );
+            }
+            Message::Busy { segment, piece, retry_ms } => {
+                self.busy(n, segment, piece, retry_ms);
+                return if retry_ms == 0 { Stirs::Everything } else { Stirs::Asking(None) };
+            }
+            Message::Cancel { segment, piece } => {
+                self.uploads.cancel(peer, segment, piece);
+                return Stirs::Little;
+            }
+            Message::Ping { nonce, reply: false } => {
+                out.push(Output::Say { peer, message: Message::Ping { nonce, reply: true } });
+                return Stirs::Nothing;
+            }
+            Message::Ping { nonce, reply: true } => {
+                let heard = neighbour.answers(nonce, now);
+                let little = heard.is_some_and(|(base, took)| self.uploads.heard(base, took, now));
+                return if little { Stirs::Little } else { Stirs::Nothing };
+            }
+            Message::Part { .. } => return Stirs::Nothing,
+        }
+        Stirs::Everything
+    }
+
+    /// A neighbour announces what it has of a segment, or loads.
+    fn announced(
+        &mut self,
+        n: usize,
+        slot: Slot,
+        segment: SegmentId,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> Stirs {
+        let (neighbour, timers) = (&self.neighbours[n], (self.announce_at, self.content_at));
+        let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
+        let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
+            return Stirs::Nothing;
+        };
+        let (peer, before, confirmed) = (neighbour.peer, neighbour.bits(segment), neighbour.confirmed);
+        let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
+        let was_loading = loading(neighbour);
+        self.have(peer, s, message, out);
+        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
+            self.announce_now();
+        }
+        if was_loading && !self.position(peer).is_some_and(|n| loading(&self.neighbours[n])) {
+            // Who waited for it to load waits no longer.
+            return Stirs::Everything;
+        }
+        let stirs = self.news(peer, s, segment, before, confirmed);
+        let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
+        if quiet { Stirs::Nothing } else { stirs }
+    }
+
+    /// A neighbour joins a rendition.
+    fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId) {
+        peering::joins(&mut self.neighbours[n], slot, swarm);
+        if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
+            session.fruitless = 0;
+            session.settled_at = session.settled_at.max(self.now + Duration::from_millis(300));
+            // The tracker told the size when we came; whoever came since is seen here.
+            let there = self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count() as u32 + 1;
+            session.viewers = session.viewers.max(there);
+            session.most_viewers = session.most_viewers.max(there);
+        }
+    }
+
+    /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
+    /// be asked for them.
+    fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
+        let Some(neighbour) = self.position(peer).map(|n| &self.neighbours[n]) else {
+            return Stirs::Everything;
+        };
+        if !confirmed && neighbour.confirmed {
+            return Stirs::Everything;
+        }
+        let fresh = neighbour.bits(segment) & !before;
+        let Some(pieces) = self.sessions[s].active.get(segment) else { return Stirs::Little };
+        if pieces.contest.is_some() {
+            return Stirs::Everything;
+        }
+        if fresh == 0 || fresh & pieces.open() == 0 || neighbour.flights >= IN_FLIGHT_FEW {
+            return Stirs::Little;
+        }
+        if neighbour.busy_until > self.now {
+            self.wake_for((neighbour.busy_until, Wake::Busy));
+            return Stirs::Little;
+        }
+        Stirs::Asking(self.position(peer))
+    }
+
+    fn window(&mut self, n: usize, slot: Slot, window: (u64, u64), out: &mut Vec<Output>) {
+        let neighbour = &mut self.neighbours[n];
+        let Some(watch) = neighbour.watches.iter_mut().find(|w| w.slot == slot) else { return };
+        watch.window = window;
+        let swarm = watch.swarm;
+        if let Some(session) = self.sessions.iter().find(|s| s.swarm == swarm) {
+            peering::synchronise(session, neighbour, &session.terms.over(&self.policy), out);
+        }
+    }
+
+    pub(super) fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
+        let Some(n) = self.position(peer) else { return };
+        let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
+        let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
+        let have = peering::Have { segment, sequence, length, loading, pieces };
+        let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
+        match peering::have(session, neighbour, &have, &session.terms.over(&self.policy), now) {
+            peering::Verdict::Confirmed => self.confirm(peer, s, out),
+            peering::Verdict::Liar => {
+                self.faults.contradicted_origin += 1;
+                self.not_the_same(s, segment);
+                self.shun(peer, "its word contradicts the origin", out);
+            }
+            peering::Verdict::Contested(piece) => {
+                if let Some(pieces) = session.pieces(segment) {
+                    contest::note(pieces, piece, peer, message);
+                    withdraw(pieces, &mut self.neighbours, |_| true, out);
+                }
+            }
+            peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Fine => {}
+        }
+    }
+
+    pub(super) fn confirm(&mut self, peer: PeerId, s: usize, out: &mut Vec<Output>) {
+        let now = self.now;
+        let Some(neighbour) = self.position(peer).map(|n| &mut self.neighbours[n]) else { return };
+        if neighbour.confirmed {
+            return;
+        }
+        for message in peering::confirm(&mut self.sessions[s], neighbour, now) {
+            self.have(peer, s, message, out);
+        }
+    }
+
+    fn requested(
+        &mut self,
+        peer: PeerId,
+        segment: SegmentId,
+        piece: u8,
+        within: Duration,
+        out: &mut Vec<Output>,
+    ) -> Stirs {
+        let refuse = |retry: Duration| {
+            let retry_ms = retry.as_millis().min(u128::from(u16::MAX)) as u16;
+            Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
+        };
+        let may = self.policy.p2p && self.policy.upload;
+        let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined && s.terms.upload);
+        let servable = sessions.filter_map(|s| s.active.get(segment)).next().and_then(|pieces| {
+            let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
+            (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
+        });
+        let Some(bytes) = servable.filter(|_| may) else {
+            out.push(refuse(Duration::ZERO));
+            return Stirs::Little;
+        };
+        let times = self.position(peer).map_or(0, |n| self.neighbours[n].times_sent(segment, piece));
+        if times >= REPEATS {
+            out.push(refuse(Duration::ZERO));
+            return Stirs::Little;
+        }
+        let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
+        let elsewhere =
+            self.neighbours.iter().any(|n| n.uploads && n.peer != peer && n.bits(segment) & bit != 0);
+        let merit = neighbours::merit(&self.neighbours, peer, self.now);
+        let request = Request { peer, segment, piece, bytes, within, merit, elsewhere };
+        match self.uploads.request(request, self.now) {
+            Queued::Accepted => {
+                while let Some(Displaced { peer, segment, piece }) = self.uploads.displaced() {
+                    self.faults.refused += 1;
+                    let retry_ms = UPLOAD_QUEUE.as_millis() as u16;
+                    out.push(Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } });
+                }
+            }
+            Queued::Busy(retry) => {
+                self.faults.refused += 1;
+                out.push(refuse(retry));
+            }
+            Queued::Refused => {}
+            Queued::Spent => {
+                out.push(refuse(Duration::ZERO));
+                out.push(Output::Report(Report::BudgetSpent));
+                return self.change(self.policy, out);
+            }
+        }
+        Stirs::Little
+    }
+
+    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) {
+        let (now, draw) = (self.now, self.chance.unit());
+        let neighbour = &mut self.neighbours[n];
+        if retry_ms == 0 {
+            neighbour.lacks(segment, piece);
+        } else {
+            neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
+        }
+        self.land(segment, piece, n);
+    }
+}
