@@ -91,26 +91,39 @@ impl Runs<'_> {
         if !left.iter().any(is_lifted) {
             return Some(Cow::Borrowed(left));
         }
-        let mut all = Vec::new();
+        let (mut all, mut last) = (Vec::new(), None);
         for s in left {
-            if is_lifted(s) { all.extend_from_slice(run(s)?) } else { all.push(s.clone()) }
+            if is_lifted(s) {
+                later(&mut last, s.d)?;
+                all.extend_from_slice(run(s)?);
+            } else {
+                all.push(s.clone());
+            }
         }
         Some(Cow::Owned(all))
     }
 
     /// All files of a SegmentList, likewise.
     pub fn files<'s>(&'s self, left: &'s [mpd::SegmentURL]) -> Option<Vec<File<'s>>> {
-        let mut all = Vec::new();
+        let (mut all, mut last) = (Vec::new(), None);
         for one in left {
             let (media, range) = (one.media.as_deref(), one.mediaRange.as_deref());
             if one.index.as_deref() == Some(INDEX) {
-                all.extend_from_slice(self.files.get(media?.parse::<usize>().ok()?)?);
+                let run = media?.parse::<u64>().ok()?;
+                later(&mut last, run)?;
+                all.extend_from_slice(self.files.get(usize::try_from(run).ok()?)?);
             } else {
                 all.push(File { media, range });
             }
         }
         Some(all)
     }
+}
+
+/// What we leave in one list stands in order. An MPD may hold what reads like it, spelled in some other way: thousands of
+/// those would each stand for a whole run.
+fn later(last: &mut Option<u64>, run: u64) -> Option<()> {
+    last.replace(run).is_none_or(|last| last < run).then_some(())
 }
 
 enum Run<'a> {
@@ -261,6 +274,20 @@ mod tests {
         let left = mpd::SegmentURL { index: Some(INDEX.into()), ..url("0") };
         let other = File { media: Some("b"), range: None };
         assert_eq!(lifted.runs.files(&[left, url("b")]).unwrap(), [vec![file; 16], vec![other]].concat());
+    }
+
+    #[test]
+    fn what_only_reads_like_ours_stands_for_a_run_once() {
+        let text = format!("{}<X/>{}", "<S d=\"1\"/>".repeat(20), "<SegmentURL media=\"a\"/>".repeat(20));
+        let runs = lift(&text, 1000).unwrap().runs;
+        let s = mpd::S { n: Some(LIFTED), ..mpd::S::default() };
+        assert_eq!(runs.times(&[s.clone(), s]), None);
+        let url = mpd::SegmentURL {
+            index: Some(INDEX.into()),
+            media: Some("0".into()),
+            ..mpd::SegmentURL::default()
+        };
+        assert_eq!(runs.files(&[url.clone(), url]), None);
     }
 
     #[test]
