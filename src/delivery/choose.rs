@@ -54,7 +54,7 @@ pub fn choose(
     if order.is_empty() {
         return wake;
     }
-    let mut wanted = wanted(session, neighbours, policy, now);
+    let mut wanted = wanted(session, policy, now);
     if wanted.is_empty() {
         return None;
     }
@@ -108,7 +108,7 @@ fn free(
 }
 
 /// Segments worth asking for, the most urgent first.
-fn wanted(session: &Session, neighbours: &[Neighbour], policy: &Policy, now: Time) -> Vec<Want> {
+fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
     let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
     let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
         return Vec::new();
@@ -131,8 +131,7 @@ fn wanted(session: &Session, neighbours: &[Neighbour], policy: &Policy, now: Tim
             continue;
         }
         let (mut copies, mut holders) = ([0; 4], 0);
-        for neighbour in neighbours {
-            let bits = neighbour.bits(pieces.id());
+        for &bits in pieces.words.bits() {
             holders += usize::from(bits != 0);
             add(&mut copies, bits);
         }
@@ -166,7 +165,7 @@ fn only_there(
     }
     wanted.iter().enumerate().skip(1).find_map(|(w, want)| {
         let [one, more @ ..] = want.copies;
-        let bits = neighbours[n].bits(session.active[want.index].id());
+        let bits = session.active[want.index].words.of(n);
         let rare = want.open & bits & one & !more.iter().fold(0, |all, plane| all | plane);
         (rare != 0).then(|| ones(rare).nth(chance.below(rare.count_ones() as usize)))?.map(|piece| (w, piece))
     })
@@ -181,7 +180,7 @@ fn pick(
     chance: &mut Chance,
 ) -> Option<u8> {
     let pieces = &session.active[want.index];
-    let bits = neighbours[n].bits(pieces.id());
+    let bits = pieces.words.of(n);
     let depth = if want.holders < FEW_HOLDERS { IN_FLIGHT_FEW } else { IN_FLIGHT_EACH };
     if bits == 0 || neighbours[n].flights >= depth {
         return None;

@@ -68,8 +68,8 @@ impl Node {
         self.faults.disputed += 1;
         let said = pieces.contest.take().map(|contest| contest.said).unwrap_or_default();
         for (peer, message) in said {
-            if self.neighbours.iter().any(|n| n.peer == peer) {
-                self.have(peer, s, message, out);
+            if let Some(n) = self.position(peer) {
+                self.have(n, s, message, out);
             }
         }
         Stirs::Everything

@@ -3,7 +3,8 @@
 //! Played live segments go after [`LIVE_KEEP`]; beyond the limit the segments go that nobody here needs, first those of
 //! which the neighbours have most copies, then the oldest. What a player waits for, or what is on its way, stays.
 
-use super::neighbours::Neighbour;
+use std::cmp::Reverse;
+
 use super::pieces::Pieces;
 use super::policy::LIVE_KEEP;
 use super::session::Session;
@@ -12,12 +13,7 @@ use crate::model::time::Time;
 use crate::model::timeline::Kind;
 
 /// The segments to give up now: too old, or too much for `limit` bytes over all sessions.
-pub fn victims(
-    sessions: &[Session],
-    neighbours: &[Neighbour],
-    limit: u64,
-    now: Time,
-) -> Vec<(usize, SegmentId)> {
+pub fn victims(sessions: &[Session], limit: u64, now: Time) -> Vec<(usize, SegmentId)> {
     let mut gone: Vec<(usize, SegmentId)> = Vec::new();
     let mut used = 0;
     let mut spare = Vec::new();
@@ -34,16 +30,14 @@ pub fn victims(
             }
             used += bytes;
             if pieces.idle() && bytes > 0 {
-                spare.push((!behind, pieces.segment.sequence, index, pieces.id(), bytes));
+                let copies = pieces.words.bits().iter().filter(|&&bits| bits != 0).count();
+                spare.push((!behind, Reverse(copies), pieces.segment.sequence, index, pieces.id(), bytes));
             }
         }
     }
     if used > limit {
-        let copies = |id: SegmentId| neighbours.iter().filter(|n| n.bits(id) != 0).count();
-        spare.sort_by_cached_key(|&(needed, sequence, _, id, _)| {
-            (needed, std::cmp::Reverse(copies(id)), sequence)
-        });
-        for (_, _, index, id, bytes) in spare {
+        spare.sort_by_key(|&(needed, copies, sequence, ..)| (needed, copies, sequence));
+        for (_, _, _, index, id, bytes) in spare {
             if used <= limit {
                 break;
             }

@@ -24,19 +24,10 @@ impl Node {
             Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => return self.announced(n, slot, segment, message, out),
-            Message::Lost { segment } => {
-                neighbour.loses(segment);
-                let wanted = |s: &Session| s.active.get(segment).is_some_and(|p| !p.complete());
-                return if self.sessions.iter().any(wanted) { Stirs::Everything } else { Stirs::Nothing };
-            }
+            Message::Lost { segment } => return self.lost(n, segment),
             Message::Request { segment, piece, within_ms } => {
-                return self.requested(
-                    peer,
-                    segment,
-                    piece,
-                    Duration::from_millis(u64::from(within_ms)),
-                    out,
-                );
+                let within = Duration::from_millis(u64::from(within_ms));
+                return self.requested(n, (segment, piece), within, out);
             }
             Message::Busy { segment, piece, retry_ms } => {
                 self.busy(n, segment, piece, retry_ms);
@@ -60,6 +51,19 @@ impl Node {
         Stirs::Everything
     }
 
+    fn lost(&mut self, n: usize, segment: SegmentId) -> Stirs {
+        let mut stirs = Stirs::Nothing;
+        for session in &mut self.sessions {
+            if let Some(words) = session.active.words_mut(segment) {
+                words.loses(n);
+            }
+            if session.active.get(segment).is_some_and(|p| !p.complete()) {
+                stirs = Stirs::Everything;
+            }
+        }
+        stirs
+    }
+
     /// A neighbour announces what it has of a segment, or loads.
     fn announced(
         &mut self,
@@ -74,18 +78,25 @@ impl Node {
         let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
             return Stirs::Nothing;
         };
-        let (peer, before, confirmed) = (neighbour.peer, neighbour.bits(segment), neighbour.confirmed);
-        let loading = |n: &Neighbour| n.has(segment).is_some_and(|has| has.loading.is_some());
-        let was_loading = loading(neighbour);
-        self.have(peer, s, message, out);
+        let (peer, confirmed) = (neighbour.peer, neighbour.confirmed);
+        let words = |s: &Session| s.active.get(segment).and_then(|p| p.words.has(n)).unwrap_or_default();
+        let before = words(&self.sessions[s]);
+        self.have(n, s, message, out);
         if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
             self.announce_now();
         }
-        if was_loading && !self.position(peer).is_some_and(|n| loading(&self.neighbours[n])) {
+        if self.peers.get(n) != Some(&peer) {
+            return Stirs::Everything;
+        }
+        let after = words(&self.sessions[s]);
+        if before.loading.is_some() && after.loading.is_none() {
             // Who waited for it to load waits no longer.
             return Stirs::Everything;
         }
-        let stirs = self.news(peer, s, segment, before, confirmed);
+        if !confirmed && self.neighbours[n].confirmed {
+            return Stirs::Everything;
+        }
+        let stirs = self.news(n, s, segment, after.bits & !before.bits);
         let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
         if quiet { Stirs::Nothing } else { stirs }
     }
@@ -105,14 +116,8 @@ impl Node {
 
     /// How much an announcement has changed: something only when it named pieces that are wanted, and its neighbour can
     /// be asked for them.
-    fn news(&mut self, peer: PeerId, s: usize, segment: SegmentId, before: u64, confirmed: bool) -> Stirs {
-        let Some(neighbour) = self.position(peer).map(|n| &self.neighbours[n]) else {
-            return Stirs::Everything;
-        };
-        if !confirmed && neighbour.confirmed {
-            return Stirs::Everything;
-        }
-        let fresh = neighbour.bits(segment) & !before;
+    fn news(&mut self, n: usize, s: usize, segment: SegmentId, fresh: u64) -> Stirs {
+        let neighbour = &self.neighbours[n];
         let Some(pieces) = self.sessions[s].active.get(segment) else { return Stirs::Little };
         if pieces.contest.is_some() {
             return Stirs::Everything;
@@ -124,7 +129,7 @@ impl Node {
             self.wake_for((neighbour.busy_until, Wake::Busy));
             return Stirs::Little;
         }
-        Stirs::Asking(self.position(peer))
+        Stirs::Asking(Some(n))
     }
 
     fn window(&mut self, n: usize, slot: Slot, window: (u64, u64), out: &mut Vec<Output>) {
@@ -132,18 +137,20 @@ impl Node {
         let Some(watch) = neighbour.watches.iter_mut().find(|w| w.slot == slot) else { return };
         watch.window = window;
         let swarm = watch.swarm;
-        if let Some(session) = self.sessions.iter().find(|s| s.swarm == swarm) {
-            peering::synchronise(session, neighbour, &session.terms.over(&self.policy), out);
+        if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
+            let policy = session.terms.over(&self.policy);
+            peering::synchronise(session, n, neighbour, &policy, out);
         }
     }
 
-    pub(super) fn have(&mut self, peer: PeerId, s: usize, message: Message, out: &mut Vec<Output>) {
-        let Some(n) = self.position(peer) else { return };
+    pub(super) fn have(&mut self, n: usize, s: usize, message: Message, out: &mut Vec<Output>) {
         let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
-        let (now, confirmed) = (self.now, self.neighbours[n].confirmed);
+        let Neighbour { peer, confirmed, .. } = self.neighbours[n];
+        let now = self.now;
         let have = peering::Have { segment, sequence, length, loading, pieces };
-        let (session, neighbour) = (&mut self.sessions[s], &mut self.neighbours[n]);
-        match peering::have(session, neighbour, &have, &session.terms.over(&self.policy), now) {
+        let session = &mut self.sessions[s];
+        let policy = session.terms.over(&self.policy);
+        match peering::have(session, (n, &self.neighbours[n]), &have, &policy, now) {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
             peering::Verdict::Liar => {
                 self.faults.contradicted_origin += 1;
@@ -168,18 +175,20 @@ impl Node {
             return;
         }
         for message in peering::confirm(&mut self.sessions[s], neighbour, now) {
-            self.have(peer, s, message, out);
+            if let Some(n) = self.position(peer) {
+                self.have(n, s, message, out);
+            }
         }
     }
 
     fn requested(
         &mut self,
-        peer: PeerId,
-        segment: SegmentId,
-        piece: u8,
+        n: usize,
+        (segment, piece): (SegmentId, u8),
         within: Duration,
         out: &mut Vec<Output>,
     ) -> Stirs {
+        let peer = self.neighbours[n].peer;
         let refuse = |retry: Duration| {
             let retry_ms = retry.as_millis().min(u128::from(u16::MAX)) as u16;
             Output::Say { peer, message: Message::Busy { segment, piece, retry_ms } }
@@ -188,20 +197,16 @@ impl Node {
         let sessions = self.sessions.iter().filter(|s| s.entitled && s.joined && s.terms.upload);
         let servable = sessions.filter_map(|s| s.active.get(segment)).next().and_then(|pieces| {
             let grid = pieces.grid.filter(|grid| piece < grid.pieces())?;
-            (pieces.shareable && pieces.held() & 1 << piece != 0).then(|| grid.span(piece).len() as u32)
+            let servable = pieces.shareable && pieces.held() & 1 << piece != 0;
+            servable.then(|| (&pieces.words, grid.span(piece).len() as u32))
         });
-        let Some(bytes) = servable.filter(|_| may) else {
+        let servable = servable.filter(|(words, _)| may && words.times_sent(n, piece) < REPEATS);
+        let Some((words, bytes)) = servable else {
             out.push(refuse(Duration::ZERO));
             return Stirs::Little;
         };
-        let times = self.position(peer).map_or(0, |n| self.neighbours[n].times_sent(segment, piece));
-        if times >= REPEATS {
-            out.push(refuse(Duration::ZERO));
-            return Stirs::Little;
-        }
-        let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
-        let elsewhere =
-            self.neighbours.iter().any(|n| n.uploads && n.peer != peer && n.bits(segment) & bit != 0);
+        let has_it = |other: usize| other != n && words.of(other) & 1 << piece != 0;
+        let elsewhere = self.neighbours.iter().enumerate().any(|(other, n)| has_it(other) && n.uploads);
         let merit = neighbours::merit(&self.neighbours, peer, self.now);
         let request = Request { peer, segment, piece, bytes, within, merit, elsewhere };
         match self.uploads.request(request, self.now) {
@@ -230,7 +235,9 @@ impl Node {
         let (now, draw) = (self.now, self.chance.unit());
         let neighbour = &mut self.neighbours[n];
         if retry_ms == 0 {
-            neighbour.lacks(segment, piece);
+            if let Some(words) = self.sessions.iter_mut().find_map(|s| s.active.words_mut(segment)) {
+                words.lacks(n, piece);
+            }
         } else {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
         }

@@ -76,9 +76,9 @@ impl Node {
         } else {
             self.watching(index, true, Moved::On, out);
         }
-        let session = &self.sessions[index];
-        for neighbour in self.neighbours.iter_mut().filter(|n| n.in_swarm(swarm)) {
-            peering::synchronise(session, neighbour, &policy, out);
+        let session = &mut self.sessions[index];
+        for (n, neighbour) in self.neighbours.iter().enumerate().filter(|(_, n)| n.in_swarm(swarm)) {
+            peering::synchronise(session, n, neighbour, &policy, out);
         }
         Stirs::Everything
     }
@@ -120,9 +120,6 @@ impl Node {
             }
             withdraw(pieces, &mut self.neighbours, |_| true, out);
             self.uploads.forget_segment(pieces.id());
-            for neighbour in &mut self.neighbours {
-                neighbour.untell(pieces.id());
-            }
             out.push(Output::Drop { segment: pieces.id() });
         }
         self.past.add(session.bytes);
@@ -140,18 +137,18 @@ impl Node {
 
     /// Gives up memory where there is too much of it, or where it is old.
     pub(super) fn evict(&mut self, out: &mut Vec<Output>) {
-        for (index, segment) in
-            eviction::victims(&self.sessions, &self.neighbours, self.policy.memory, self.now)
-        {
+        for (index, segment) in eviction::victims(&self.sessions, self.policy.memory, self.now) {
             self.give_up(index, segment, out);
         }
     }
 
     /// A segment is no longer here.
     pub(super) fn give_up(&mut self, index: usize, segment: SegmentId, out: &mut Vec<Output>) {
-        self.sessions[index].active.remove(segment);
+        let gone = self.sessions[index].active.remove(segment);
         self.uploads.forget_segment(segment);
         out.push(Output::Drop { segment });
-        peering::retract(segment, &mut self.neighbours, out);
+        if let Some(gone) = gone {
+            peering::retract(&gone, &self.neighbours, out);
+        }
     }
 }

@@ -203,7 +203,7 @@ impl Node {
         // Who waits longest for a byte has had none since then.
         let since = pieces.asks.iter().map(|ask| ask.fed).min().unwrap_or(now);
         let in_time = pieces.retry_at - since < LONGEST_HOLD;
-        let promising = self.neighbours.iter().any(|n| n.has(segment).is_some_and(|has| has.bits != 0));
+        let promising = pieces.words.anywhere() != 0;
         let session = &mut self.sessions[s];
         let again = match fault {
             Fault::Unavailable | Fault::Broken => promising || (failures < FETCH_TRIES && in_time),
@@ -232,7 +232,9 @@ impl Node {
         }
         let (segment, sequence, slot) = (pieces.id(), pieces.segment.sequence, session.slot);
         let length = pieces.grid.map_or(0, PieceGrid::length);
-        for neighbour in self.neighbours.iter().filter(|n| n.told(segment).is_some()) {
+        for (_, neighbour) in
+            self.neighbours.iter().enumerate().filter(|(n, _)| pieces.words.told(*n).is_some())
+        {
             let message =
                 Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
             out.push(Output::Say { peer: neighbour.peer, message });
@@ -263,10 +265,12 @@ impl Node {
 
     /// Removes every trace of a neighbour; what was asked of it is open again.
     pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
-        self.neighbours.retain(|n| n.peer != peer);
-        self.peers.retain(|p| *p != peer);
+        let Some(n) = self.position(peer) else { return };
+        self.neighbours.remove(n);
+        self.peers.remove(n);
         self.uploads.forget(peer);
-        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.awake_mut()) {
+        for pieces in self.sessions.iter_mut().flat_map(|s| s.active.iter_mut()) {
+            pieces.words.forget(n);
             pieces.flights.retain(|f| f.peer != peer);
         }
     }
@@ -310,6 +314,7 @@ impl Node {
         match pieces.peer_piece(piece, hash) {
             Came::Accepted => {
                 pieces.fed_by_peers = Some(now);
+                let copies = pieces.words.copies(piece);
                 withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
                 session.bytes.p2p += length;
                 let record = session.ledger.of(segment, sequence);
@@ -323,7 +328,7 @@ impl Node {
                 }
                 out.push(Output::Keep { segment, piece });
                 self.feed(s, segment, out);
-                self.announce_piece(segment, piece);
+                self.announce_piece(copies);
                 self.made_room_for(length, out);
                 let session = &mut self.sessions[s];
                 let complete = session.active.get(segment).filter(|p| p.complete());

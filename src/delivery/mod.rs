@@ -39,6 +39,7 @@ mod upload;
 mod view;
 mod viewing;
 mod wake;
+pub mod words;
 
 pub use {node::Node, report::Failure, report::Fault, report::Report, wake::Wake};
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::pace::Base;
 use super::policy::{
-    ANNOUNCED, BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST,
-    UNKNOWN_PIECE_TIME, UPLINK_TARGET,
+    BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
+    UPLINK_TARGET,
 };
-use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
 
@@ -29,32 +29,6 @@ pub struct Watches {
     pub window: (u64, u64),
     /// It may be asked for pieces of it, if it may be asked at all.
     pub gives: bool,
-}
-
-/// A segment that a neighbour announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Has {
-    /// Which segment.
-    pub segment: SegmentId,
-    /// A bit for each piece that may be asked for.
-    pub bits: u64,
-    /// More will come; since when.
-    pub loading: Option<Time>,
-}
-
-/// What is known between a neighbour and us about one segment, besides the pieces it announced.
-#[derive(Clone, Copy, Debug, Default)]
-struct Between {
-    /// It announced the segment at all.
-    announced: bool,
-    /// More will come from it; since when.
-    loading: Option<Time>,
-    /// Pieces that we told it of.
-    told: u64,
-    /// We mentioned the segment to it.
-    mentioned: bool,
-    /// Pieces that we sent it: a count of two bits, one from each.
-    sent: (u64, u64),
 }
 
 /// A peer with an open data channel.
@@ -96,11 +70,6 @@ pub struct Neighbour {
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
-    /// Segments that were spoken of, the newest last, and for each the pieces that it announced and the rest that is known:
-    /// apart, since names and pieces are looked through for every message and the rest is not.
-    segments: Vec<SegmentId>,
-    has: Vec<u64>,
-    between: Vec<Between>,
     piece_time: Option<Duration>,
 }
 
@@ -127,9 +96,6 @@ impl Neighbour {
             since: now,
             useful_at: now,
             pending: Vec::new(),
-            segments: Vec::new(),
-            has: Vec::new(),
-            between: Vec::new(),
             piece_time: None,
         }
     }
@@ -144,114 +110,6 @@ impl Neighbour {
     #[must_use]
     pub fn gives(&self, swarm: SwarmId) -> bool {
         self.uploads && self.watches.iter().any(|w| w.swarm == swarm && w.gives)
-    }
-
-    /// Newest segments are asked about most, and stand last.
-    fn find(&self, segment: SegmentId) -> Option<usize> {
-        self.segments.iter().rposition(|&s| s == segment)
-    }
-
-    fn entry(&mut self, segment: SegmentId) -> usize {
-        self.find(segment).unwrap_or_else(|| {
-            if self.segments.len() == ANNOUNCED {
-                self.drop_entry(0);
-            }
-            self.segments.push(segment);
-            self.has.push(0);
-            self.between.push(Between::default());
-            self.segments.len() - 1
-        })
-    }
-
-    fn drop_entry(&mut self, at: usize) {
-        self.segments.remove(at);
-        self.has.remove(at);
-        self.between.remove(at);
-    }
-
-    /// What it announced of a segment.
-    #[must_use]
-    pub fn has(&self, segment: SegmentId) -> Option<Has> {
-        let at = self.find(segment).filter(|&at| self.between[at].announced)?;
-        Some(Has { segment, bits: self.has[at], loading: self.between[at].loading })
-    }
-
-    /// The pieces it announced of a segment, a bit for each.
-    #[must_use]
-    pub fn bits(&self, segment: SegmentId) -> u64 {
-        self.find(segment).map_or(0, |at| self.has[at])
-    }
-
-    /// Notes an announcement; the oldest is forgotten past [`ANNOUNCED`].
-    pub fn announces(&mut self, segment: SegmentId, bits: u64, loading: bool, now: Time) {
-        let at = self.entry(segment);
-        self.has[at] |= bits;
-        let between = &mut self.between[at];
-        between.announced = true;
-        between.loading = loading.then(|| between.loading.unwrap_or(now));
-    }
-
-    /// It no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
-    pub fn loses(&mut self, segment: SegmentId) {
-        if let Some(at) = self.find(segment) {
-            self.has[at] = 0;
-            (self.between[at].announced, self.between[at].loading) = (false, None);
-        }
-    }
-
-    /// It said that one piece is not to be had from it.
-    pub fn lacks(&mut self, segment: SegmentId, piece: u8) {
-        if let Some(at) = self.find(segment) {
-            self.has[at] &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
-        }
-    }
-
-    /// What it was told that we hold of a segment; `None` when the segment was never mentioned to it.
-    #[must_use]
-    pub fn told(&self, segment: SegmentId) -> Option<u64> {
-        self.find(segment).map(|at| &self.between[at]).filter(|b| b.mentioned).map(|b| b.told)
-    }
-
-    /// The pieces of a segment that it announced, and those that it was told of.
-    #[must_use]
-    pub fn between(&self, segment: SegmentId) -> (u64, u64) {
-        self.find(segment).map_or((0, 0), |at| (self.has[at], self.between[at].told))
-    }
-
-    /// Notes what it is being told.
-    pub fn tell(&mut self, segment: SegmentId, bits: u64) {
-        let at = self.entry(segment);
-        self.between[at].mentioned = true;
-        self.between[at].told |= bits;
-    }
-
-    /// We no longer have a segment, nor any use for what it has of it; true when it has to be told so.
-    pub fn untell(&mut self, segment: SegmentId) -> bool {
-        let told = self.told(segment).is_some();
-        if let Some(at) = self.find(segment) {
-            self.drop_entry(at);
-        }
-        told
-    }
-
-    /// How often a piece was sent to it, up to three times.
-    #[must_use]
-    pub fn times_sent(&self, segment: SegmentId, piece: u8) -> u8 {
-        let bit = |bits: u64| u8::from(bits & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0);
-        let sent = self.find(segment).map(|at| self.between[at].sent);
-        sent.map_or(0, |(once, twice)| bit(once) + 2 * bit(twice))
-    }
-
-    /// A piece is being sent to it.
-    pub fn sends(&mut self, segment: SegmentId, piece: u8) {
-        let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
-        let at = self.entry(segment);
-        let (once, twice) = &mut self.between[at].sent;
-        match (*once & bit != 0, *twice & bit != 0) {
-            (true, true) => {}
-            (true, false) => (*once, *twice) = (*once & !bit, *twice | bit),
-            (false, _) => *once |= bit,
-        }
     }
 
     /// The slot and window it declared for a rendition.
@@ -379,32 +237,6 @@ mod tests {
 
     fn neighbour() -> Neighbour {
         Neighbour::new(PeerId::from_entropy([1; 12]), Time::ZERO)
-    }
-
-    #[test]
-    fn announcements_add_up_and_the_oldest_give_way() {
-        let mut neighbour = neighbour();
-        for segment in 0..ANNOUNCED as u64 + 3 {
-            neighbour.announces(SegmentId(segment), 1, true, Time::ZERO);
-        }
-        neighbour.announces(SegmentId(10), 0b110, false, Time::ZERO);
-        assert_eq!(neighbour.has(SegmentId(2)), None);
-        assert_eq!(neighbour.has(SegmentId(10)).map(|h| (h.bits, h.loading)), Some((0b111, None)));
-        neighbour.lacks(SegmentId(10), 1);
-        assert_eq!(neighbour.has(SegmentId(10)).map(|h| h.bits), Some(0b101));
-        neighbour.loses(SegmentId(10));
-        assert_eq!(neighbour.has(SegmentId(10)), None);
-    }
-
-    #[test]
-    fn how_often_a_piece_was_sent_is_counted_to_three() {
-        let mut neighbour = neighbour();
-        for times in 0..5 {
-            assert_eq!(neighbour.times_sent(SegmentId(1), 5), times.min(3));
-            neighbour.sends(SegmentId(1), 5);
-        }
-        assert_eq!(neighbour.times_sent(SegmentId(1), 4), 0);
-        assert_eq!(neighbour.has(SegmentId(1)), None, "what we sent it did not announce");
     }
 
     #[test]

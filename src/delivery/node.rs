@@ -179,7 +179,7 @@ impl Node {
             self.announce_at = None;
             for session in &mut self.sessions {
                 let policy = session.terms.over(&self.policy);
-                let due = peering::announce(session, &mut self.neighbours, &policy, now, out);
+                let due = peering::announce(session, &self.neighbours, &policy, now, out);
                 self.announce_at = self.announce_at.into_iter().chain(due).min();
             }
         }
@@ -262,8 +262,10 @@ impl Node {
     /// Hands the driver as many pieces as it may have.
     fn send_pieces(&mut self, out: &mut Vec<Output>) {
         while let Some((peer, segment, piece)) = self.uploads.next(self.now) {
-            if let Some(n) = self.position(peer) {
-                self.neighbours[n].sends(segment, piece);
+            if let Some(n) = self.position(peer)
+                && let Some(words) = self.sessions.iter_mut().find_map(|s| s.active.words_mut(segment))
+            {
+                words.sends(n, piece);
             }
             out.push(Output::SendPiece { peer, segment, piece });
         }
@@ -300,11 +302,9 @@ impl Node {
         self.announce_within(ANNOUNCE_DELAY);
     }
 
-    /// A piece that came from a neighbour is told to the others; there is less hurry with one that many have.
-    pub(super) fn announce_piece(&mut self, segment: SegmentId, piece: u8) {
-        let has = |n: &&Neighbour| n.bits(segment) & 1 << piece != 0;
-        let common = self.neighbours.iter().filter(has).count() >= COMMON;
-        self.announce_within(if common { ANNOUNCE_COMMON_DELAY } else { ANNOUNCE_DELAY });
+    /// A piece that came from a neighbour is told to the others; there is less hurry with one that `copies` of them have.
+    pub(super) fn announce_piece(&mut self, copies: usize) {
+        self.announce_within(if copies >= COMMON { ANNOUNCE_COMMON_DELAY } else { ANNOUNCE_DELAY });
     }
 
     fn announce_within(&mut self, delay: Duration) {

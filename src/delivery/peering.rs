@@ -84,7 +84,7 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
 /// Takes in an announcement.
 pub fn have(
     session: &mut Session,
-    neighbour: &mut Neighbour,
+    (n, neighbour): (usize, &Neighbour),
     have: &Have<'_>,
     policy: &Policy,
     now: Time,
@@ -139,7 +139,7 @@ pub fn have(
             Claim::Wrong | Claim::Disputed => {}
         }
     }
-    neighbour.announces(have.segment, bits, have.loading, now);
+    pieces.words.announces(n, bits, have.loading, now);
     if agrees && !neighbour.confirmed { Verdict::Confirmed } else { Verdict::Fine }
 }
 
@@ -211,7 +211,7 @@ pub fn confirm(session: &mut Session, neighbour: &mut Neighbour, now: Time) -> V
 /// to tell by time alone.
 pub fn announce(
     session: &mut Session,
-    neighbours: &mut [Neighbour],
+    neighbours: &[Neighbour],
     policy: &Policy,
     now: Time,
     out: &mut Vec<Output>,
@@ -229,12 +229,12 @@ pub fn announce(
         if let Some(until) = seeding {
             pieces.dirty = true;
             later = Some(later.map_or(until, |at| at.min(until)));
-            seed(pieces, *slot, *swarm, neighbours, out);
+            seed(pieces, (*slot, *swarm), neighbours, out);
             continue;
         }
-        for neighbour in neighbours.iter_mut() {
-            let news = news(pieces, neighbour);
-            tell(pieces, *slot, *swarm, neighbour, news, out);
+        for (n, neighbour) in neighbours.iter().enumerate() {
+            let news = pieces.words.news(n, pieces.held());
+            tell(pieces, (*slot, *swarm), (n, neighbour), news, out);
         }
     }
     later
@@ -242,44 +242,49 @@ pub fn announce(
 
 /// The first holder of a segment offers every neighbour other pieces, until they offer them themselves: so each leaves
 /// once before any leaves twice, and neighbours that don't pass on wait for those that do.
-fn seed(pieces: &Pieces, slot: Slot, swarm: SwarmId, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
-    let spread = neighbours.iter().fold(0, |bits, n| bits | n.bits(pieces.id()));
+fn seed(
+    pieces: &mut Pieces,
+    (slot, swarm): (Slot, SwarmId),
+    neighbours: &[Neighbour],
+    out: &mut Vec<Output>,
+) {
+    let spread = pieces.words.anywhere();
     let passes_on = |n: &Neighbour| n.gives(swarm);
     let stripes = neighbours.iter().filter(|n| passes_on(n)).count().max(1);
     let mut stripe = 0;
-    for neighbour in neighbours.iter_mut() {
+    for (n, neighbour) in neighbours.iter().enumerate() {
         let mut offered = spread;
         if passes_on(neighbour) {
             offered |= (stripe..64).step_by(stripes).fold(0, |bits, piece| bits | 1 << piece);
             stripe += 1;
         }
-        let news = news(pieces, neighbour) & offered;
-        tell(pieces, slot, swarm, neighbour, news, out);
+        let news = pieces.words.news(n, pieces.held()) & offered;
+        tell(pieces, (slot, swarm), (n, neighbour), news, out);
     }
 }
 
 /// Tells one neighbour everything we hold in the window it has just declared.
-pub fn synchronise(session: &Session, neighbour: &mut Neighbour, policy: &Policy, out: &mut Vec<Output>) {
+pub fn synchronise(
+    session: &mut Session,
+    n: usize,
+    neighbour: &Neighbour,
+    policy: &Policy,
+    out: &mut Vec<Output>,
+) {
     if !(policy.p2p && policy.upload && session.entitled && session.joined) {
         return;
     }
-    for pieces in session.active.iter().filter(|p| p.shareable && (p.held() != 0 || p.loading())) {
-        let news = pieces.held() & !neighbour.told(pieces.id()).unwrap_or(0);
-        tell(pieces, session.slot, session.swarm, neighbour, news, out);
+    let stream = (session.slot, session.swarm);
+    for pieces in session.active.iter_mut().filter(|p| p.shareable && (p.held() != 0 || p.loading())) {
+        let news = pieces.held() & !pieces.words.told(n).unwrap_or(0);
+        tell(pieces, stream, (n, neighbour), news, out);
     }
 }
 
-/// Pieces that a neighbour has neither got nor been told of.
-fn news(pieces: &Pieces, neighbour: &Neighbour) -> u64 {
-    let (has, told) = neighbour.between(pieces.id());
-    pieces.held() & !told & !has
-}
-
 fn tell(
-    pieces: &Pieces,
-    slot: Slot,
-    swarm: SwarmId,
-    neighbour: &mut Neighbour,
+    pieces: &mut Pieces,
+    (slot, swarm): (Slot, SwarmId),
+    (n, neighbour): (usize, &Neighbour),
     news: u64,
     out: &mut Vec<Output>,
 ) {
@@ -293,21 +298,20 @@ fn tell(
         Some(_) => pieces.dirty,
         None => !pieces.complete() && (pieces.loading() || pieces.heard),
     };
-    if news == 0 && (neighbour.told(segment).is_some() || !loading) {
+    if news == 0 && (!loading || pieces.words.told(n).is_some()) {
         return;
     }
     let hashes = ones(news).filter_map(|piece| pieces.hash(piece).map(|hash| (piece, hash))).collect();
     let length = pieces.grid.map_or(0, PieceGrid::length);
-    neighbour.tell(segment, news);
+    pieces.words.tell(n, news);
     let message = Message::Have { slot, segment, sequence, length, loading, pieces: hashes };
     out.push(Output::Say { peer: neighbour.peer, message });
 }
 
 /// Takes back what neighbours were told of a segment that is no longer here.
-pub fn retract(segment: SegmentId, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
-    for neighbour in neighbours.iter_mut() {
-        if neighbour.untell(segment) {
-            out.push(Output::Say { peer: neighbour.peer, message: Message::Lost { segment } });
-        }
+pub fn retract(gone: &Pieces, neighbours: &[Neighbour], out: &mut Vec<Output>) {
+    let segment = gone.id();
+    for (_, neighbour) in neighbours.iter().enumerate().filter(|(n, _)| gone.words.told(*n).is_some()) {
+        out.push(Output::Say { peer: neighbour.peer, message: Message::Lost { segment } });
     }
 }

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::contest::Contest;
+use super::words::Words;
 use super::{AskId, FetchId};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
@@ -131,6 +132,8 @@ pub struct Pieces {
     pub retry_at: Time,
     /// When a neighbour last delivered a piece of it.
     pub fed_by_peers: Option<Time>,
+    /// What neighbours and we told each other of it.
+    pub words: Words,
     held: u64,
     own: u64,
     /// Pieces whose hash is known, and the hashes; our own bytes', or on the word of a neighbour.
@@ -163,6 +166,7 @@ impl Pieces {
             failures: 0,
             retry_at: Time::ZERO,
             fed_by_peers: None,
+            words: Words::default(),
             held: 0,
             own: 0,
             known: 0,

@@ -253,8 +253,6 @@ pub const ANNOUNCE_COMMON_DELAY: Duration = Duration::from_millis(250);
 pub const SEEDING: u32 = 1;
 /// Segments beyond the newest listed one that are loaded on a neighbour's word.
 pub const UNLISTED_AHEAD: u64 = 2;
-/// What a neighbour may announce at the same time, in segments; more is forgotten, oldest first.
-pub const ANNOUNCED: usize = 64;
 
 /// Pieces queued for one neighbour; a request beyond it is refused with `busy`.
 pub const UPLOADS_EACH: usize = 2;

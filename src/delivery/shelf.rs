@@ -6,6 +6,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::pieces::Pieces;
+use super::words::Words;
 use crate::model::ids::SegmentId;
 
 /// Segments, sequence numbers ascending.
@@ -37,6 +38,11 @@ impl Shelf {
         self.position(segment).map(|at| &mut self[at])
     }
 
+    /// What was said of a segment, to change; wakes nothing.
+    pub fn words_mut(&mut self, segment: SegmentId) -> Option<&mut Words> {
+        self.position(segment).map(|at| &mut self.pieces[at].words)
+    }
+
     /// Puts a segment in its place, awake, and says where that is.
     pub fn insert(&mut self, pieces: Pieces) -> usize {
         let at = self.pieces.partition_point(|p| p.segment.sequence < pieces.segment.sequence);
@@ -47,12 +53,11 @@ impl Shelf {
     }
 
     /// Takes a segment out.
-    pub fn remove(&mut self, segment: SegmentId) {
-        if let Some(at) = self.position(segment) {
-            self.ids.remove(at);
-            self.awake.remove(at);
-            self.pieces.remove(at);
-        }
+    pub fn remove(&mut self, segment: SegmentId) -> Option<Box<Pieces>> {
+        let at = self.position(segment)?;
+        self.ids.remove(at);
+        self.awake.remove(at);
+        Some(self.pieces.remove(at))
     }
 
     /// All of them.

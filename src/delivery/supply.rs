@@ -15,6 +15,7 @@ use super::policy::{
     SEEDING,
 };
 use super::session::Session;
+use super::words::Has;
 use super::{FetchId, Output, Wake, contest};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
@@ -143,8 +144,8 @@ fn rescue(
     if view.now < since {
         return Some((Verdict::Wait(since, Wake::Lottery), Vec::new()));
     }
-    let near = neighbours.iter().filter(|n| usable(n, session) && !n.owes());
-    let there = near.fold(pieces.held() | pieces.coming(grid), |bits, n| bits | n.bits(pieces.id()));
+    let near = pieces.words.bits().iter().zip(neighbours).filter(|(_, n)| usable(n, session) && !n.owes());
+    let there = near.fold(pieces.held() | pieces.coming(grid), |all, (bits, _)| all | bits);
     let nowhere = grid.all() & !there;
     if nowhere == 0 {
         return None;
@@ -186,11 +187,12 @@ fn for_ask(
         return Verdict::Origin(Reason::NoPeer);
     }
     let until = held_until(session, pieces, ask, needed, view.policy);
-    let holders = neighbours.iter().filter(|n| usable(n, session) && n.has(pieces.id()).is_some());
     let (mut any, mut busy) = (false, true);
-    for holder in holders {
-        any = true;
-        busy &= holder.busy_until > view.now;
+    for (n, neighbour) in neighbours.iter().enumerate() {
+        if pieces.words.has(n).is_some() && usable(neighbour, session) {
+            any = true;
+            busy &= neighbour.busy_until > view.now;
+        }
     }
     if view.now >= until {
         return Verdict::Origin(match any {
@@ -282,14 +284,15 @@ fn turn(
 /// Whether neighbours have it or are getting it, and show that they do.
 fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> bool {
     let patience = pieces.segment.duration / LOADING_PATIENCE;
-    let near = neighbours.iter().filter(|n| usable(n, session) && !n.owes());
-    near.filter_map(|n| n.has(pieces.id())).any(|has| {
+    let delivers = |has: Has| {
         has.bits & !pieces.held() != 0
             || has.loading.is_some_and(|since| {
                 let fed = pieces.fed_by_peers.map_or(since, |fed| fed.max(since));
                 view.now - fed < patience
             })
-    })
+    };
+    let near = neighbours.iter().enumerate().filter(|(n, _)| pieces.words.has(*n).is_some_and(delivers));
+    near.into_iter().any(|(_, neighbour)| usable(neighbour, session) && !neighbour.owes())
 }
 
 /// Whether a neighbour may be asked and believed.

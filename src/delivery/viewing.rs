@@ -209,8 +209,7 @@ impl Node {
                 continue;
             };
             pieces.asks.retain(|a| a.id != ask);
-            let segment = pieces.id();
-            let promised = self.neighbours.iter().any(|n| n.told(segment).is_some());
+            let promised = (0..self.neighbours.len()).any(|n| pieces.words.told(n).is_some());
             if pieces.asks.is_empty() && !promised {
                 for id in pieces.fetches.iter().map(|f| f.id).collect::<Vec<_>>() {
                     pieces.end_fetch(id);
