@@ -31,13 +31,14 @@ pub fn note(pieces: &mut Pieces, piece: u8, peer: PeerId, message: Message) {
     }
 }
 
-/// The bytes that settle it, where they are not on their way already.
+/// The bytes that settle it. Nothing while a fetch brings some of them: if it does not bring the whole piece, that is
+/// asked for when it has ended.
 #[must_use]
 pub fn wants(pieces: &Pieces) -> Option<(u32, Option<u32>)> {
     let piece = pieces.contest.as_ref()?.piece;
     let Some(grid) = pieces.grid else { return Some((0, Some(1 << PieceGrid::MIN_SHIFT))) };
     let span = grid.span(piece.min(grid.pieces() - 1));
-    let coming = pieces.fetches.iter().any(|f| f.from <= span.start && f.to.is_none_or(|to| to >= span.end));
+    let coming = pieces.fetches.iter().any(|f| f.from < span.end && f.to.is_none_or(|to| to > span.start));
     (!coming).then_some((span.start, Some(span.end)))
 }
 

@@ -6,8 +6,28 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::mirror::{LENGTH, Mirror, Step, TARGET, step};
+use super::mirror::{Does, LENGTH, Mirror, Step, TARGET, step};
 use crate::delivery::{AskId, Input};
+
+/// Neighbours contradict each other about a piece in whose middle a player's request begins, which is being fetched: the
+/// piece was asked for on top of that.
+#[test]
+fn a_contested_piece_that_is_half_under_way_is_waited_for() {
+    let mut mirror = Mirror::new();
+    let have = |bits, lie| Step::Have { peer: 0, sequence: 6, bits, lie, loading: false };
+    for step in [
+        Step::Greet(0),
+        Step::List { viewer: 0, kind: 0, first: 0, count: 0 },
+        have(3_374_176_128, false),
+        have(937_263_360, true),
+        Step::List { viewer: 0, kind: 0, first: 0, count: 7 },
+        Step::Ask { viewer: 0, sequence: 6, from: 32_769 },
+        Step::Origin { which: 0, does: Does::All },
+    ] {
+        mirror.live(step);
+    }
+    comes_to_rest(mirror);
+}
 
 proptest! {
     #![proptest_config(ProptestConfig {
