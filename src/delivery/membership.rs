@@ -6,7 +6,7 @@ use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::policy::{
     ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, LISTENER_NEIGHBOURS, MOST_OFFERS, NEAR, PING, Policy, SOUGHT,
-    SWAP,
+    SWAP, SWAP_SHORT,
 };
 use super::retry::Tracker;
 use super::session::Session;
@@ -29,6 +29,8 @@ pub struct Membership {
     ping_at: Option<Time>,
     probed: Time,
     turn: usize,
+    /// When somebody new was last tried, or the first swarm joined.
+    swapped_at: Option<Time>,
     swap_at: Option<Time>,
     nonce: u32,
 }
@@ -43,6 +45,7 @@ impl Membership {
             ping_at: None,
             probed: Time::ZERO,
             turn: 0,
+            swapped_at: None,
             swap_at: None,
             nonce: 0,
         }
@@ -115,8 +118,8 @@ impl Membership {
         }
     }
 
-    /// Once a minute somebody new is tried: with a full house the neighbour that was of least use in that minute makes
-    /// place. Who is near would otherwise stay with who is near, and the swarm fall apart into islands.
+    /// Once a minute somebody new is tried, and sooner by a viewer that comes short: with a full house the neighbour that was
+    /// of least use since the last time makes place. Who is near would otherwise stay with who is near, and the swarm fall apart into islands.
     pub fn swap(
         &mut self,
         sessions: &mut [Session],
@@ -124,11 +127,14 @@ impl Membership {
         policy: &Policy,
         now: Time,
     ) -> Option<PeerId> {
-        let at = *self.swap_at.get_or_insert(now + SWAP);
-        if now < at {
+        let short = sessions.iter().any(|s| s.joined && s.is_short(now));
+        let pause = if short { SWAP_SHORT } else { SWAP };
+        let last = *self.swapped_at.get_or_insert(now);
+        if now < last + pause {
+            self.swap_at = Some(last + pause);
             return None;
         }
-        self.swap_at = Some(now + SWAP);
+        (self.swapped_at, self.swap_at) = (Some(now), Some(now + pause));
         if !self.trackers.iter().any(|t| t.up) {
             // Whoever goes could not be replaced.
             return None;
@@ -139,7 +145,7 @@ impl Membership {
             let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
             if there >= most {
                 let ripe =
-                    |n: &&Neighbour| n.in_swarm(session.swarm) && now - n.since >= SWAP && n.flights == 0;
+                    |n: &&Neighbour| n.in_swarm(session.swarm) && now - n.since >= pause && n.flights == 0;
                 leaves = neighbours.iter().filter(ripe).min_by_key(|n| (n.worth, n.peer)).map(|n| n.peer);
             }
             if (there < most || leaves.is_some()) && session.announced_at.is_some() {

@@ -8,7 +8,7 @@ use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
     ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES,
-    RESTING, STALE, Terms, UNLISTED_AHEAD, VOD_GONE,
+    RESTING, STALE, SWAP, Terms, UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -70,6 +70,8 @@ pub struct Session {
     /// How long live segments take to come from neighbours, from when they were seen, as a multiple of their duration;
     /// smoothed, 0 before the first.
     pub spread: f64,
+    /// When neighbours last were too slow for a player here.
+    pub short_at: Option<Time>,
     first_byte: Option<Duration>,
     rate: Option<BitsPerSecond>,
     usual_length: Option<u64>,
@@ -104,10 +106,17 @@ impl Session {
             oversized: false,
             terms: Terms::default(),
             spread: 0.0,
+            short_at: None,
             first_byte: None,
             rate: None,
             usual_length: None,
         }
+    }
+
+    /// Its neighbours have not kept up with a player lately.
+    #[must_use]
+    pub fn is_short(&self, now: Time) -> bool {
+        self.short_at.is_some_and(|at| now - at < SWAP)
     }
 
     /// Out of its swarm, as if it had never been joined.

@@ -293,10 +293,15 @@ impl Host {
         tally.draws += (draws * 1e9).round() as u64;
         let totals = self.node.totals();
         tally.bytes.add(totals);
-        if let Some(before) = self.settled {
-            tally.steady.add(totals.since(before));
-        }
         tally.faults.add(self.node.faults());
+        if let Some(before) = self.settled {
+            let steady = totals.since(before);
+            tally.steady.add(steady);
+            // Whom everybody shuns for its lies lives on HTTP, and shall: that is not the others' loss.
+            if self.role == Role::Honest {
+                tally.honest.add(steady);
+            }
+        }
         if let Some(before) = self.settled_segments {
             let now = self.node.segments().by_reason;
             for ((sum, now), before) in tally.reasons.iter_mut().zip(now).zip(before) {

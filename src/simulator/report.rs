@@ -19,6 +19,8 @@ pub struct Report {
     pub peer_efficiency: f64,
     /// The same without each viewer's first 20 s.
     pub peer_efficiency_steady: f64,
+    /// The same again without viewers that lie or send nothing: whom everybody shuns has HTTP alone.
+    pub peer_efficiency_honest: f64,
     /// (n-1)/n for the most viewers at the same time.
     pub ceiling: f64,
     /// The best that this run allowed without each viewer's first 20 s: see [`bound_by`](Self::bound_by).

@@ -33,6 +33,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
         bitrate: rate,
         peer_efficiency: round(bytes.peer_efficiency()),
         peer_efficiency_steady: round(steady.peer_efficiency()),
+        peer_efficiency_honest: round(tally.honest.peer_efficiency()),
         ceiling: round(ceiling(viewers)),
         bound: round(bound),
         bound_by,

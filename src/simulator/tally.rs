@@ -42,6 +42,8 @@ pub struct Tally {
     pub bytes: Bytes,
     /// Bytes after each viewer's first 20 s.
     pub steady: Bytes,
+    /// The same, of viewers that keep to the rules.
+    pub honest: Bytes,
     /// What went wrong with peers.
     pub faults: Faults,
     /// Segments by reason.
@@ -146,6 +148,7 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.bytes.add(other.bytes);
         self.steady.add(other.steady);
+        self.honest.add(other.honest);
         self.faults.add(other.faults);
         for (mine, theirs) in self.reasons.iter_mut().zip(other.reasons) {
             *mine += theirs;

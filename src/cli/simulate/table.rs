@@ -42,11 +42,14 @@ pub fn text(scenario: &Scenario, report: &Report) -> String {
 
 /// What the viewers got.
 fn outcome(report: &Report) -> Vec<(&'static str, String)> {
-    let share = format!(
+    let mut share = format!(
         "{} once settled; {} with the start of each viewer",
         percent(report.peer_efficiency_steady),
         percent(report.peer_efficiency)
     );
+    if report.peer_efficiency_honest != report.peer_efficiency_steady {
+        let _ = write!(share, "; {} of those that keep to the rules", percent(report.peer_efficiency_honest));
+    }
     let startup = format!("p50 {}, p99 {}", duration(report.startup_ms_p50), duration(report.startup_ms_p99));
     vec![
         ("share from peers", share),

@@ -1,7 +1,10 @@
 //! The Node as a whole: driven by hand, and by chance.
 
 mod budget;
+mod holds;
+mod meeting;
 mod mirror;
 mod properties;
 mod resting;
 mod rig;
+mod rules;

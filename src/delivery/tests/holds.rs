@@ -1,0 +1,172 @@
+//! How long answers are held, and how fast they go.
+
+use std::time::Duration;
+
+use super::rig::*;
+use crate::delivery::*;
+use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+
+#[test]
+fn with_other_renditions_memory_answers_at_the_origins_pace() {
+    let mut rig = Rig::new();
+    let list = |rig: &mut Rig, range: std::ops::Range<u64>| {
+        let segments = range.map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
+        let timeline =
+            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: true, segments };
+        rig.tell(Input::Listed { timeline, viewer: 1 });
+    };
+    list(&mut rig, 0..6);
+    let length = 4_000_000u32;
+    for sequence in 0..4 {
+        let (ask, out) = rig.ask(1, sequence);
+        let Some((fetch, ..)) = fetch_in(&out) else { continue };
+        rig.tell(Input::Head { fetch, length: Some(u64::from(length)), shareable: true });
+        rig.now += Duration::from_millis(200);
+        rig.tell(Input::Arrived { fetch, up_to: length });
+        for piece in 0..PieceGrid::for_length(u64::from(length)).unwrap().pieces() {
+            rig.tell(Input::Hashed { segment: segment(sequence), piece, hash: hash(sequence, piece) });
+        }
+        rig.tell(Input::Fetched { fetch });
+        rig.tell(Input::Took { ask, up_to: length });
+        rig.tell(Input::Done { ask });
+    }
+    // A second player asks for what the first one has brought: 8 Mbit/s of media, 160 Mbit/s from the origin.
+    let asked = rig.now;
+    let (ask, out) = rig.ask(2, 3);
+    let ready = |out: &[Output]| {
+        out.iter()
+            .filter_map(|o| match o {
+                Output::Ready { ask: of, up_to, .. } if *of == ask => Some(*up_to),
+                _ => None,
+            })
+            .max()
+    };
+    assert_eq!(ready(&out), Some(8 * 1024), "the first bytes at once");
+    let half = ready(&rig.sleep_until(asked + Duration::from_millis(100)));
+    assert!(half.is_some_and(|bytes| (1_000_000..3_000_000).contains(&bytes)), "{half:?}");
+    assert_eq!(ready(&rig.sleep_until(asked + Duration::from_millis(280))), Some(length));
+}
+
+#[test]
+fn an_origin_that_begins_anew_is_asked_for_what_has_an_old_name() {
+    let mut rig = Rig::new();
+    rig.list(0..30);
+    let (ask, out) = rig.ask(1, 2);
+    let (fetch, ..) = fetch_in(&out).unwrap();
+    let out = rig.origin_brings(fetch, 2);
+    assert_eq!(ready(&out, ask), Some(grid().length()));
+    rig.tell(Input::Took { ask, up_to: LENGTH });
+    rig.tell(Input::Done { ask });
+    rig.list(25..60);
+    let out = rig.list(20..59);
+    assert!(!out.iter().any(|o| matches!(o, Output::Drop { .. })), "a copy that is a little stale: {out:?}");
+    let out = rig.list(0..4);
+    assert!(
+        out.iter().any(|o| matches!(o, Output::Drop { segment: gone } if *gone == segment(2))),
+        "{out:?}"
+    );
+    let (_, out) = rig.ask(1, 2);
+    assert!(fetch_in(&out).is_some(), "what is here under that name is of the old stream: {out:?}");
+}
+
+/// Plays this many segments from the origin at once, and meets a neighbour that has the one after them.
+fn far_ahead(segments: u64, alternatives: bool) -> Rig {
+    let mut rig = Rig::new();
+    let listed =
+        (0..segments + 2).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
+    let timeline =
+        Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives, segments: listed };
+    rig.tell(Input::Listed { timeline, viewer: 1 });
+    for sequence in 0..segments {
+        let (ask, out) = rig.ask(1, sequence);
+        rig.origin_brings(fetch_in(&out).expect("nobody else is there").0, sequence);
+        rig.tell(Input::Took { ask, up_to: LENGTH });
+        rig.tell(Input::Done { ask });
+    }
+    rig.befriend(1);
+    rig
+}
+
+/// How long a request is held while the neighbour that has the segment is busy whenever it is asked, but for the first
+/// piece, which it brings after `brings`.
+pub fn held(rig: &mut Rig, sequence: u64, brings: Option<Duration>) -> Duration {
+    let asked = rig.now;
+    let mut out = rig.have(1, sequence, 0..grid().pieces());
+    out.extend(rig.ask(1, sequence).1);
+    for _ in 0..10_000 {
+        let fetched = |o: &Output| matches!(o, Output::Fetch { segment: s, .. } if *s == segment(sequence));
+        if out.iter().any(fetched) {
+            return rig.now - asked;
+        }
+        let asked_for = requests(&std::mem::take(&mut out));
+        for (_, piece) in asked_for {
+            let first = piece == 0 && brings.is_some_and(|after| rig.now - asked >= after);
+            let (segment, length) = (segment(sequence), grid().span(piece).len() as u32);
+            let answer = if first {
+                Input::Piece { peer: peer(1), segment, piece, length, hash: hash(sequence, piece) }
+            } else {
+                Input::Said { peer: peer(1), message: Message::Busy { segment, piece, retry_ms: 100 } }
+            };
+            out.extend(rig.tell(answer));
+        }
+        if out.is_empty() {
+            rig.now = rig.now.max(rig.node.next_wakeup().expect("it waits for something").0);
+            out = rig.tell(Input::Tick);
+        }
+    }
+    panic!("it is held for ever")
+}
+
+#[test]
+fn no_answer_leaves_a_player_eight_seconds_without_a_byte() {
+    // 40 s are buffered: slack alone would let it wait for half a minute.
+    let waited = held(&mut far_ahead(10, false), 10, None);
+    assert!(waited > Duration::from_secs(4), "the neighbour is given a chance: {waited:?}");
+    assert!(waited + Duration::from_secs(1) <= policy::LONGEST_HOLD, "the origin needs time too: {waited:?}");
+    // What counts is the time since the last byte.
+    let later = held(&mut far_ahead(10, false), 10, Some(Duration::from_secs(3)));
+    assert!(later > Duration::from_secs(7), "{later:?}");
+    assert!(later <= Duration::from_millis(3500) + policy::LONGEST_HOLD, "{later:?}");
+}
+
+#[test]
+fn with_other_renditions_a_quarter_of_a_segment_is_all_it_is_held() {
+    let waited = held(&mut far_ahead(4, true), 4, None);
+    assert!(waited <= TARGET / 4, "{waited:?}");
+    assert!(waited > TARGET / 8, "the neighbour is given a chance: {waited:?}");
+    let without = held(&mut far_ahead(4, false), 4, None);
+    assert!(without > TARGET / 2, "{without:?}");
+}
+
+#[test]
+fn a_clock_that_jumped_harms_nobody() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    let mut out = rig.have(1, 2, 0..grid().pieces());
+    let (ask, more) = rig.ask(1, 2);
+    out.extend(more);
+    assert!(fetch_in(&out).is_none() && !requests(&out).is_empty(), "it is held for the neighbour: {out:?}");
+    // The lid is closed in the middle of it; the Node finds itself minutes later, and then a little before that.
+    rig.now += Duration::from_secs(600);
+    let out = rig.tell(Input::Tick);
+    let (fetch, ..) = fetch_in(&out).expect("slack has run out long ago");
+    let (late, early) = (rig.now, rig.now.back(Duration::from_secs(300)));
+    rig.now = early;
+    rig.tell(Input::Tick);
+    assert_eq!(rig.node.now, late, "an earlier time counts as the latest one");
+    rig.now = late;
+    rig.tell(Input::Left { peer: peer(1), misbehaved: false });
+    let out = rig.origin_brings(fetch, 2);
+    assert_eq!(ready(&out, ask), Some(LENGTH));
+    // The next one is in the middle of a fetch then: what broke is made again, or its player told at once.
+    rig.tell(Input::Took { ask, up_to: LENGTH });
+    rig.tell(Input::Done { ask });
+    rig.list(150..153);
+    let (ask, out) = rig.ask(1, 150);
+    let (fetch, ..) = fetch_in(&out).expect("a seek is the origin's");
+    rig.now += Duration::from_secs(600);
+    let mut out = rig.tell(Input::Failed { fetch, fault: Fault::Broken });
+    out.extend(rig.sleep_until(rig.now + Duration::from_secs(1)));
+    let told = |o: &Output| matches!(o, Output::Fail { ask: of, .. } if *of == ask);
+    assert!(fetch_in(&out).is_some() || out.iter().any(told), "{out:?}");
+}

@@ -1,0 +1,121 @@
+//! Whom a Node meets, measures, believes, serves and lets go.
+
+use std::time::Duration;
+
+use super::holds::held;
+use super::rig::*;
+use crate::delivery::*;
+use crate::wire::message::Slot;
+
+fn pings(out: &[Output]) -> usize {
+    let ping =
+        |output: &&Output| matches!(output, Output::Say { message: Message::Ping { reply: false, .. }, .. });
+    out.iter().filter(ping).count()
+}
+
+#[test]
+fn neighbours_are_pinged_often_only_while_pieces_leave() {
+    let mut rig = Rig::playing();
+    for n in 1..4 {
+        rig.befriend(n);
+    }
+    // Whoever comes is pinged; all of them answer.
+    for (n, nonce) in (1..4).flat_map(|n| (1..9).map(move |nonce| (n, nonce))) {
+        rig.say(n, Message::Ping { nonce, reply: true });
+    }
+    let idle = rig.sleep_until(rig.now + Duration::from_secs(5));
+    assert_eq!(pings(&idle), 0, "in 5 idle seconds");
+    let answered = |rig: &mut Rig, out: &[Output]| {
+        for output in out {
+            if let Output::Say { peer, message: Message::Ping { nonce, reply: false } } = *output {
+                rig.tell(Input::Said { peer, message: Message::Ping { nonce, reply: true } });
+            }
+        }
+        pings(out)
+    };
+    let request = |piece| Message::Request { segment: segment(1), piece, within_ms: 4000 };
+    let mut busy = 0;
+    for piece in 0..2 {
+        let out = rig.say(1, request(piece));
+        let sent = |o: &Output| matches!(o, Output::SendPiece { piece: p, .. } if *p == piece);
+        assert!(out.iter().any(sent), "{out:?}");
+        busy += answered(&mut rig, &out);
+        for _ in 0..10 {
+            let out = rig.sleep_until(rig.now + Duration::from_millis(100));
+            busy += answered(&mut rig, &out);
+        }
+        rig.tell(Input::Sent { peer: peer(1), segment: segment(1), piece });
+    }
+    assert!((5..=16).contains(&busy), "{busy} pings in 2 s of uploading");
+    let after = rig.sleep_until(rig.now + Duration::from_secs(3));
+    assert!(pings(&after) <= 3, "{} pings after the last piece", pings(&after));
+}
+
+#[test]
+fn what_a_stranger_announces_is_kept_up_to_a_limit() {
+    let mut rig = Rig::playing();
+    rig.tell(Input::Joined { peer: peer(1) });
+    rig.say(1, Message::Hello { version: 1, features: 0, uploads: true });
+    rig.say(1, Message::Joined { slot: Slot(0), swarm: swarm() });
+    for sequence in 0..1000 {
+        rig.have(1, 2 + sequence % 3, 0..1);
+    }
+    assert!(!rig.node.neighbours()[0].confirmed, "nothing it said could be compared");
+    let waiting = rig.node.neighbours()[0].pending.len();
+    assert!((1..=64).contains(&waiting), "{waiting} announcements wait");
+}
+
+#[test]
+fn a_crowd_that_asks_at_once_is_refused_but_for_a_few() {
+    let mut rig = Rig::playing();
+    let mut accepted = 0;
+    for n in 1..=60 {
+        rig.befriend(n);
+        for piece in 0..3 {
+            let out = rig.say(n, Message::Request { segment: segment(1), piece, within_ms: 4000 });
+            let refused = |o: &Output| matches!(o, Output::Say { message: Message::Busy { .. }, .. });
+            accepted += usize::from(!out.iter().any(refused));
+        }
+    }
+    let most = policy::UPLOADS_UNMEASURED + policy::UNDER_WAY as usize;
+    assert!((2..=most).contains(&accepted), "{accepted} of 180 are to be served");
+}
+
+/// When the Node closes the connection with a neighbour to make place for somebody new, from now on.
+fn lets_go(rig: &mut Rig) -> Duration {
+    let began = rig.now;
+    for second in 1..=200 {
+        // A player that asked no more would count as gone.
+        let out = rig.sleep_until(began + Duration::from_secs(second));
+        if out.iter().any(|o| matches!(o, Output::Disconnect { shun: false, .. })) {
+            return rig.now - began;
+        }
+        if second % 4 == 0 {
+            let sequence = 2 + second / 4;
+            rig.list(sequence.saturating_sub(2)..sequence + 1);
+            rig.plays(sequence);
+        }
+    }
+    panic!("a full house stays as it is");
+}
+
+/// In a swarm that is larger than the house, which is full.
+fn full_house() -> Rig {
+    let mut rig = Rig::playing();
+    rig.tell(Input::Tracker { tracker: 0, up: true, interval_s: 60 });
+    rig.tell(Input::SwarmSize { swarm: swarm(), viewers: 1_000 });
+    for n in 1..=rig.node.policy().max_neighbours {
+        rig.befriend(n);
+    }
+    rig
+}
+
+#[test]
+fn once_a_minute_somebody_new_is_tried_and_sooner_where_neighbours_are_too_slow() {
+    let calm = lets_go(&mut full_house());
+    assert!(calm > policy::SWAP / 2 && calm <= policy::SWAP * 2, "{calm:?}");
+    let mut rig = full_house();
+    held(&mut rig, 2, None);
+    let hurried = lets_go(&mut rig);
+    assert!(hurried <= policy::SWAP_SHORT * 2, "{hurried:?}");
+}
