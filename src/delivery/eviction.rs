@@ -6,11 +6,17 @@
 use std::cmp::Reverse;
 
 use super::pieces::Pieces;
-use super::policy::LIVE_KEEP;
+use super::policy::{EVICTION_PART, EVICTION_STEP, LIVE_KEEP};
 use super::session::Session;
 use crate::model::ids::SegmentId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
+
+/// The room that is left free at each look at memory, in bytes: after as much new content memory is looked at again, so
+/// that the limit holds in between.
+pub fn slack(limit: u64) -> u64 {
+    EVICTION_STEP.min(limit / EVICTION_PART)
+}
 
 /// The segments to give up now: too old, or too much for `limit` bytes over all sessions.
 pub fn victims(sessions: &[Session], limit: u64, now: Time) -> Vec<(usize, SegmentId)> {

@@ -135,9 +135,11 @@ impl Node {
         out.push(Output::Report(Report::StreamLeft { swarm, bytes, viewers, watched }));
     }
 
-    /// Gives up memory where there is too much of it, or where it is old.
+    /// Gives up memory where there is too much of it, or where it is old; what comes until memory is looked at again finds
+    /// room.
     pub(super) fn evict(&mut self, out: &mut Vec<Output>) {
-        for (index, segment) in eviction::victims(&self.sessions, self.policy.memory, self.now) {
+        let limit = self.policy.memory - eviction::slack(self.policy.memory);
+        for (index, segment) in eviction::victims(&self.sessions, limit, self.now) {
             self.give_up(index, segment, out);
         }
     }

@@ -1,6 +1,7 @@
 //! Bytes that arrive, from the origin and from neighbours, and what they mean for who else has to know.
 
 use super::account::Reason;
+use super::eviction;
 use super::neighbours::Neighbour;
 use super::node::Stirs;
 use super::pieces::Came;
@@ -13,9 +14,6 @@ use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
 use crate::wire::digest::PieceHash;
 use crate::wire::message::Message;
-
-/// After this many bytes of new content, memory is looked at again.
-const EVICTION_STEP: u64 = 1 << 20;
 
 impl Node {
     pub(super) fn head(
@@ -95,6 +93,7 @@ impl Node {
         session.bytes.http += fresh;
         session.ledger.of(segment, sequence).http += fresh;
         self.feed(s, segment, out);
+        self.made_room_for(fresh, out);
     }
 
     pub(super) fn hashed(
@@ -132,7 +131,6 @@ impl Node {
             }
         }
         self.announce_soon();
-        self.made_room_for(length, out);
         Stirs::Everything
     }
 
@@ -147,10 +145,10 @@ impl Node {
         }
     }
 
-    /// Looks at memory after enough new content.
+    /// Looks at memory after as much new content as there was room left for.
     fn made_room_for(&mut self, bytes: u64, out: &mut Vec<Output>) {
         self.unchecked += bytes;
-        if self.unchecked >= EVICTION_STEP {
+        if self.unchecked >= eviction::slack(self.policy.memory) {
             self.unchecked = 0;
             self.evict(out);
         }

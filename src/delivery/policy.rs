@@ -308,6 +308,10 @@ pub const MISSING_RETRY: Duration = Duration::from_millis(500);
 pub const MISSING_NEWEST: usize = 2;
 /// Segments longer than this part of the memory are passed through, neither kept nor shared.
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
+/// After this many bytes of new content, memory is looked at again …
+pub const EVICTION_STEP: u64 = 1 << 20;
+/// … or after this part of the memory, where that is less.
+pub const EVICTION_PART: u64 = 16;
 /// How many finished segments the statistics list per stream.
 pub const RECORDS: usize = 50;
 

@@ -21,8 +21,6 @@ pub(super) const HTTP: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_millis(100);
 /// How often the Node looks at what it holds, whatever happens.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
-/// What the Node may hold beyond its memory before it looks at it again.
-const UNCHECKED: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -290,7 +288,7 @@ impl Mirror {
             places += if !session.joined { 0 } else { if full { 15 } else { 8 } };
         }
         assert_eq!(self.room, places, "places that the driver was told of, and places that there are");
-        let over = used > policy.memory + UNCHECKED && idle > 0;
+        let over = used > policy.memory && idle > 0;
         self.over_since = if over { self.over_since.or(Some(self.now)) } else { None };
         let long = self.over_since.is_some_and(|since| self.now - since > HOUSEKEEPING);
         assert!(!long, "{used} bytes are kept, {idle} of them for nobody");

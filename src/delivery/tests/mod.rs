@@ -3,6 +3,7 @@
 mod budget;
 mod holds;
 mod meeting;
+mod memory;
 mod mirror;
 mod properties;
 mod resting;
