@@ -1,4 +1,4 @@
-//! `paceline check` without a stream, where the tracker is only reached over TLS.
+//! `paceline check` without a stream, where the tracker is only reached over TLS; and where nobody reads what commands say.
 
 mod common;
 
@@ -65,5 +65,24 @@ fn a_certificate_of_another_time_makes_the_clock_suspect() {
             "{years:?}: {suspect:?}"
         );
         assert_eq!(suspect.0, "advice");
+    }
+}
+
+/// As in `paceline check | grep -q ok`, which ends at the first such line.
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    for args in [&["serve", "--check"][..], &["completions", "bash"], &["simulate", "--list"], &["check"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.env("PACELINE_PROXY_LISTEN", format!("127.0.0.1:{}", free_port()));
+        let output = command.args(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        // The verdict on this machine is its own.
+        assert!(
+            output.status.success() || args == ["check"] && output.status.code() == Some(1),
+            "{args:?}: {said}"
+        );
+        assert!(!said.contains("panicked") && !said.contains("standard output"), "{args:?}: {said}");
     }
 }

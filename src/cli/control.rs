@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::exit::Failure;
+use super::output::print;
 use crate::delivery::policy::Upload;
 use crate::model::units::{BitsPerSecond, Size};
 use crate::proxy::control::CHANGE;
@@ -99,9 +100,9 @@ pub enum Mode {
 pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
     let stats = ask(args.via, Method::GET, "/-/stats", None).await?;
     if args.json {
-        println!("{stats:#}");
+        print(format_args!("{stats:#}\n"))?;
     } else {
-        print!("{}", table(&stats));
+        print(format_args!("{}", table(&stats)))?;
     }
     Ok(())
 }
@@ -113,7 +114,7 @@ pub async fn stats(args: StatsArgs) -> Result<(), Failure> {
 pub async fn p2p(args: P2pArgs) -> Result<(), Failure> {
     let change = serde_json::json!({"p2p": args.switch == OnOff::On, "channel": args.channel});
     let now = ask(args.via, Method::POST, "/-/p2p", Some(change)).await?;
-    println!("{}", of_channel("p2p", &now, args.channel.as_deref()));
+    print(format_args!("{}\n", of_channel("p2p", &now, args.channel.as_deref())))?;
     Ok(())
 }
 
@@ -136,8 +137,8 @@ pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
     });
     let now = ask(args.via, Method::POST, "/-/p2p", Some(change)).await?;
     match args.channel.as_deref() {
-        Some(name) => println!("{}", of_channel("upload", &now, Some(name))),
-        None => println!("{}", uploads(&now)),
+        Some(name) => print(format_args!("{}\n", of_channel("upload", &now, Some(name))))?,
+        None => print(format_args!("{}\n", uploads(&now)))?,
     }
     if [args.daily, args.monthly].into_iter().flatten().any(|limit| limit > 0) && now["kept"] == false {
         eprintln!("{FORGETFUL}");

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::exit::Failure;
 use super::interrupt::Interrupt;
+use super::output::print;
 use super::{logging, serve, watch as watching};
 use crate::config::Config;
 use crate::engine::Handle;
@@ -166,9 +167,9 @@ async fn perform(stage: &mut Stage, args: &Args, interrupt: &mut Interrupt) -> R
     stage.observe().await;
     let summary = stage.summary(args).await;
     if args.json {
-        println!("{summary:#}");
+        print(format_args!("{summary:#}\n"))?;
     } else {
-        print!("{}", table(&summary));
+        print(format_args!("{}", table(&summary)))?;
     }
     if stays {
         // With --json standard output holds one document and nothing else.
@@ -176,7 +177,7 @@ async fn perform(stage: &mut Stage, args: &Args, interrupt: &mut Interrupt) -> R
         if args.json {
             eprint!("{invitation}")
         } else {
-            print!("{invitation}")
+            print(format_args!("{invitation}"))?;
         }
         interrupt.heard().await;
     }

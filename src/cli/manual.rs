@@ -1,12 +1,12 @@
 //! `paceline completions` and `paceline man`: what a shell and man(1) want to know, made from the clap tree.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Command};
 use clap_complete::Shell;
 
 use super::exit::Failure;
+use super::output::print;
 
 /// Arguments of `completions`.
 #[derive(Debug, ClapArgs)]
@@ -26,7 +26,7 @@ pub struct ManArgs {
 pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "paceline", &mut script);
-    std::io::stdout().write_all(&script).map_err(Failure::running)
+    print(format_args!("{}", String::from_utf8_lossy(&script)))
 }
 
 /// Writes the man pages.

@@ -13,6 +13,7 @@ mod interrupt;
 pub mod logging;
 mod manual;
 mod metered;
+mod output;
 pub mod serve;
 mod service;
 mod simulate;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::exit::Failure;
+use super::output::print;
 use super::state::StateFile;
 use super::{conditions, logging, service};
 use crate::config::Config;
@@ -285,8 +286,7 @@ fn check(config: &Config) -> Result<(), Failure> {
     Origin::new(config.origin.clone(), OwnListeners::default()).map_err(|error| wrong(&error))?;
     // The file may be the tracker's as well.
     tracker::check(&config.tracker_server).map_err(|error| wrong(&error))?;
-    print!("{}", config.masked().to_toml());
-    Ok(())
+    print(format_args!("{}", config.masked().to_toml()))
 }
 
 /// Whether the engine answers; of one that is gone there are no statistics.

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::exit::Failure;
 use super::interrupt::Interrupt;
+use super::output::print;
 use crate::viewer::player::{self, Outcome, Watch};
 
 /// The longest that can be asked for, in seconds: a year.
@@ -71,7 +72,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let outcome = outcome.map_err(Failure::running)?;
     // The player has let go of its progress, so this ends by itself, and clears its line.
     let _ = ticker.await;
-    report(&outcome, args.json);
+    report(&outcome, args.json)?;
     if outcome.segments == 0 {
         let why = outcome.errors.first().map_or("nothing was listed", String::as_str);
         return Err(Failure::Running(format!("nothing could be played: {why}")));
@@ -100,16 +101,15 @@ async fn show(mut seen: watch::Receiver<Outcome>) {
     line.finish_and_clear();
 }
 
-fn report(outcome: &Outcome, as_json: bool) {
+fn report(outcome: &Outcome, as_json: bool) -> Result<(), Failure> {
     if as_json {
-        println!("{:#}", document(outcome));
-        return;
+        return print(format_args!("{:#}\n", document(outcome)));
     }
     let startup =
         outcome.startup.map_or("never".to_owned(), |s| format!("after {:.0} ms", s.as_secs_f64() * 1e3));
-    println!(
+    print(format_args!(
         "started   {startup}\nplayed    {:.1} s\nstalls    {} ({:.1} s)\nsegments  {} ({:.2} MB), {} missed\n\
-         failures  {}\nsha256    {}",
+         failures  {}\nsha256    {}\n",
         outcome.played.as_secs_f64(),
         outcome.stalls,
         outcome.stalled.as_secs_f64(),
@@ -118,14 +118,15 @@ fn report(outcome: &Outcome, as_json: bool) {
         outcome.missed,
         outcome.failures,
         hex(&outcome.sha256),
-    );
+    ))?;
     for error in &outcome.errors {
-        println!("  {error}");
+        print(format_args!("  {error}\n"))?;
     }
     let untold = outcome.failures - outcome.errors.len() as u64;
     if untold > 0 {
-        println!("  and {untold} more");
+        print(format_args!("  and {untold} more\n"))?;
     }
+    Ok(())
 }
 
 /// An outcome as the contract's JSON document.

@@ -17,6 +17,7 @@ mod report;
 mod viewer;
 
 use super::exit::Failure;
+use super::output::print;
 use crate::config::Config;
 use crate::manifest::fitness::judge;
 use crate::manifest::identity::Rules;
@@ -80,9 +81,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let facts = looked.map_err(late)?.map_err(Failure::Running)?;
     let report = judge(&facts);
     if args.json {
-        println!("{:#}", report::document(&url, &facts, &report));
+        print(format_args!("{:#}\n", report::document(&url, &facts, &report)))?;
     } else {
-        println!("{}", report::text(&facts, &report));
+        print(format_args!("{}\n", report::text(&facts, &report)))?;
     }
     if report.fit {
         return Ok(());
@@ -95,9 +96,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 async fn machine(config: &Config, json: bool) -> Result<(), Failure> {
     let findings = doctor::examine(config).await;
     if json {
-        println!("{:#}", doctor::document(&findings));
+        print(format_args!("{:#}\n", doctor::document(&findings)))?;
     } else {
-        println!("{}", doctor::text(&findings));
+        print(format_args!("{}\n", doctor::text(&findings)))?;
     }
     match findings.iter().filter(|of| of.kind == "blocker").count() {
         0 => Ok(()),

@@ -3,7 +3,6 @@
 //! Standard output depends on the arguments alone: the same ones give the same bytes. What the run cost depends on the
 //! machine and goes to standard error.
 
-use std::io::{ErrorKind, Write};
 use std::num::NonZero;
 
 use clap::{Args as ClapArgs, ValueEnum};
@@ -15,6 +14,7 @@ mod table;
 mod turn;
 
 use super::exit::Failure;
+use super::output::print;
 use crate::config;
 use crate::simulator::World;
 use crate::simulator::scenario::{Knobs, Scenario, scenarios};
@@ -104,7 +104,7 @@ pub enum Csv {
 /// When the arguments don't fit the scenario, or a player was given wrong bytes.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.list {
-        return print(&table::list(scenarios()));
+        return print(format_args!("{}", table::list(scenarios())));
     }
     let scenario = named(args.scenario.as_deref())?;
     let threads = args.threads.map_or_else(cores, usize::from);
@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     } else {
         table::text(scenario, &report) + &table::story(args.trace.zip(trace))
     };
-    print(&text)?;
+    print(format_args!("{text}"))?;
     eprintln!("{}", Cost::now().since(began).sentence(&report, threads));
     match report.wrong_pieces {
         0 => Ok(()),
@@ -158,15 +158,4 @@ fn named(name: Option<&str>) -> Result<&'static Scenario, Failure> {
         };
         Failure::Argument(format!("there is no scenario `{name}`{hint} {}", names.join(", ")))
     })
-}
-
-/// To standard output. Whoever stops reading there has enough, which is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Running(format!("standard output can't be written: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
