@@ -11,6 +11,8 @@ mod common;
 mod faults;
 #[path = "players/growing.rs"]
 mod growing;
+#[path = "players/kodi.rs"]
+mod kodi;
 #[path = "players/media.rs"]
 mod media;
 #[path = "players/programs.rs"]
