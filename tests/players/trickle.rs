@@ -14,10 +14,11 @@ use crate::programs::{PICTURES, PROGRAMS, Pace, Played, Playing, Program};
 use crate::recordings;
 use crate::scripted::{Scripted, from_of, respond};
 
-/// How long a manifest takes that trickles: paceline begins an answer after eight seconds.
-const TRICKLE: Duration = Duration::from_secs(12);
+/// How long a manifest takes that trickles: paceline begins an answer after eight seconds, or gives the last good copy. A live
+/// playlist here has 18 s in its window.
+const TRICKLE: Duration = Duration::from_secs(20);
 /// In so many parts.
-const PARTS: u32 = 24;
+const PARTS: u32 = 40;
 /// This reload of a live playlist trickles, when the player has begun: what it opens twice counts twice.
 const RELOAD: u64 = 4;
 /// So much of a live stream is watched.
@@ -101,7 +102,7 @@ fn the_first_manifest_of_a_recording() {
 fn a_reload_of_a_live_playlist() {
     let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
-    let _writer = media::growing(dir.path(), "live", 90);
+    let _writer = media::growing(dir.path(), "live-long", 90);
     let all = (PICTURES * WATCHED) as usize;
     for (program, directly, ours, _parts) in each(dir.path(), "index.m3u8", RELOAD, Pace::Seconds(WATCHED)) {
         let (directly, ours) = (directly.end(), ours.end());
