@@ -11,6 +11,8 @@ mod common;
 mod faults;
 #[path = "players/growing.rs"]
 mod growing;
+#[path = "players/kodi.rs"]
+mod kodi;
 #[path = "players/media.rs"]
 mod media;
 #[path = "players/programs.rs"]
@@ -21,10 +23,12 @@ mod ranges;
 mod scripted;
 #[path = "players/storms.rs"]
 mod storms;
+#[path = "players/trickle.rs"]
+mod trickle;
 
 use std::sync::OnceLock;
 
-use browser::{Page, errors};
+use browser::{Page, dry, errors};
 use common::{Daemon, Nginx};
 use media::{DASH, FRAMES, HLS, OPEN, manifest};
 use programs::PROGRAMS;
@@ -119,6 +123,7 @@ fn good(page: Page, player: &str, url: &str, options: &[&str]) -> Value {
 
 fn is_good(report: &Value) {
     let fatal = report["errors"].as_array().unwrap().iter().any(|error| error["fatal"] == true);
+    println!("{} plays {}: stalls {}", report["player"], report["url"], report["stalls_at"]);
     assert!(!fatal && report["played_s"].as_f64().unwrap() > 1.0, "{report:#}");
 }
 
@@ -136,13 +141,18 @@ fn same_in_pages(player: &str, formats: &[&'static str]) {
         assert_eq!(direct["ended"], true, "{direct:#}");
         let channel = format!("http://{}/{format}/{}", daemon.address, manifest(format));
         for address in [daemon.prefix(&url), channel] {
-            let ours = good(page, player, &address, &options);
+            let mut ours = good(page, player, &address, &options);
+            // At four times the speed a machine with far too much to do has such moments; what is of our making comes again.
+            if dry(&ours) > dry(&direct) {
+                ours = good(page, player, &address, &options);
+            }
             // Which variant is played when depends on the speed, and what is played twice is decoded twice.
             let frames = (*format != "variants").then_some("decoded_frames");
             for key in ["ended", "duration_s"].into_iter().chain(frames) {
                 assert_eq!(ours[key], direct[key], "{format}: {key}: {ours:#}\n{direct:#}");
             }
             assert!(errors(&ours).len() <= errors(&direct).len(), "{format}: {ours:#}\n{direct:#}");
+            assert!(dry(&ours) <= dry(&direct), "{format}: {ours:#}\n{direct:#}");
             // Nothing of what the player asked for went past the daemon.
             let hosts = ours["hosts"].as_object().unwrap();
             assert!(hosts.keys().eq([&daemon.address.to_string()]), "{format}: {ours:#}");

@@ -17,8 +17,10 @@ const HELP = `node play.mjs --player hls.js|dash.js --url URL [--seconds S] [--t
   --page-port N   serve the page on this port, so that its web origin is http://127.0.0.1:N (a free one)
   --limit S       give up after so many seconds (what is to be played and 60 more; 180 with --to-end)
   --chromium FILE the browser (/usr/bin/chromium)
-Exit status: 0 played as asked, 1 not, 2 bad arguments. Levels are [seconds since the start, height, bits per second,
-the player's estimate of its bandwidth at that time]; hosts are who was asked how often; the rest has its unit in its name.`
+Exit status: 0 played as asked, 1 not, 2 bad arguments. Dry stalls are those of 100 ms and more with nothing more loaded;
+stalls_at are [seconds since the start, place in seconds, seconds that were loaded from there on, ms that it lasted].
+Levels are [seconds since the start, height, bits per second, the player's estimate of its bandwidth
+at that time]; hosts are who was asked how often; the rest has its unit in its name.`
 
 const FILES = {
   'hls.js': 'hls.js/dist/hls.min.js',
@@ -81,7 +83,7 @@ async function serve ({ player, port }) {
 const wanted = options()
 const report = {
   player: wanted.player, url: wanted.url, played_s: 0, ended: false, duration_s: null, startup_ms: null, stalls: 0,
-  stall_ms: 0, errors: [], decoded_frames: 0, dropped_frames: 0, levels: [], final_level: null, bandwidth_bps: null,
+  dry_stalls: 0, stalls_at: [], stall_ms: 0, errors: [], decoded_frames: 0, dropped_frames: 0, levels: [], final_level: null, bandwidth_bps: null,
   requests: 0, hosts: {}
 }
 // What the page can't know of; its own errors come with each of its reports.

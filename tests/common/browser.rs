@@ -85,8 +85,8 @@ impl Page {
     }
 }
 
-/// What it reports as errors. That its buffer ran dry for a moment is none: on a busy machine, and at several times the speed,
-/// it does so of anything; that something could not be loaded is what tells.
+/// What it reports as errors. That it stood still is none: see [`dry`] for when it did for want of media. hls.js says the
+/// same of a page that has all of a recording loaded, and a machine that is too busy to decode it.
 pub fn errors(report: &Value) -> Vec<&Value> {
     let remarks = ["bufferStalledError", "bufferNudgeOnStall", "bufferSeekOverHole"];
     let is_remark = |error: &&Value| {
@@ -94,6 +94,11 @@ pub fn errors(report: &Value) -> Vec<&Value> {
         error["fatal"] != true && remarks.iter().any(|remark| details.ends_with(remark))
     };
     report["errors"].as_array().unwrap().iter().filter(|error| !is_remark(error)).collect()
+}
+
+/// How often it stood still because nothing more was loaded.
+pub fn dry(report: &Value) -> u64 {
+    report["dry_stalls"].as_u64().unwrap()
 }
 
 /// A player that plays. It ends when dropped, and Chromium with it.

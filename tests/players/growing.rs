@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::browser::Page;
+use crate::browser::{Page, dry};
 use crate::common::{Daemon, Nginx, Tracker, until};
 use crate::media::{self, OPEN, manifest, source};
 use crate::programs::{PICTURES, PROGRAMS, Pace, Played, Playing, Program};
@@ -20,8 +20,23 @@ const EVENT: u32 = 20;
 const SEGMENT: usize = 50;
 
 /// So often VLC may say more than directly that it does not keep up. On a machine with twelve times as much to do as it can
-/// it said so up to three times more through us; one that is kept waiting again and again says so with every picture.
-const BEHIND_MORE: usize = 5;
+/// it said so up to three times more through us (with seventeen times, in two runs, never more); one that is kept waiting
+/// again and again says so with every picture.
+const BEHIND_MORE: usize = 3;
+/// So many seconds less VLC may have played in the time that it is given. It begins a segment earlier or later, as it comes,
+/// directly as well: of one live DASH it played 571, 585 and 688 pictures and pieces of sound directly, and 571 to 727 through
+/// us, where a segment is 136.
+const LESS: f64 = 2.75;
+/// Pieces of sound of a second.
+const PIECES: f64 = 44_100.0 / 1024.0;
+/// So often dash.js may run dry of live DASH though it does not directly beside it. It begins where it likes, and at the edge
+/// it waits for one segment after another: directly 0 to 3 times in 12 s (9 in seven runs), through us 0 to 3 times (12 in
+/// fourteen).
+const DRY: u64 = 3;
+/// Late segments of a daemon in whose live DASH by number mpv asks for what its MPD says is there and is being written still:
+/// the origin says no, and half a second later has it. Alone behind a daemon without peers mpv had one and two of eight,
+/// ffmpeg, VLC and dash.js none. It plays six of each track.
+const NOT_YET: u64 = 6;
 /// For whoever plays live DASH by number without us: a segment more behind the edge. At the edge ffmpeg asks for what is
 /// not there yet, is told so, and asks for number after number, thousands a second, for ever.
 const BEHIND: &str = "location ~ \\.mpd$ { types { } default_type application/dash+xml; \
@@ -62,6 +77,7 @@ fn shared(format: &str, page_player: &str) {
         .zip(played_in_pages)
         .map(|(page, url)| page.start(page_player, &url, options, Duration::from_secs(90)));
     let in_pages: Vec<_> = in_pages.collect();
+    let directly_in_page = Page::new().start(page_player, &url, options, Duration::from_secs(90));
     let (mut playing, mut ours_of) = (Vec::new(), Vec::new());
     // ffmpeg last.
     for (place, program) in PROGRAMS.into_iter().enumerate().rev() {
@@ -96,18 +112,20 @@ fn shared(format: &str, page_player: &str) {
         check(&format!("{format}, {way}"), program, &ours, directly, ends);
     }
     for stats in daemons.iter().map(Daemon::stats) {
-        for stream in stats["streams"].as_array().unwrap() {
-            let (late, all) =
-                (stream["late_segments"].as_u64().unwrap(), stream["segments"].as_array().unwrap());
-            println!("{format}: {late} late segments of {}", all.len());
-            // At the edge what is asked for is needed at once. On a machine with far too much to do it was two of ten.
-            assert!(2 * late <= all.len() as u64, "{format}: {late} late segments: {stats:#}");
-        }
+        let totals = &stats["totals"];
+        println!("{format}: {} late segments of {}", totals["late_segments"], totals["segments"]);
+        let late = totals["late_segments"].as_u64().unwrap();
+        // At the edge what is asked for is needed at once, and is there in time even with seventeen times as much to do.
+        assert!(late <= if format == "live-number" { NOT_YET } else { 0 }, "{format}: {stats:#}");
     }
+    let (_, directly) = directly_in_page.report();
+    let most = dry(&directly).max(if page_player == "dash.js" { DRY } else { 0 });
+    println!("{format}: directly {page_player} stalls {}", directly["stalls_at"]);
     for in_page in in_pages {
         let (well, report) = in_page.report();
         assert!(well, "{report:#}");
         is_good(&report);
+        assert!(dry(&report) <= most, "{report:#}, directly {directly:#}");
     }
     let from_peers: Vec<u64> = daemons.iter().map(|daemon| daemon.total("p2p_bytes")).collect();
     println!("{format}: bytes from peers {from_peers:?}");
@@ -127,10 +145,15 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
     }
     let late = directly.map_or(0, |directly| directly.behind);
     assert!(ours.behind <= late + BEHIND_MORE, "behind {} times, directly {late}: {what}", ours.behind);
-    // They do not begin at the same moment, nor at the same segment, and VLC moves its delay when a machine is busy: three
-    // pictures of ten are three seconds.
-    let all = directly.map_or((PICTURES * WATCHED) as usize, |directly| directly.frames.len());
-    let (played, least) = (ours.frames.len(), all * 7 / 10);
+    let played = ours.frames.len();
+    let least = match (program, directly) {
+        (Program::Vlc, Some(directly)) => {
+            directly.frames.len() - ((f64::from(PICTURES) + PIECES) * LESS) as usize
+        }
+        // It begins a segment later, as it comes, and then has as much less of what ends.
+        (_, Some(directly)) if ends => directly.frames.len() - SEGMENT,
+        _ => (PICTURES * WATCHED) as usize,
+    };
     assert!(played >= least && least > 200, "{played} frames, {least} are the least: {what}");
 }
 
@@ -169,7 +192,7 @@ fn is_whole(ours: &Played, directly: &Played, ends: bool) -> Result<(), String> 
 }
 
 /// Which of the source's frames were played; none if one is not the source's.
-fn places(played: &Played) -> Option<Vec<usize>> {
+pub fn places(played: &Played) -> Option<Vec<usize>> {
     let place = |frame: &String| source().frames.iter().position(|known| known == frame);
     played.frames.iter().map(place).collect()
 }

@@ -24,7 +24,11 @@ pub const DASH: [&str; 4] = ["number", "timeline", "list", "base"];
 
 /// The name of a format's manifest in its folder.
 pub fn manifest(format: &str) -> &'static str {
-    if HLS.contains(&format) || format == "live" || format == "event" { "index.m3u8" } else { "index.mpd" }
+    if HLS.contains(&format) || ["live", "live-long", "event"].contains(&format) {
+        "index.m3u8"
+    } else {
+        "index.mpd"
+    }
 }
 
 fn encode(to: &Path, seconds: u32, size: &str, rate: &str, tone: u32) {
@@ -155,6 +159,7 @@ pub fn growing(dir: &Path, format: &str, seconds: u32) -> Process {
     let dash = ["-f", "dash", "-seg_duration", "2", "-use_template", "1", "-window_size", "7"];
     let (muxer, more): (&[&str], &[&str]) = match format {
         "live" => (&hls, &["-hls_list_size", "6", "-hls_flags", "delete_segments+temp_file"]),
+        "live-long" => (&hls, &["-hls_list_size", "9", "-hls_flags", "delete_segments+temp_file"]),
         "event" => (&hls, &["-hls_list_size", "0", "-hls_playlist_type", "event", "-hls_flags", "temp_file"]),
         "live-number" => (&dash, &["-extra_window_size", "5", "-use_timeline", "0"]),
         "live-timeline" => (&dash, &["-extra_window_size", "5", "-use_timeline", "1"]),

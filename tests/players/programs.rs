@@ -194,7 +194,7 @@ fn digest(picture: &[u8]) -> String {
 }
 
 /// A line of a log without what is another each time.
-fn kind(line: &str) -> String {
+pub fn kind(line: &str) -> String {
     let words = line.split([' ', '@', '[', ']', '\'']).filter(|word| !word.contains("://"));
     words.filter(|word| !word.chars().any(|c| c.is_ascii_digit())).collect::<Vec<_>>().join(" ")
 }
