@@ -20,7 +20,7 @@ impl Node {
         match message {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
             Message::Joined { slot, swarm } => self.meets(n, slot, swarm),
-            Message::Left { slot } => neighbour.watches.retain(|w| w.slot != slot),
+            Message::Left { slot } => self.leaves(n, slot),
             Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => return self.announced(n, slot, segment, message, out),
@@ -74,10 +74,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) -> Stirs {
         let (neighbour, timers) = (&self.neighbours[n], (self.announce_at, self.content_at));
-        let swarm = neighbour.watches.iter().find(|w| w.slot == slot).map(|w| w.swarm);
-        let Some(s) = swarm.and_then(|swarm| self.sessions.iter().position(|s| s.swarm == swarm)) else {
-            return Stirs::Nothing;
-        };
+        let Some(s) = self.session_at(n, slot) else { return Stirs::Nothing };
         let (peer, confirmed) = (neighbour.peer, neighbour.confirmed);
         let words = |s: &Session| s.active.get(segment).and_then(|p| p.words.has(n)).unwrap_or_default();
         let before = words(&self.sessions[s]);
@@ -99,6 +96,14 @@ impl Node {
         let stirs = self.news(n, s, segment, after.bits & !before.bits);
         let quiet = stirs == Stirs::Little && timers == (self.announce_at, self.content_at);
         if quiet { Stirs::Nothing } else { stirs }
+    }
+
+    /// A neighbour leaves a rendition: it has nothing of it any more, and has forgotten what it was told.
+    fn leaves(&mut self, n: usize, slot: Slot) {
+        if let Some(s) = self.session_at(n, slot) {
+            self.sessions[s].active.iter_mut().for_each(|pieces| pieces.words.unsay(n));
+        }
+        self.neighbours[n].watches.retain(|w| w.slot != slot);
     }
 
     /// A neighbour joins a rendition.
@@ -143,8 +148,18 @@ impl Node {
         }
     }
 
+    /// Ours of the rendition that neighbour `n` calls `slot`.
+    fn session_at(&self, n: usize, slot: Slot) -> Option<usize> {
+        let swarm = self.neighbours[n].watches.iter().find(|w| w.slot == slot)?.swarm;
+        self.sessions.iter().position(|s| s.swarm == swarm)
+    }
+
+    /// Neighbour `n` announces something in session `s`; both are there. May end its connection, and others'.
     pub(super) fn have(&mut self, n: usize, s: usize, message: Message, out: &mut Vec<Output>) {
         let Message::Have { segment, sequence, length, loading, ref pieces, .. } = message else { return };
+        if self.is_of_another(s, segment) {
+            return;
+        }
         let Neighbour { peer, confirmed, .. } = self.neighbours[n];
         let now = self.now;
         let have = peering::Have { segment, sequence, length, loading, pieces };
@@ -168,6 +183,12 @@ impl Node {
         }
     }
 
+    /// Whether a segment that session `s` knows nothing of is another one's: names of ours stand for one rendition each.
+    fn is_of_another(&self, s: usize, segment: SegmentId) -> bool {
+        let knows = |s: &Session| s.active.position(segment).is_some() || s.listed(segment).is_some();
+        self.sessions.len() > 1 && !knows(&self.sessions[s]) && self.sessions.iter().any(knows)
+    }
+
     pub(super) fn confirm(&mut self, peer: PeerId, s: usize, out: &mut Vec<Output>) {
         let now = self.now;
         let Some(neighbour) = self.position(peer).map(|n| &mut self.neighbours[n]) else { return };
@@ -175,7 +196,11 @@ impl Node {
             return;
         }
         for message in peering::confirm(&mut self.sessions[s], neighbour, now) {
-            if let Some(n) = self.position(peer) {
+            let Message::Have { slot, .. } = message else { continue };
+            // What it said before may have been of another rendition; and what is heard now may end the connection.
+            if let Some(n) = self.position(peer)
+                && let Some(s) = self.session_at(n, slot)
+            {
                 self.have(n, s, message, out);
             }
         }

@@ -59,6 +59,7 @@ impl Node {
             for pieces in session.active.iter_mut() {
                 withdraw(pieces, &mut self.neighbours, |_| true, out);
                 self.uploads.forget_segment(pieces.id());
+                (0..self.neighbours.len()).for_each(|n| pieces.words.unsay(n));
             }
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(swarm)) {
                 out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });

@@ -29,7 +29,7 @@ pub struct Membership {
     ping_at: Option<Time>,
     probed: Time,
     turn: usize,
-    /// When somebody new was last tried, or the first swarm joined.
+    /// When somebody new was last tried, or could have been for the first time.
     swapped_at: Option<Time>,
     swap_at: Option<Time>,
     nonce: u32,
@@ -127,13 +127,20 @@ impl Membership {
         policy: &Policy,
         now: Time,
     ) -> Option<PeerId> {
-        let short = sessions.iter().any(|s| s.joined && s.is_short(now));
-        let pause = if short { SWAP_SHORT } else { SWAP };
         let last = *self.swapped_at.get_or_insert(now);
-        if now < last + pause {
-            self.swap_at = Some(last + pause);
+        // Out of turn only for who comes short, and no sooner than trackers may be asked again.
+        let short = sessions.iter().filter(|s| s.joined && s.is_short(now));
+        let soon = short.map(|s| {
+            let heard = s.announced_at.map_or(now, |at| at + gap(s).min(SWAP_SHORT * 2));
+            heard.max(last + SWAP_SHORT.max(s.timeline.target * 2))
+        });
+        let (turn, soon) = (last + SWAP, soon.min());
+        let at = soon.map_or(turn, |soon| soon.min(turn));
+        if now < at {
+            self.swap_at = Some(at);
             return None;
         }
+        let pause = if now < turn { SWAP_SHORT } else { SWAP };
         (self.swapped_at, self.swap_at) = (Some(now), Some(now + pause));
         if !self.trackers.iter().any(|t| t.up) {
             // Whoever goes could not be replaced.
@@ -141,6 +148,9 @@ impl Membership {
         }
         let mut leaves = None;
         for session in sessions.iter_mut().filter(|s| s.joined && crowded(s, policy) && !s.rests(now)) {
+            if now < turn && !session.is_short(now) {
+                continue;
+            }
             let most = places(session, policy);
             let there = neighbours.iter().filter(|n| n.in_swarm(session.swarm)).count();
             if there >= most {
@@ -191,7 +201,7 @@ impl Membership {
     pub fn reconsider(&self, session: &mut Session, neighbours: &[Neighbour], policy: &Policy) {
         let Some(last) = session.announced_at else { return };
         if session.viewers > 0 && missing(session, neighbours, policy) > 0 {
-            let soon = last + ANNOUNCE_GAP * 2u32.pow(session.fruitless.min(5));
+            let soon = last + gap(session);
             session.announce_at = session.announce_at.map(|at| at.min(soon));
         }
     }
@@ -273,6 +283,11 @@ impl Membership {
 fn spread(apart: Duration, nonce: u32) -> Duration {
     let golden = nonce.wrapping_mul(0x9E37_79B9);
     apart / 2 + apart * (golden >> 16) / (1 << 16)
+}
+
+/// How far announcements are apart at least: the further the more of them brought nobody.
+fn gap(session: &Session) -> Duration {
+    ANNOUNCE_GAP * 2u32.pow(session.fruitless.min(5))
 }
 
 /// No ping is under way to it, or one that is lost.

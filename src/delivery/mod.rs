@@ -1,7 +1,6 @@
 //! Who fetches what, from whom, when: the P2P mind of one daemon.
 //!
-//! [`Node`] is told what happened ([`Input`]), answers with what to do ([`Output`]) and when to be woken ([`Wake`]). It deals in
-//! ids, piece numbers and lengths; bytes stay with the driver. The daemon's brain and the simulator drive the same code.
+//! [`Node`] is told what happened ([`Input`]), and answers what to do ([`Output`]) and when to be woken ([`Wake`]).
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
 use crate::model::ids::{PeerId, SegmentId, SwarmId};

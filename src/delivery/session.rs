@@ -370,9 +370,10 @@ impl Session {
     #[must_use]
     pub fn window(&self, prefetch: Duration) -> (u64, u64) {
         let first = self.rear().unwrap_or(0).saturating_sub(1);
-        let last =
-            if self.timeline.kind.grows() { u64::MAX } else { self.horizon(prefetch).unwrap_or(first) };
-        (first, last)
+        let last = self.horizon(prefetch).unwrap_or(first);
+        // Who is at the edge wants to hear of whatever comes next.
+        let edge = self.timeline.segments.last().is_none_or(|newest| last >= newest.sequence);
+        (first, if self.timeline.kind.grows() && edge { u64::MAX } else { last })
     }
 
     /// What trackers are told of it: all of it each time, so that one that missed an announcement misses nothing.

@@ -330,7 +330,7 @@ fn fetch(
     if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
         pieces.seeding_until = Some(view.now + pieces.segment.duration / SEEDING);
     }
-    if matches!(reason, Reason::PeerSlow | Reason::Busy | Reason::Critical) {
+    if matches!(reason, Reason::PeerSlow | Reason::Busy) {
         session.short_at = Some(view.now);
     }
     session.ledger.of(segment, sequence).reason = reason;

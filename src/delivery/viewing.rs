@@ -108,8 +108,11 @@ impl Node {
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &policy, out);
             }
-        } else if session.joined && (moved == Moved::Seek || !session.timeline.kind.grows()) {
+        } else if session.joined {
             let (first, last) = session.window(policy.prefetch);
+            if moved != Moved::Seek && last == u64::MAX {
+                return;
+            }
             for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
                 let message = Message::Window { slot: session.slot, first, last };
                 out.push(Output::Say { peer: neighbour.peer, message });

@@ -27,7 +27,7 @@ pub struct Has {
     pub loading: Option<Time>,
 }
 
-/// One segment, between us and all neighbours; each is named by its place.
+/// One segment, between us and all neighbours; each is named by its place. The three rows are of equal length.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
     has: Vec<u64>,
@@ -82,6 +82,15 @@ impl Words {
         if let Some(rest) = self.rest.get_mut(n) {
             (rest.announced, rest.loading) = (false, None);
             self.has[n] = 0;
+        }
+    }
+
+    /// Neighbour `n` has left the rendition, or we have: all that was said is void. What was sent stays noted.
+    pub fn unsay(&mut self, n: usize) {
+        self.loses(n);
+        if let Some(rest) = self.rest.get_mut(n) {
+            rest.mentioned = false;
+            self.told[n] = 0;
         }
     }
 
@@ -177,6 +186,8 @@ mod tests {
         assert_eq!(words.told(0), Some(0b0010));
         assert_eq!(words.news(0, 0b0111), 0b0100);
         assert_eq!(words.news(5, 0b0111), 0b0111, "a stranger was told of nothing");
+        words.unsay(0);
+        assert_eq!((words.has(0), words.told(0), words.news(0, 0b0111)), (None, None, 0b0111));
     }
 
     #[test]
@@ -188,8 +199,8 @@ mod tests {
         }
         assert_eq!(words.times_sent(2, 4), 0);
         assert_eq!(words.has(2), None, "what we sent it did not announce");
-        words.loses(2);
-        assert_eq!(words.times_sent(2, 5), 3, "nor is that forgotten with what it had");
+        words.unsay(2);
+        assert_eq!(words.times_sent(2, 5), 3, "nor is that forgotten with what was said");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::holds::held;
 use super::rig::*;
 use crate::delivery::*;
+use crate::model::timeline::{Kind, Segment, Timeline};
 use crate::wire::message::Slot;
 
 fn pings(out: &[Output]) -> usize {
@@ -118,4 +119,60 @@ fn once_a_minute_somebody_new_is_tried_and_sooner_where_neighbours_are_too_slow(
     held(&mut rig, 2, None);
     let hurried = lets_go(&mut rig);
     assert!(hurried <= policy::SWAP_SHORT * 2, "{hurried:?}");
+}
+
+/// Sound beside the pictures, in a rendition of its own, one segment ahead of them.
+fn with_sound(rig: &mut Rig) -> impl Fn(u64) -> SegmentId + use<> {
+    let swarm = SwarmId::of("cdn.example/live/sound.m3u8");
+    let name = move |sequence: u64| SegmentId::of(swarm, sequence, &format!("sound{sequence}.aac"));
+    let segments =
+        (0..5).map(|sequence| Segment { id: name(sequence), sequence, duration: TARGET }).collect();
+    let timeline = Timeline { swarm, kind: Kind::Live, target: TARGET, alternatives: false, segments };
+    rig.tell(Input::Listed { timeline, viewer: 2 });
+    for sequence in 0..2 {
+        let (ask, segment) = (AskId(100 + sequence), name(sequence));
+        let out = rig.tell(Input::Asked { ask, viewer: 2, swarm, segment, from: 0, to: None });
+        let (fetch, ..) = fetch_in(&out).expect("nobody else is there");
+        rig.tell(Input::Head { fetch, length: Some(u64::from(LENGTH)), shareable: true });
+        rig.tell(Input::Arrived { fetch, up_to: LENGTH });
+        rig.tell(Input::Fetched { fetch });
+        rig.tell(Input::Took { ask, up_to: LENGTH });
+        rig.tell(Input::Done { ask });
+    }
+    name
+}
+
+/// What the Node knows neighbour 1 to have of a segment of either rendition.
+fn known(rig: &Rig, rendition: usize, segment: SegmentId) -> Option<u64> {
+    rig.node.sessions()[rendition].active.get(segment).map(|pieces| pieces.words.of(0))
+}
+
+#[test]
+fn what_a_stranger_said_of_another_rendition_counts_there_once_it_is_believed() {
+    let mut rig = Rig::playing();
+    let sound = with_sound(&mut rig);
+    let of_sound = SwarmId::of("cdn.example/live/sound.m3u8");
+    rig.tell(Input::Joined { peer: peer(1) });
+    rig.say(1, Message::Hello { version: 1, features: 0, uploads: true });
+    for (slot, swarm) in [(Slot(0), swarm()), (Slot(1), of_sound)] {
+        rig.say(1, Message::Joined { slot, swarm });
+        rig.say(1, Message::Window { slot, first: 0, last: u64::MAX });
+    }
+    let have = |slot, segment, sequence| {
+        let pieces = (0..grid().pieces()).map(|piece| (piece, hash(sequence, piece))).collect();
+        Message::Have { slot, segment, sequence, length: LENGTH, loading: false, pieces }
+    };
+    rig.say(1, have(Slot(1), sound(2), 2));
+    assert!(!rig.node.neighbours()[0].confirmed);
+    rig.have(1, 1, 0..grid().pieces());
+    assert!(rig.node.neighbours()[0].confirmed, "of the pictures it said what is true");
+    assert_eq!(known(&rig, 1, sound(2)), Some(grid().all()));
+    // A name of the one is never opened in the other.
+    rig.say(1, have(Slot(0), sound(4), 3));
+    assert_eq!((known(&rig, 0, sound(2)), known(&rig, 0, sound(4))), (None, None));
+    // Whoever leaves a rendition has nothing of it any more, and of the other what it had.
+    rig.have(1, 2, 0..1);
+    rig.say(1, Message::Left { slot: Slot(1) });
+    assert_eq!(known(&rig, 1, sound(2)), Some(0));
+    assert_eq!(known(&rig, 0, segment(2)), Some(1));
 }

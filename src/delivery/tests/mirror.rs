@@ -210,6 +210,8 @@ pub(super) struct Mirror {
     room: usize,
     /// Since when it holds more than it may, and could do with less.
     over_since: Option<Time>,
+    /// What each neighbour has announced and not taken back.
+    announced: BTreeMap<(PeerId, SegmentId), u64>,
     /// What it has been seen to do.
     pub(super) seen: BTreeSet<&'static str>,
     /// The piece that is being handed in.
@@ -252,6 +254,7 @@ impl Mirror {
             queued: BTreeSet::new(),
             room: 0,
             over_since: None,
+            announced: BTreeMap::new(),
             seen: BTreeSet::new(),
             piece: None,
         }
@@ -412,6 +415,8 @@ impl Mirror {
                 self.seen.insert("request");
                 assert!(self.holds().p2p);
                 assert!(!self.held.contains(&(segment, piece)), "piece {piece} is here");
+                let said = self.announced.get(&(peer, segment)).copied().unwrap_or_default();
+                assert!(said & 1 << piece != 0, "piece {piece} is asked of one that never had it");
                 let others = self.flights.iter().filter(|f| (f.1, f.2) == (segment, piece)).count();
                 assert!(others < 2, "piece {piece} is asked from three");
                 assert!(self.flights.insert((peer, segment, piece)), "piece {piece} is asked twice of one");
@@ -456,6 +461,7 @@ impl Mirror {
     }
 
     fn gone(&mut self, peer: PeerId) {
+        self.announced.retain(|said, _| said.0 != peer);
         self.flights.retain(|f| f.0 != peer);
         self.sending.retain(|s| s.0 != peer);
         self.queued.retain(|q| q.0 != peer);
@@ -506,6 +512,17 @@ impl Mirror {
 
     pub(super) fn said(&mut self, who: u8, message: Message) {
         if self.connected.contains(&peer(who)) {
+            match &message {
+                Message::Have { segment, pieces, .. } => {
+                    let bits = pieces.iter().fold(0, |bits, (piece, _)| bits | 1 << piece);
+                    *self.announced.entry((peer(who), *segment)).or_default() |= bits;
+                }
+                Message::Lost { segment } => drop(self.announced.remove(&(peer(who), *segment))),
+                Message::Busy { segment, piece, retry_ms: 0 } => {
+                    self.announced.entry((peer(who), *segment)).and_modify(|bits| *bits &= !(1 << piece));
+                }
+                _ => {}
+            }
             self.tell(Input::Said { peer: peer(who), message });
         }
     }
