@@ -148,10 +148,10 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
     let played = ours.frames.len();
     let least = match (program, directly) {
         (Program::Vlc, Some(directly)) => {
-            directly.frames.len() - ((f64::from(PICTURES) + PIECES) * LESS) as usize
+            directly.frames.len().saturating_sub(((f64::from(PICTURES) + PIECES) * LESS) as usize)
         }
         // It begins a segment later, as it comes, and then has as much less of what ends.
-        (_, Some(directly)) if ends => directly.frames.len() - SEGMENT,
+        (_, Some(directly)) if ends => directly.frames.len().saturating_sub(SEGMENT),
         _ => (PICTURES * WATCHED) as usize,
     };
     assert!(played >= least && least > 200, "{played} frames, {least} are the least: {what}");
