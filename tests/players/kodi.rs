@@ -121,6 +121,11 @@ impl Kodi {
         )
     }
 
+    /// Whether it says that it plays nothing.
+    fn idle(&self) -> bool {
+        self.ask("Player.GetActivePlayers", json!({})) == Some(json!([]))
+    }
+
     fn log(&self) -> String {
         let log = std::fs::read(self.home.path().join(".kodi/temp/kodi.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
@@ -132,9 +137,12 @@ impl Kodi {
         let address = if url.ends_with(".mpd") { self.adaptive(url) } else { url.to_owned() };
         self.ask("Player.Open", json!({ "item": { "file": address } })).expect("Kodi opens it");
         until(&format!("Kodi plays {url}"), || self.place().filter(|place| *place > 0.0));
-        let (began, mut last) = (Instant::now(), 0.0_f64);
-        while let Some(place) = self.place() {
-            last = last.max(place);
+        let (began, mut last, mut played) = (Instant::now(), 0.0_f64, Instant::now());
+        // Busy, it may leave a question unanswered, and is without a player for a moment when it opens what it plays anew.
+        while !self.idle() || played.elapsed() < Duration::from_secs(2) {
+            if let Some(place) = self.place() {
+                (last, played) = (last.max(place), Instant::now());
+            }
             if last >= so_far {
                 self.ask("Player.Stop", json!({ "playerid": 1 }));
                 break;
@@ -142,7 +150,7 @@ impl Kodi {
             assert!(began.elapsed() < PATIENCE, "Kodi is at {last} s of {url}:\n{}", &self.log()[before..]);
             std::thread::sleep(Duration::from_millis(50));
         }
-        until("Kodi has stopped", || self.place().is_none().then_some(()));
+        until("Kodi has stopped", || self.idle().then_some(()));
         // What it says of its sound card is of this machine, which may have far too much to do.
         let sound = |line: &str| ["Sink", "ActiveAE", "CDVDAudio"].iter().any(|part| line.contains(part));
         let own = |line: &&str| line.contains(" error <") && !sound(line);
