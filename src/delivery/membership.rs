@@ -118,8 +118,9 @@ impl Membership {
         }
     }
 
-    /// Once a minute somebody new is tried, and sooner by a viewer that comes short: with a full house the neighbour that was
-    /// of least use since the last time makes place. Who is near would otherwise stay with who is near, and the swarm fall apart into islands.
+    /// Once a minute somebody new is tried, and sooner by a viewer that comes short: with a full house the neighbour that
+    /// was of least use since the last time makes place. Who is near would otherwise stay with who is near, and the swarm
+    /// fall apart into islands.
     pub fn swap(
         &mut self,
         sessions: &mut [Session],

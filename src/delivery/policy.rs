@@ -292,8 +292,9 @@ pub const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 pub const RECONNECT_MOST: Duration = Duration::from_secs(60);
 /// Somebody new is tried this often.
 pub const SWAP: Duration = Duration::from_secs(60);
-/// … and this often by a viewer whose neighbours were too slow for it within the last [`SWAP`], but not before two segments
-/// have passed: who happens to have met neighbours with little to give would otherwise stay with them for minutes.
+/// … and this often by a viewer whose neighbours were too slow for it within the last [`SWAP`], but not before two
+/// segments have passed: who happens to have met neighbours with little to give would otherwise stay with them for
+/// minutes.
 pub const SWAP_SHORT: Duration = Duration::from_secs(10);
 /// Neighbours are pinged this often: their round trip is what ranks are spaced by.
 pub const PING: Duration = Duration::from_secs(10);
