@@ -236,9 +236,10 @@ fn a_recording_by_every_way() {
             check(&format!("{format}, {way}"), ours, directly);
         }
     }
-    // Kodi opens everything twice, and reads the first segments twice: of the daemon. All three ways share its memory.
+    // Kodi opens everything twice, and reads the first segments twice: of the daemon. All three ways share its memory; what
+    // a player breaks off and nobody else waits for is gone on with once it is asked for again.
     let fetched = fetched(&origin);
-    assert!(!fetched.is_empty() && fetched.iter().all(|(_, times)| *times == 1), "{fetched:?}");
+    assert!(!fetched.is_empty() && fetched.iter().all(|(_, times)| *times <= 2), "{fetched:?}");
     assert!(self::fetched(&alone).iter().any(|(_, times)| *times > 1), "Kodi reads everything once");
 }
 
