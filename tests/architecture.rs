@@ -98,13 +98,8 @@ const DOOR: usize = 200;
 /// Lines of code in a function.
 const FUNCTION: usize = 60;
 /// What is larger than it should be: the number only goes down, and the entry goes once the law is kept.
-const RATCHET: [(&str, usize); 4] = [
-    // The whole interface of delivery on one page, most of it documentation.
-    ("src/delivery/mod.rs", 319),
-    ("src/config/mod.rs", 290),
-    ("src/engine/mod.rs", 230),
-    ("src/engine/fetch.rs: fn follow", 77),
-];
+const RATCHET: [(&str, usize); 3] =
+    [("src/config/mod.rs", 290), ("src/engine/mod.rs", 230), ("src/engine/fetch.rs: fn follow", 77)];
 
 #[test]
 fn the_sources_keep_the_laws() {

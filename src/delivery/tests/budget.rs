@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::delivery::budget::Allowance;
 use crate::delivery::policy::{Options, Policy, Terms};
 use crate::delivery::*;
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, Segment};
-use crate::wire::message::Slot;
+use crate::model::timeline::{Kind, Segment, Timeline};
+use crate::wire::digest::PieceHash;
+use crate::wire::message::{Message, Slot};
 
 /// Three pieces: 16 KiB, 16 KiB and the rest.
 const LENGTH: u32 = 40_000;

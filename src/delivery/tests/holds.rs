@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::rig::*;
 use crate::delivery::*;
 use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use crate::wire::message::Message;
 
 #[test]
 fn with_other_renditions_memory_answers_at_the_origins_pace() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::holds::held;
 use super::rig::*;
 use crate::delivery::*;
+use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Kind, Segment, Timeline};
-use crate::wire::message::Slot;
+use crate::wire::message::{Message, Slot};
 
 fn pings(out: &[Output]) -> usize {
     let ping =

@@ -1,26 +1,17 @@
 //! Content stays within its limit, not only where memory is looked at.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
+use super::rig::{self, TARGET, segment, swarm};
 use crate::delivery::policy::{Options, Policy};
 use crate::delivery::*;
-use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use crate::model::timeline::PieceGrid;
 use crate::wire::digest::PieceHash;
-
-const TARGET: Duration = Duration::from_secs(4);
-
-fn swarm() -> SwarmId {
-    SwarmId::of("cdn.example/film.m3u8")
-}
-
-fn segment(sequence: u64) -> SegmentId {
-    SegmentId::of(swarm(), sequence, &format!("{sequence}.ts"))
-}
 
 /// One player of a recording, whose origin answers.
 struct Film {
@@ -37,11 +28,7 @@ impl Film {
     fn opened(memory: u64, segments: u64) -> Self {
         let node = Node::new(PeerId::from_entropy([0; 12]), Policy::new(&Options::default(), memory), 1, 1);
         let mut film = Self { node, now: Time::ZERO, memory, held: BTreeMap::new(), most: 0 };
-        let segments =
-            (0..segments).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-        let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Vod, target: TARGET, alternatives: false, segments };
-        film.tell(Input::Listed { timeline, viewer: 1 });
+        film.tell(Input::Listed { timeline: rig::film(segments), viewer: 1 });
         film
     }
 
@@ -90,7 +77,11 @@ impl Film {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/seeds/memory.proptest"))),
+        ..ProptestConfig::default()
+    })]
 
     /// Whatever the segments' lengths, in whatever parts they come: the limit is never passed, not by a byte, and what is
     /// left free for that is not much.

@@ -9,3 +9,4 @@ mod properties;
 mod resting;
 mod rig;
 mod rules;
+mod universe;

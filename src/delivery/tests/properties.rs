@@ -6,7 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use super::mirror::{Does, LENGTH, Mirror, Step, TARGET, step};
+use super::mirror::Mirror;
+use super::universe::*;
 use crate::delivery::{AskId, Input};
 
 /// Neighbours contradict each other about a piece in whose middle a player's request begins, which is being fetched: the

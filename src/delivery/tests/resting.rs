@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
+use super::rig::{self, LENGTH, segment, swarm};
 use crate::delivery::policy::{ANNOUNCE_GAP, Options, Policy, RESTING};
 use crate::delivery::*;
-use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::ids::PeerId;
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, Segment, Timeline};
-
-const TARGET: Duration = Duration::from_secs(4);
-const LENGTH: u32 = 40_000;
 
 /// Announcements with what time it was, and how many offers went with them.
 type Announced = Vec<(Time, usize)>;
@@ -20,14 +17,6 @@ struct Film {
     announced: Announced,
 }
 
-fn swarm() -> SwarmId {
-    SwarmId::of("cdn.example/film.m3u8")
-}
-
-fn segment(sequence: u64) -> SegmentId {
-    SegmentId::of(swarm(), sequence, &format!("{sequence}.ts"))
-}
-
 impl Film {
     /// Opened by a player, in a swarm of five of whom nobody is met.
     fn opened() -> Self {
@@ -35,10 +24,7 @@ impl Film {
         let node = Node::new(me, Policy::new(&Options::default(), 64 << 20), 1, 1);
         let mut film = Self { node, now: Time::ZERO, announced: Vec::new() };
         film.tell(Input::Tracker { tracker: 0, up: true, interval_s: 15 });
-        let segments = (0..30).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-        let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Vod, target: TARGET, alternatives: false, segments };
-        film.tell(Input::Listed { timeline, viewer: 1 });
+        film.tell(Input::Listed { timeline: rig::film(30), viewer: 1 });
         film
     }
 

@@ -7,7 +7,8 @@ use crate::delivery::*;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
-use crate::wire::message::Slot;
+use crate::wire::digest::PieceHash;
+use crate::wire::message::{Message, Slot};
 
 pub const LENGTH: u32 = 40_000;
 pub const TARGET: Duration = Duration::from_secs(4);
@@ -24,6 +25,12 @@ pub fn swarm() -> SwarmId {
 
 pub fn segment(sequence: u64) -> SegmentId {
     SegmentId::of(swarm(), sequence, &format!("seg{sequence}.ts"))
+}
+
+/// A recording of so many segments, as its manifest lists it.
+pub fn film(segments: u64) -> Timeline {
+    let segments = (0..segments).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
+    Timeline { swarm: swarm(), kind: Kind::Vod, target: TARGET, alternatives: false, segments }
 }
 
 pub fn peer(n: u8) -> PeerId {

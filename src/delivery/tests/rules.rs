@@ -6,7 +6,7 @@ use super::rig::*;
 use crate::delivery::policy::Options;
 use crate::delivery::*;
 use crate::model::ids::SegmentId;
-use crate::wire::message::Slot;
+use crate::wire::message::{Message, Slot};
 
 #[test]
 fn start_up_is_served_by_the_origin_at_once_and_streamed_through() {
