@@ -24,6 +24,8 @@ mod service;
 #[cfg(feature = "daemon")]
 mod stun;
 pub mod swarms;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "daemon")]
 mod tls;
 
