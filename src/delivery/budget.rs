@@ -26,9 +26,9 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What holds from now on.
-    pub fn allow(&mut self, allowance: Option<Allowance>) {
-        self.over = allowance.is_some_and(|allowed| allowed.left == 0);
+    /// What holds from now on, with so many bytes promised before; it is over if it does not cover those.
+    pub fn allow(&mut self, allowance: Option<Allowance>, promised: u64) {
+        self.over = allowance.is_some_and(|allowed| allowed.left == 0 || allowed.left < promised);
         (self.allowance, self.asked) = (allowance, false);
     }
 
@@ -84,15 +84,17 @@ mod tests {
     fn what_does_not_fit_ends_it_until_more_is_allowed() {
         let mut budget = Budget::default();
         assert!(budget.fits(u32::MAX, u64::MAX >> 1), "no limit");
-        budget.allow(Some(Allowance { left: 100, until: END }));
+        budget.allow(Some(Allowance { left: 100, until: END }), 0);
         assert!(budget.fits(60, 0));
         budget.spend(60);
         assert!(budget.fits(40, 0) && !budget.is_over());
         assert!(!budget.fits(40, 1), "what is promised counts");
         assert!(budget.is_over() && !budget.fits(1, 0), "it stays over");
-        budget.allow(Some(Allowance { left: 0, until: END }));
+        budget.allow(Some(Allowance { left: 0, until: END }), 0);
         assert!(budget.is_over(), "nothing is left from the start");
-        budget.allow(None);
+        budget.allow(Some(Allowance { left: 100, until: END }), 101);
+        assert!(budget.is_over(), "less is left than was promised");
+        budget.allow(None, 101);
         assert!(budget.fits(1, 0));
         assert_eq!(budget.handed_out(), 60);
     }
@@ -101,11 +103,11 @@ mod tests {
     fn the_end_of_a_period_is_told_once() {
         let mut budget = Budget::default();
         assert!(!budget.has_ended(END));
-        budget.allow(Some(Allowance { left: 1, until: END }));
+        budget.allow(Some(Allowance { left: 1, until: END }), 0);
         assert_eq!((budget.ends_at(), budget.has_ended(Time::ZERO)), (Some(END), false));
         assert!(budget.has_ended(END));
         assert_eq!((budget.ends_at(), budget.has_ended(END)), (None, false), "until the driver has answered");
-        budget.allow(Some(Allowance { left: 1, until: END }));
+        budget.allow(Some(Allowance { left: 1, until: END }), 0);
         assert!(budget.has_ended(END));
     }
 }

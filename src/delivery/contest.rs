@@ -20,14 +20,37 @@ pub struct Contest {
     /// The piece that the origin is asked for.
     pub piece: u8,
     /// What contradicted, and what was said since.
-    said: Vec<(PeerId, Message)>,
+    said: Vec<Said>,
+}
+
+/// One announcement.
+#[derive(Clone, Debug)]
+struct Said {
+    peer: PeerId,
+    message: Message,
+    /// It has lost the segment since, or left. Its word is still judged: or lies would be free.
+    taken_back: bool,
 }
 
 /// A neighbour says something that contradicts others, or comes while others are contradicted.
 pub fn note(pieces: &mut Pieces, piece: u8, peer: PeerId, message: Message) {
     let contest = pieces.contest.get_or_insert_with(|| Box::new(Contest { piece, said: Vec::new() }));
     if contest.said.len() < SAID {
-        contest.said.push((peer, message));
+        contest.said.push(Said { peer, message, taken_back: false });
+    }
+}
+
+/// A neighbour no longer has what it announced.
+pub fn take_back(pieces: &mut Pieces, peer: PeerId) {
+    for said in pieces.contest.iter_mut().flat_map(|contest| &mut contest.said) {
+        said.taken_back |= said.peer == peer;
+    }
+}
+
+/// A neighbour has gone. If it comes back it is another: what it said counts for nothing.
+pub fn forget(pieces: &mut Pieces, peer: PeerId) {
+    if let Some(contest) = &mut pieces.contest {
+        contest.said.retain(|said| said.peer != peer);
     }
 }
 
@@ -68,9 +91,14 @@ impl Node {
         }
         self.faults.disputed += 1;
         let said = pieces.contest.take().map(|contest| contest.said).unwrap_or_default();
-        for (peer, message) in said {
-            if let Some(n) = self.position(peer) {
-                self.have(n, s, message, out);
+        for Said { peer, message, taken_back } in said {
+            let Some(n) = self.position(peer) else { continue };
+            self.have(n, s, message, out);
+            if taken_back
+                && let Some(n) = self.position(peer)
+                && let Some(pieces) = self.sessions[s].pieces(segment)
+            {
+                pieces.words.loses(n);
             }
         }
         Stirs::Everything

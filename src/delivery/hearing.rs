@@ -52,12 +52,14 @@ impl Node {
     }
 
     fn lost(&mut self, n: usize, segment: SegmentId) -> Stirs {
+        let neighbour = &mut self.neighbours[n];
+        peering::take_back(neighbour, |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
-            if let Some(words) = session.active.words_mut(segment) {
-                words.loses(n);
-            }
-            if session.active.get(segment).is_some_and(|p| !p.complete()) {
+            let Some(pieces) = session.active.noted_mut(segment) else { continue };
+            pieces.words.loses(n);
+            contest::take_back(pieces, neighbour.peer);
+            if !pieces.complete() {
                 stirs = Stirs::Everything;
             }
         }
@@ -100,14 +102,23 @@ impl Node {
 
     /// A neighbour leaves a rendition: it has nothing of it any more, and has forgotten what it was told.
     fn leaves(&mut self, n: usize, slot: Slot) {
-        if let Some(s) = self.session_at(n, slot) {
-            self.sessions[s].active.iter_mut().for_each(|pieces| pieces.words.unsay(n));
+        let session = self.session_at(n, slot);
+        let neighbour = &mut self.neighbours[n];
+        if let Some(s) = session {
+            for pieces in self.sessions[s].active.iter_mut() {
+                pieces.words.unsay(n);
+                contest::take_back(pieces, neighbour.peer);
+            }
         }
-        self.neighbours[n].watches.retain(|w| w.slot != slot);
+        peering::take_back(neighbour, |of, _| of == slot);
+        neighbour.watches.retain(|w| w.slot != slot);
     }
 
     /// A neighbour joins a rendition.
     fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId) {
+        if self.neighbours[n].watches.iter().any(|w| w.slot == slot && w.swarm != swarm) {
+            self.leaves(n, slot);
+        }
         peering::joins(&mut self.neighbours[n], slot, swarm);
         if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
             session.fruitless = 0;
@@ -183,10 +194,12 @@ impl Node {
         }
     }
 
-    /// Whether a segment that session `s` knows nothing of is another one's: names of ours stand for one rendition each.
+    /// Whether a segment that session `s` knows nothing of, and would open on a neighbour's word, is another one's: names of
+    /// ours stand for one rendition each.
     fn is_of_another(&self, s: usize, segment: SegmentId) -> bool {
         let knows = |s: &Session| s.active.position(segment).is_some() || s.listed(segment).is_some();
-        self.sessions.len() > 1 && !knows(&self.sessions[s]) && self.sessions.iter().any(knows)
+        let opens = self.sessions.len() > 1 && self.sessions[s].timeline.kind.grows();
+        opens && !knows(&self.sessions[s]) && self.sessions.iter().any(knows)
     }
 
     pub(super) fn confirm(&mut self, peer: PeerId, s: usize, out: &mut Vec<Output>) {
@@ -260,8 +273,8 @@ impl Node {
         let (now, draw) = (self.now, self.chance.unit());
         let neighbour = &mut self.neighbours[n];
         if retry_ms == 0 {
-            if let Some(words) = self.sessions.iter_mut().find_map(|s| s.active.words_mut(segment)) {
-                words.lacks(n, piece);
+            if let Some(pieces) = self.sessions.iter_mut().find_map(|s| s.active.noted_mut(segment)) {
+                pieces.words.lacks(n, piece);
             }
         } else {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);

@@ -8,7 +8,7 @@ use super::pieces::Came;
 use super::policy::{FETCH_TRIES, LONGEST_HOLD, MISSING_RETRY};
 use super::retry::origin_pause;
 use super::supply::withdraw;
-use super::{Failure, Fault, FetchId, Node, Output, Report, peering};
+use super::{Failure, Fault, FetchId, Node, Output, Report, contest, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -269,6 +269,7 @@ impl Node {
         self.uploads.forget(peer);
         for pieces in self.sessions.iter_mut().flat_map(|s| s.active.iter_mut()) {
             pieces.words.forget(n);
+            contest::forget(pieces, peer);
             pieces.flights.retain(|f| f.peer != peer);
         }
     }

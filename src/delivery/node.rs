@@ -136,7 +136,7 @@ impl Node {
             }
             Input::Terms { swarm, terms } => self.set_terms(swarm, terms, out),
             Input::Budget(allowance) => {
-                self.uploads.budget.allow(allowance);
+                self.uploads.allow(allowance);
                 self.change(self.policy, out)
             }
         };
@@ -263,9 +263,9 @@ impl Node {
     fn send_pieces(&mut self, out: &mut Vec<Output>) {
         while let Some((peer, segment, piece)) = self.uploads.next(self.now) {
             if let Some(n) = self.position(peer)
-                && let Some(words) = self.sessions.iter_mut().find_map(|s| s.active.words_mut(segment))
+                && let Some(pieces) = self.sessions.iter_mut().find_map(|s| s.active.noted_mut(segment))
             {
-                words.sends(n, piece);
+                pieces.words.sends(n, piece);
             }
             out.push(Output::SendPiece { peer, segment, piece });
         }

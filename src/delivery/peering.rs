@@ -178,6 +178,14 @@ pub fn remember(neighbour: &mut Neighbour, message: Message) {
     }
 }
 
+/// Drops what a neighbour that is not confirmed has taken back: it must not be believed later.
+pub fn take_back(neighbour: &mut Neighbour, which: impl Fn(Slot, SegmentId) -> bool) {
+    neighbour.pending.retain(|message| match message {
+        Message::Have { slot, segment, .. } => !which(*slot, *segment),
+        _ => true,
+    });
+}
+
 /// A piece came from the origin: what unconfirmed neighbours said of it is now true or false.
 pub fn judge(
     neighbours: &[Neighbour],

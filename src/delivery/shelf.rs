@@ -6,7 +6,6 @@
 use std::ops::{Index, IndexMut};
 
 use super::pieces::Pieces;
-use super::words::Words;
 use crate::model::ids::SegmentId;
 
 /// Segments, sequence numbers ascending.
@@ -38,9 +37,9 @@ impl Shelf {
         self.position(segment).map(|at| &mut self[at])
     }
 
-    /// What was said of a segment, to change; wakes nothing.
-    pub fn words_mut(&mut self, segment: SegmentId) -> Option<&mut Words> {
-        self.position(segment).map(|at| &mut self.pieces[at].words)
+    /// A segment, to note what was said of it; wakes nothing.
+    pub fn noted_mut(&mut self, segment: SegmentId) -> Option<&mut Pieces> {
+        self.position(segment).map(|at| &mut *self.pieces[at])
     }
 
     /// Puts a segment in its place, awake, and says where that is.

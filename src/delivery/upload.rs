@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::budget::Budget;
+use super::budget::{Allowance, Budget};
 use super::pace::{Flight, Pace};
 use super::policy::{
     ENDGAME, Policy, UPLOAD_DISPLACED, UPLOAD_QUEUE, UPLOADS_EACH, UPLOADS_UNMEASURED, UPLOADS_WAITING,
@@ -154,13 +154,22 @@ impl Uploads {
         if of_peer >= UPLOADS_EACH || queue.is_none_or(|time| time > UPLOAD_QUEUE.min(within)) {
             return Queued::Busy(queue.unwrap_or(UPLOAD_QUEUE).clamp(UPLOAD_QUEUE / 5, UPLOAD_QUEUE));
         }
-        let promised = self.waiting.iter().map(|w| u64::from(w.bytes)).sum();
-        if !self.budget.fits(bytes, promised) {
+        if !self.budget.fits(bytes, self.promised()) {
             return Queued::Spent;
         }
         self.pace.wanted(bytes, now);
         self.waiting.push(Waiting { peer, segment, piece, bytes, elsewhere, deadline });
         Queued::Accepted
+    }
+
+    /// What may be uploaded from now on.
+    pub fn allow(&mut self, allowance: Option<Allowance>) {
+        self.budget.allow(allowance, self.promised());
+    }
+
+    /// Bytes that wait to be sent.
+    fn promised(&self) -> u64 {
+        self.waiting.iter().map(|w| u64::from(w.bytes)).sum()
     }
 
     /// A request that was accepted, and that later ones went before until its asker would give it up: to be refused now, so

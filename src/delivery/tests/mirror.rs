@@ -7,7 +7,7 @@ use super::universe::*;
 use crate::delivery::budget::Allowance;
 use crate::delivery::policy::{Options, Policy, Terms};
 use crate::delivery::*;
-use crate::model::ids::{PeerId, SegmentId};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, Segment, Timeline};
 use crate::wire::digest::PieceHash;
@@ -64,6 +64,8 @@ pub(super) struct Mirror {
     room: usize,
     /// Since when it holds more than it may, and could do with less.
     over_since: Option<Time>,
+    /// Who is in our swarm.
+    watching: BTreeSet<PeerId>,
     /// What each neighbour has announced and not taken back.
     announced: BTreeMap<(PeerId, SegmentId), u64>,
     /// What it has been seen to do.
@@ -108,6 +110,7 @@ impl Mirror {
             queued: BTreeSet::new(),
             room: 0,
             over_since: None,
+            watching: BTreeSet::new(),
             announced: BTreeMap::new(),
             seen: BTreeSet::new(),
             piece: None,
@@ -314,8 +317,13 @@ impl Mirror {
         })
     }
 
-    fn gone(&mut self, peer: PeerId) {
+    fn parted(&mut self, peer: PeerId) {
         self.announced.retain(|said, _| said.0 != peer);
+        self.watching.remove(&peer);
+    }
+
+    fn gone(&mut self, peer: PeerId) {
+        self.parted(peer);
         self.flights.retain(|f| f.0 != peer);
         self.sending.retain(|s| s.0 != peer);
         self.queued.retain(|q| q.0 != peer);
@@ -367,7 +375,11 @@ impl Mirror {
     pub(super) fn said(&mut self, who: u8, message: Message) {
         if self.connected.contains(&peer(who)) {
             match &message {
-                Message::Have { segment, pieces, .. } => {
+                Message::Joined { swarm, .. } if *swarm == self::swarm() => {
+                    self.watching.insert(peer(who));
+                }
+                Message::Joined { .. } | Message::Left { .. } => self.parted(peer(who)),
+                Message::Have { segment, pieces, .. } if self.watching.contains(&peer(who)) => {
                     let bits = pieces.iter().fold(0, |bits, (piece, _)| bits | 1 << piece);
                     *self.announced.entry((peer(who), *segment)).or_default() |= bits;
                 }
@@ -521,6 +533,10 @@ impl Mirror {
                 self.said(n, Message::Hello { version: 1, features: 0, uploads: n != 4 });
                 self.said(n, Message::Joined { slot: Slot(0), swarm: swarm() });
                 self.said(n, Message::Window { slot: Slot(0), first: 0, last: u64::MAX });
+            }
+            Step::Parts { peer: n, moves: false } => self.said(n, Message::Left { slot: Slot(0) }),
+            Step::Parts { peer: n, moves: true } => {
+                self.said(n, Message::Joined { slot: Slot(0), swarm: SwarmId::of("another") });
             }
             Step::Have { peer: n, sequence, bits, lie, loading } => {
                 let (sequence, id) = (u64::from(sequence), segment(u64::from(sequence)));

@@ -30,6 +30,76 @@ fn a_contested_piece_that_is_half_under_way_is_waited_for() {
     comes_to_rest(mirror);
 }
 
+/// Somebody announced a segment before anything it said could be believed, and lost it again: once it was believed, the
+/// segment was asked of it.
+#[test]
+fn what_was_taken_back_before_it_could_be_believed_is_asked_of_nobody() {
+    let mut mirror = Mirror::new();
+    for step in [
+        Step::Greet(2),
+        Step::List { viewer: 0, kind: 0, first: 4, count: 4 },
+        Step::Have { peer: 2, sequence: 7, bits: 0b10_0001, lie: false, loading: false },
+        Step::Ask { viewer: 0, sequence: 7, from: 5791 },
+        Step::Lost { peer: 2, sequence: 7 },
+        Step::Origin { which: 0, does: Does::Bytes(18_785) },
+    ] {
+        mirror.live(step);
+    }
+    comes_to_rest(mirror);
+}
+
+/// The next period allowed less than was promised in the last one, and what was promised was sent.
+#[test]
+fn a_budget_that_does_not_cover_what_is_promised_is_over() {
+    let mut mirror = Mirror::new();
+    let list = |first, count| Step::List { viewer: 0, kind: 0, first, count };
+    for step in [
+        list(2, 6),
+        Step::Greet(2),
+        Step::Ask { viewer: 0, sequence: 0, from: 0 },
+        Step::Ask { viewer: 0, sequence: 7, from: 0 },
+        list(0, 3),
+        list(0, 0),
+        list(0, 0),
+        Step::Origin { which: 0, does: Does::Bytes(12_288) },
+        Step::Request { peer: 2, sequence: 7, piece: 2 },
+        Step::Request { peer: 2, sequence: 7, piece: 0 },
+        Step::Budget { left: 1, lasts: 1 },
+    ] {
+        mirror.live(step);
+    }
+    comes_to_rest(mirror);
+}
+
+/// What somebody said while neighbours contradicted each other was believed once that was settled, though it had gone and
+/// come back since.
+#[test]
+fn what_was_said_before_a_contest_ended_is_not_believed_of_one_that_came_back() {
+    let mut mirror = Mirror::new();
+    let have = |peer, sequence, bits, lie| Step::Have { peer, sequence, bits, lie, loading: false };
+    let list = |first, count| Step::List { viewer: 0, kind: 0, first, count };
+    for step in [
+        list(6, 3),
+        Step::Greet(0),
+        have(0, 8, 44_724_883, false),
+        Step::Greet(3),
+        have(3, 8, 1, false),
+        Step::Greet(0),
+        have(0, 10, 1, true),
+        Step::Ask { viewer: 0, sequence: 8, from: 0 },
+        list(3, 4),
+        have(3, 10, 780_864_781, false),
+        Step::Origin { which: 0, does: Does::All },
+        Step::Leave(3),
+        Step::Greet(3),
+        Step::Origin { which: 0, does: Does::Bytes(4096) },
+        Step::Ask { viewer: 0, sequence: 6, from: 0 },
+    ] {
+        mirror.live(step);
+    }
+    comes_to_rest(mirror);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: ProptestConfig::default().cases.max(600),

@@ -23,24 +23,69 @@ pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    List { viewer: u8, kind: u8, first: u8, count: u8 },
-    Ask { viewer: u8, sequence: u8, from: u16 },
-    Origin { which: u8, does: Does },
+    List {
+        viewer: u8,
+        kind: u8,
+        first: u8,
+        count: u8,
+    },
+    Ask {
+        viewer: u8,
+        sequence: u8,
+        from: u16,
+    },
+    Origin {
+        which: u8,
+        does: Does,
+    },
     Join(u8),
     Leave(u8),
     Greet(u8),
-    Have { peer: u8, sequence: u8, bits: u32, lie: bool, loading: bool },
-    Busy { peer: u8, retry: u8 },
-    Lost { peer: u8, sequence: u8 },
-    Deliver { peer: u8, wrong: bool },
-    Request { peer: u8, sequence: u8, piece: u8 },
+    /// It leaves the rendition, or watches another in its place.
+    Parts {
+        peer: u8,
+        moves: bool,
+    },
+    Have {
+        peer: u8,
+        sequence: u8,
+        bits: u32,
+        lie: bool,
+        loading: bool,
+    },
+    Busy {
+        peer: u8,
+        retry: u8,
+    },
+    Lost {
+        peer: u8,
+        sequence: u8,
+    },
+    Deliver {
+        peer: u8,
+        wrong: bool,
+    },
+    Request {
+        peer: u8,
+        sequence: u8,
+        piece: u8,
+    },
     Sent,
     Wait(u16),
     Size(u8),
     Tracker(bool),
-    Policy { p2p: bool, upload: bool },
-    Terms { p2p: bool, upload: bool },
-    Budget { left: u32, lasts: u16 },
+    Policy {
+        p2p: bool,
+        upload: bool,
+    },
+    Terms {
+        p2p: bool,
+        upload: bool,
+    },
+    Budget {
+        left: u32,
+        lasts: u16,
+    },
     HangUp(u8),
 }
 
@@ -70,6 +115,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => peer().prop_map(Step::Join),
         1 => peer().prop_map(Step::Leave),
         3 => peer().prop_map(Step::Greet),
+        1 => (peer(), any::<bool>()).prop_map(|(peer, moves)| Step::Parts { peer, moves }),
         8 => (peer(), sequence(), any::<u32>(), prop::bool::weighted(0.15), any::<bool>())
             .prop_map(|(peer, sequence, bits, lie, loading)| Step::Have { peer, sequence, bits, lie, loading }),
         1 => (peer(), any::<u8>()).prop_map(|(peer, retry)| Step::Busy { peer, retry }),
