@@ -99,6 +99,8 @@ impl Node {
                 && let Some(pieces) = self.sessions[s].pieces(segment)
             {
                 pieces.words.loses(n);
+                // It may contradict once more, and stand in the next contest.
+                take_back(pieces, peer);
             }
         }
         Stirs::Everything

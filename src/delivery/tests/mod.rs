@@ -2,6 +2,7 @@
 
 mod budget;
 mod holds;
+mod living;
 mod meeting;
 mod memory;
 mod mirror;
