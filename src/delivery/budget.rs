@@ -1,7 +1,7 @@
 //! How much may be uploaded until when: a count, no calendar.
 //!
-//! Nothing is handed out past what was allowed. Once a piece does not fit, the budget is over, and stays so until the
-//! driver allows more; what is left then is less than that piece.
+//! Nothing is handed out past what was allowed. Once a piece does not fit beside those that were promised, the budget is
+//! over, and stays so until the driver allows more: what was promised is not sent either, so more than a piece may be left.
 
 use crate::model::time::Time;
 

@@ -6,7 +6,7 @@
 
 use super::node::{Node, Stirs};
 use super::pieces::Pieces;
-use super::{Output, Report};
+use super::{Output, Report, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::timeline::PieceGrid;
 use crate::wire::message::Message;
@@ -23,20 +23,24 @@ pub struct Contest {
     said: Vec<Said>,
 }
 
-/// One announcement.
+/// One announcement. What becomes of it later does not save its sender from being judged: or lies would be free.
 #[derive(Clone, Debug)]
 struct Said {
     peer: PeerId,
     message: Message,
-    /// It has lost the segment since, or left. Its word is still judged: or lies would be free.
+    /// Pieces that it has said since are not to be had from it.
+    lacks: u64,
+    /// It has lost the segment since, or left the rendition, or we have: nothing is asked on its word.
     taken_back: bool,
+    /// Its connection has ended. Who comes back under its name begins anew, but for its lies.
+    gone: bool,
 }
 
 /// A neighbour says something that contradicts others, or comes while others are contradicted.
 pub fn note(pieces: &mut Pieces, piece: u8, peer: PeerId, message: Message) {
     let contest = pieces.contest.get_or_insert_with(|| Box::new(Contest { piece, said: Vec::new() }));
     if contest.said.len() < SAID {
-        contest.said.push(Said { peer, message, taken_back: false });
+        contest.said.push(Said { peer, message, lacks: 0, taken_back: false, gone: false });
     }
 }
 
@@ -47,11 +51,36 @@ pub fn take_back(pieces: &mut Pieces, peer: PeerId) {
     }
 }
 
-/// A neighbour has gone. If it comes back it is another: what it said counts for nothing.
-pub fn forget(pieces: &mut Pieces, peer: PeerId) {
-    if let Some(contest) = &mut pieces.contest {
-        contest.said.retain(|said| said.peer != peer);
+/// We leave the rendition: whoever has something to say of it says so anew if we come back.
+pub fn take_back_all(pieces: &mut Pieces) {
+    pieces.contest.iter_mut().flat_map(|contest| &mut contest.said).for_each(|said| said.taken_back = true);
+}
+
+/// A neighbour says that one piece is not to be had from it, whatever it announced before.
+pub fn lacks(pieces: &mut Pieces, peer: PeerId, piece: u8) {
+    let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
+    for said in pieces.contest.iter_mut().flat_map(|contest| &mut contest.said) {
+        said.lacks |= if said.peer == peer { bit } else { 0 };
     }
+}
+
+/// A neighbour has gone. Of what it said, only what will be judged is kept, and that once: the room is for others.
+pub fn forget(pieces: &mut Pieces, peer: PeerId) {
+    let Some(contest) = &mut pieces.contest else { return };
+    let (grid, piece, mut kept) = (pieces.grid, contest.piece, false);
+    contest.said.retain_mut(|said| {
+        if said.peer != peer {
+            return true;
+        }
+        let Message::Have { length, pieces, .. } = &said.message else { return false };
+        let judged =
+            PieceGrid::for_length(u64::from(*length)) != grid || pieces.iter().any(|(p, _)| *p == piece);
+        if kept || !judged {
+            return false;
+        }
+        (said.gone, kept) = (true, true);
+        true
+    });
 }
 
 /// The bytes that settle it. Nothing while a fetch brings some of them: if it does not bring the whole piece, that is
@@ -91,19 +120,34 @@ impl Node {
         }
         self.faults.disputed += 1;
         let said = pieces.contest.take().map(|contest| contest.said).unwrap_or_default();
-        for Said { peer, message, taken_back } in said {
-            let Some(n) = self.position(peer) else { continue };
-            self.have(n, s, message, out);
-            if taken_back
-                && let Some(n) = self.position(peer)
-                && let Some(pieces) = self.sessions[s].pieces(segment)
-            {
-                pieces.words.loses(n);
-                // It may contradict once more, and stand in the next contest.
-                take_back(pieces, peer);
-            }
+        for said in said {
+            self.hear_again(s, segment, said, out);
         }
         Stirs::Everything
+    }
+
+    /// What was said while a contest lasted is judged, and believed if it still stands.
+    fn hear_again(&mut self, s: usize, segment: SegmentId, said: Said, out: &mut Vec<Output>) {
+        let Said { peer, mut message, lacks, taken_back, gone } = said;
+        let Some(n) = self.position(peer) else { return };
+        let Some(pieces) = self.sessions[s].active.get(segment) else { return };
+        let Message::Have { length, pieces: named, .. } = &mut message else { return };
+        match peering::is_true(pieces, *length, named) {
+            Some(false) => self.lied(peer, s, segment, out),
+            Some(true) if taken_back && !gone => self.confirm(peer, s, out),
+            _ if taken_back || gone => {}
+            _ => {
+                named.retain(|&(piece, _)| lacks & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) == 0);
+                self.have(n, s, message, out);
+            }
+        }
+    }
+
+    /// A neighbour's word contradicts the origin.
+    pub(super) fn lied(&mut self, peer: PeerId, s: usize, segment: SegmentId, out: &mut Vec<Output>) {
+        self.faults.contradicted_origin += 1;
+        self.not_the_same(s, segment);
+        self.shun(peer, "its word contradicts the origin", out);
     }
 
     /// Closes the connection with somebody whose word was false.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::neighbours::{self, Neighbour};
+use super::neighbours::{self, Neighbour, Watches};
 use super::node::Stirs;
 use super::policy::{IN_FLIGHT_FEW, REPEATS, UPLOAD_QUEUE};
 use super::session::Session;
@@ -19,12 +19,12 @@ impl Node {
         let neighbour = &mut self.neighbours[n];
         match message {
             Message::Hello { uploads, .. } => (neighbour.greeted, neighbour.uploads) = (true, uploads),
-            Message::Joined { slot, swarm } => self.meets(n, slot, swarm),
-            Message::Left { slot } => self.leaves(n, slot),
+            Message::Joined { slot, swarm } => self.meets(n, slot, swarm, out),
+            Message::Left { slot } => self.leaves(n, slot, out),
             Message::Takes { slot } => neighbour.only_takes(slot),
             Message::Window { slot, first, last } => self.window(n, slot, (first, last), out),
             Message::Have { slot, segment, .. } => return self.announced(n, slot, segment, message, out),
-            Message::Lost { segment } => return self.lost(n, segment),
+            Message::Lost { segment } => return self.lost(n, segment, out),
             Message::Request { segment, piece, within_ms } => {
                 let within = Duration::from_millis(u64::from(within_ms));
                 return self.requested(n, (segment, piece), within, out);
@@ -51,14 +51,16 @@ impl Node {
         Stirs::Everything
     }
 
-    fn lost(&mut self, n: usize, segment: SegmentId) -> Stirs {
-        let neighbour = &mut self.neighbours[n];
-        peering::take_back(neighbour, |_, of| of == segment);
+    /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it.
+    fn lost(&mut self, n: usize, segment: SegmentId, out: &mut Vec<Output>) -> Stirs {
+        let peer = self.neighbours[n].peer;
+        peering::take_back(&mut self.neighbours[n], |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
             let Some(pieces) = session.active.noted_mut(segment) else { continue };
             pieces.words.loses(n);
-            contest::take_back(pieces, neighbour.peer);
+            contest::take_back(pieces, peer);
+            withdraw(pieces, &mut self.neighbours, |flight| flight.peer == peer, out);
             if !pieces.complete() {
                 stirs = Stirs::Everything;
             }
@@ -76,7 +78,10 @@ impl Node {
         out: &mut Vec<Output>,
     ) -> Stirs {
         let (neighbour, timers) = (&self.neighbours[n], (self.announce_at, self.content_at));
-        let Some(s) = self.session_at(n, slot) else { return Stirs::Nothing };
+        let Some(s) = self.session_at(n, slot).filter(|&s| self.sessions[s].joined) else {
+            // It has not heard yet that we left; if we come back, it says all of it again.
+            return Stirs::Nothing;
+        };
         let (peer, confirmed) = (neighbour.peer, neighbour.confirmed);
         let words = |s: &Session| s.active.get(segment).and_then(|p| p.words.has(n)).unwrap_or_default();
         let before = words(&self.sessions[s]);
@@ -101,28 +106,34 @@ impl Node {
     }
 
     /// A neighbour leaves a rendition: it has nothing of it any more, and has forgotten what it was told.
-    fn leaves(&mut self, n: usize, slot: Slot) {
-        let session = self.session_at(n, slot);
-        let neighbour = &mut self.neighbours[n];
-        if let Some(s) = session {
+    fn leaves(&mut self, n: usize, slot: Slot, out: &mut Vec<Output>) {
+        let peer = self.neighbours[n].peer;
+        if let Some(s) = self.session_at(n, slot) {
             for pieces in self.sessions[s].active.iter_mut() {
                 pieces.words.unsay(n);
-                contest::take_back(pieces, neighbour.peer);
+                contest::take_back(pieces, peer);
+                withdraw(pieces, &mut self.neighbours, |flight| flight.peer == peer, out);
             }
         }
+        let neighbour = &mut self.neighbours[n];
         peering::take_back(neighbour, |of, _| of == slot);
         neighbour.watches.retain(|w| w.slot != slot);
     }
 
-    /// A neighbour joins a rendition.
-    fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId) {
-        if self.neighbours[n].watches.iter().any(|w| w.slot == slot && w.swarm != swarm) {
-            self.leaves(n, slot);
+    /// A neighbour joins a rendition, or says so again with other rights.
+    fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId, out: &mut Vec<Output>) {
+        let watches = &self.neighbours[n].watches;
+        let is_new = !watches.iter().any(|w| (w.slot, w.swarm) == (slot, swarm));
+        let other = |w: &&Watches| (w.slot == slot) != (w.swarm == swarm);
+        for left in watches.iter().filter(other).map(|w| w.slot).collect::<Vec<_>>() {
+            self.leaves(n, left, out);
         }
         peering::joins(&mut self.neighbours[n], slot, swarm);
         if let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) {
             session.fruitless = 0;
-            session.settled_at = session.settled_at.max(self.now + Duration::from_millis(300));
+            if is_new {
+                session.settled_at = session.settled_at.max(self.now + peering::SETTLING);
+            }
             // The tracker told the size when we came; whoever came since is seen here.
             let there = self.neighbours.iter().filter(|n| n.in_swarm(swarm)).count() as u32 + 1;
             session.viewers = session.viewers.max(there);
@@ -178,11 +189,7 @@ impl Node {
         let policy = session.terms.over(&self.policy);
         match peering::have(session, (n, &self.neighbours[n]), &have, &policy, now) {
             peering::Verdict::Confirmed => self.confirm(peer, s, out),
-            peering::Verdict::Liar => {
-                self.faults.contradicted_origin += 1;
-                self.not_the_same(s, segment);
-                self.shun(peer, "its word contradicts the origin", out);
-            }
+            peering::Verdict::Liar => self.lied(peer, s, segment, out),
             peering::Verdict::Contested(piece) => {
                 if let Some(pieces) = session.pieces(segment) {
                     contest::note(pieces, piece, peer, message);
@@ -273,8 +280,10 @@ impl Node {
         let (now, draw) = (self.now, self.chance.unit());
         let neighbour = &mut self.neighbours[n];
         if retry_ms == 0 {
+            let peer = neighbour.peer;
             if let Some(pieces) = self.sessions.iter_mut().find_map(|s| s.active.noted_mut(segment)) {
                 pieces.words.lacks(n, piece);
+                contest::lacks(pieces, peer, piece);
             }
         } else {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);

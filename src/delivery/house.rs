@@ -5,9 +5,8 @@ use super::membership::{self, Membership};
 use super::node::{HOUSEKEEPING, Stirs};
 use super::policy::{Policy, Terms};
 use super::supply::withdraw;
-use super::{Node, Output, Report, eviction, peering};
+use super::{Node, Output, Report, contest, eviction, peering};
 use crate::model::ids::{SegmentId, SwarmId};
-use crate::wire::message::Message;
 
 impl Node {
     /// Leaves every swarm, with a last account for the trackers. To be called when the daemon ends; nothing but that may
@@ -60,10 +59,9 @@ impl Node {
                 withdraw(pieces, &mut self.neighbours, |_| true, out);
                 self.uploads.forget_segment(pieces.id());
                 (0..self.neighbours.len()).for_each(|n| pieces.words.unsay(n));
+                contest::take_back_all(pieces);
             }
-            for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(swarm)) {
-                out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
-            }
+            peering::part(session, &mut self.neighbours, out);
             out.push(Output::Leave { swarm, account: session.account(self.now) });
         } else if session.joined {
             if !policy.upload {
@@ -126,9 +124,7 @@ impl Node {
         self.past.add(session.bytes);
         self.past_segments.add(session.ledger.close());
         if session.joined {
-            for neighbour in self.neighbours.iter().filter(|n| n.in_swarm(session.swarm)) {
-                out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
-            }
+            peering::part(&session, &mut self.neighbours, out);
             out.push(Output::Leave { swarm: session.swarm, account: session.account(now) });
         }
         let (swarm, bytes, viewers) = (session.swarm, session.bytes, session.most_viewers);

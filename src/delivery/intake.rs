@@ -110,7 +110,7 @@ impl Node {
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
         let verdict = pieces.own_piece(piece, hash);
         pieces.tidy();
-        withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
+        withdraw(pieces, &mut self.neighbours, |flight| flight.piece == piece, out);
         if twice {
             session.bytes.wasted += length;
         }
@@ -118,16 +118,13 @@ impl Node {
         let disproved = before.is_some_and(|before| before != hash);
         self.settle(s, segment, piece, (disproved, liar), out);
         if let Some(liar) = liar {
-            self.faults.contradicted_origin += 1;
-            self.not_the_same(s, segment);
-            self.shun(liar, "its word contradicts the origin", out);
+            self.lied(liar, s, segment, out);
         }
         for (peer, truthful) in peering::judge(&self.neighbours, segment, piece, hash) {
             if truthful {
                 self.confirm(peer, s, out);
             } else {
-                self.not_the_same(s, segment);
-                self.shun(peer, "its word contradicts the origin", out);
+                self.lied(peer, s, segment, out);
             }
         }
         self.announce_soon();
@@ -314,7 +311,7 @@ impl Node {
             Came::Accepted => {
                 pieces.fed_by_peers = Some(now);
                 let copies = pieces.words.copies(piece);
-                withdraw(pieces, &mut self.neighbours, |p| p == piece, out);
+                withdraw(pieces, &mut self.neighbours, |flight| flight.piece == piece, out);
                 session.bytes.p2p += length;
                 let record = session.ledger.of(segment, sequence);
                 record.p2p += length;

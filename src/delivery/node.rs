@@ -10,7 +10,7 @@ use super::policy::{ANNOUNCE_COMMON_DELAY, ANNOUNCE_DELAY, COMMON, LARGEST_PART_
 use super::session::Session;
 use super::supply::{View, earlier, supply};
 use super::upload::Uploads;
-use super::{FetchId, Input, Output, Wake, choose, peering};
+use super::{FetchId, Input, Output, Report, Wake, choose, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -136,7 +136,11 @@ impl Node {
             }
             Input::Terms { swarm, terms } => self.set_terms(swarm, terms, out),
             Input::Budget(allowance) => {
+                let spent = self.uploads.budget.is_over();
                 self.uploads.allow(allowance);
+                if self.uploads.budget.is_over() && !spent {
+                    out.push(Output::Report(Report::BudgetSpent));
+                }
                 self.change(self.policy, out)
             }
         };

@@ -22,8 +22,8 @@ const PENDING: usize = 64;
 const UNLISTED: usize = 4;
 /// Renditions that one neighbour may watch with us.
 const WATCHES: usize = 32;
-/// After a neighbour is confirmed, this long no lottery is drawn: the rest of what it has is still being told.
-const SETTLING: Duration = Duration::from_millis(300);
+/// After a neighbour has come or is confirmed, this long no lottery is drawn: what it has is still being told.
+pub const SETTLING: Duration = Duration::from_millis(300);
 
 /// An announcement, taken apart.
 #[derive(Clone, Debug)]
@@ -53,9 +53,9 @@ pub enum Verdict {
     Contested(u8),
 }
 
-/// A neighbour joined a rendition, in which it will call it `slot`.
+/// A neighbour joined a rendition, in which it will call it `slot`; nothing else of it has that slot or rendition.
 pub fn joins(neighbour: &mut Neighbour, slot: Slot, swarm: SwarmId) {
-    neighbour.watches.retain(|w| w.slot != slot && w.swarm != swarm);
+    neighbour.watches.retain(|w| w.slot != slot);
     if neighbour.watches.len() < WATCHES {
         neighbour.watches.push(Watches { slot, swarm, window: (1, 0), gives: true });
     }
@@ -81,6 +81,15 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
     out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
 }
 
+/// Tells the neighbours in a rendition that we leave it; what they said of it and could not be believed yet is void.
+pub fn part(session: &Session, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
+    for neighbour in neighbours {
+        let Some(theirs) = neighbour.watch(session.swarm) else { continue };
+        take_back(neighbour, |slot, _| slot == theirs.slot);
+        out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
+    }
+}
+
 /// Takes in an announcement.
 pub fn have(
     session: &mut Session,
@@ -99,20 +108,15 @@ pub fn have(
     if pieces.disputed || !pieces.shareable {
         return Verdict::Fine;
     }
-    let own = pieces.held() & !pieces.doubtful();
+    if is_true(pieces, have.length, have.pieces) == Some(false) {
+        return Verdict::Liar;
+    }
     if let Some(grid) = grid
         && pieces.grid.is_some_and(|known| known != grid)
     {
-        return match own {
-            0 if neighbour.confirmed => Verdict::Contested(0),
-            0 => Verdict::Fine,
-            _ => Verdict::Liar,
-        };
+        return if neighbour.confirmed { Verdict::Contested(0) } else { Verdict::Fine };
     }
     let known = |piece: u8, hash: PieceHash| pieces.hash(piece).map(|known| known == hash);
-    if have.pieces.iter().any(|&(p, hash)| own & 1 << p != 0 && known(p, hash) == Some(false)) {
-        return Verdict::Liar;
-    }
     let agrees =
         have.pieces.iter().any(|&(p, hash)| pieces.held() & 1 << p != 0 && known(p, hash) == Some(true));
     if !neighbour.confirmed && !agrees {
@@ -141,6 +145,20 @@ pub fn have(
     }
     pieces.words.announces(n, bits, have.loading, now);
     if agrees && !neighbour.confirmed { Verdict::Confirmed } else { Verdict::Fine }
+}
+
+/// Whether what is said of a segment (its length, 0 when unknown, and pieces) agrees with what the origin brought of it;
+/// `None` where it brought nothing to compare with.
+#[must_use]
+pub fn is_true(pieces: &Pieces, length: u32, said: &[(u8, PieceHash)]) -> Option<bool> {
+    let own = pieces.held() & !pieces.doubtful();
+    let grid = PieceGrid::for_length(u64::from(length));
+    if own != 0 && grid.is_some_and(|grid| pieces.grid.is_some_and(|known| known != grid)) {
+        return Some(false);
+    }
+    let ours = said.iter().filter(|(p, _)| own & 1u64.checked_shl(u32::from(*p)).unwrap_or(0) != 0);
+    let agrees = ours.map(|&(p, hash)| pieces.hash(p) == Some(hash));
+    agrees.reduce(|all, one| all && one)
 }
 
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::account::Reason;
 use super::lottery;
 use super::neighbours::Neighbour;
-use super::pieces::{Ask, Fetch, Pieces, ones};
+use super::pieces::{Ask, Fetch, Flight, Pieces, ones};
 use super::policy::{
     HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE,
     SEEDING,
@@ -324,7 +324,7 @@ fn fetch(
     }
     if let Some(grid) = pieces.grid {
         let coming = pieces.coming(grid);
-        withdraw(pieces, neighbours, |flight| coming & 1 << flight != 0, out);
+        withdraw(pieces, neighbours, |flight| coming & 1 << flight.piece != 0, out);
     }
     pieces.dirty = true;
     if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
@@ -358,12 +358,12 @@ fn merged(gaps: &[(u32, Option<u32>)], most: usize, fetches: &[Fetch]) -> Gaps {
 pub fn withdraw(
     pieces: &mut Pieces,
     neighbours: &mut [Neighbour],
-    which: impl Fn(u8) -> bool,
+    which: impl Fn(&Flight) -> bool,
     out: &mut Vec<Output>,
 ) {
     let segment = pieces.id();
     pieces.flights.retain(|flight| {
-        if !which(flight.piece) {
+        if !which(flight) {
             return true;
         }
         if let Some(neighbour) = neighbours.iter_mut().find(|n| n.peer == flight.peer) {

@@ -204,6 +204,21 @@ fn nothing_but_the_end_of_the_period_wakes_a_node_without_a_stream() {
 }
 
 #[test]
+fn a_budget_that_does_not_cover_what_is_promised_says_that_it_is_spent() {
+    let mut rig = Rig::seeding();
+    rig.budget(10 * PIECE, Duration::from_secs(60));
+    for piece in 0..3 {
+        // Nothing is told to have been sent: the last waits.
+        rig.says(Message::Request { segment: segment(0), piece, within_ms: 4000 });
+    }
+    let left = 1;
+    let spent = |out: &[Output]| out.iter().filter(|o| **o == Output::Report(Report::BudgetSpent)).count();
+    assert_eq!(spent(&rig.budget(left, Duration::from_secs(60))), 1);
+    assert!(rig.node.is_spent());
+    assert_eq!(spent(&rig.budget(0, Duration::from_secs(60))), 0, "it is told once");
+}
+
+#[test]
 fn a_budget_that_is_told_anew_disturbs_nobody() {
     let mut rig = Rig::seeding();
     rig.budget(10 * PIECE, Duration::from_secs(60));

@@ -8,7 +8,7 @@ use super::universe::*;
 use crate::delivery::budget::Allowance;
 use crate::delivery::policy::Terms;
 use crate::delivery::*;
-use crate::model::ids::SwarmId;
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{Kind, Segment, Timeline};
 use crate::wire::digest::PieceHash;
@@ -60,12 +60,19 @@ impl Mirror {
 
     pub(super) fn said(&mut self, who: u8, message: Message) {
         if self.connected.contains(&peer(who)) {
+            let over = match &message {
+                Message::Lost { segment } => Some(Some(*segment)),
+                Message::Left { .. } => Some(None),
+                Message::Joined { swarm, .. } if *swarm != self::swarm() => Some(None),
+                _ => None,
+            };
+            let joined = self.node.sessions().iter().any(|s| s.joined);
             match &message {
                 Message::Joined { swarm, .. } if *swarm == self::swarm() => {
                     self.watching.insert(peer(who));
                 }
                 Message::Joined { .. } | Message::Left { .. } => self.parted(peer(who)),
-                Message::Have { segment, pieces, .. } if self.watching.contains(&peer(who)) => {
+                Message::Have { segment, pieces, .. } if joined && self.watching.contains(&peer(who)) => {
                     let bits = pieces.iter().fold(0, |bits, (piece, _)| bits | 1 << piece);
                     *self.announced.entry((peer(who), *segment)).or_default() |= bits;
                 }
@@ -76,6 +83,10 @@ impl Mirror {
                 _ => {}
             }
             self.tell(Input::Said { peer: peer(who), message });
+            if let Some(which) = over {
+                let of = |f: &&(PeerId, SegmentId, u8)| f.0 == peer(who) && which.is_none_or(|s| s == f.1);
+                assert_eq!(self.flights.iter().find(of), None, "asked of one that has it no longer");
+            }
         }
     }
 

@@ -240,6 +240,8 @@ impl Mirror {
             }
             Output::Leave { account, .. } => {
                 self.joined = false;
+                // What neighbours have of a rendition that was left, they say anew if it is joined again.
+                self.announced.clear();
                 self.told(account);
             }
             Output::Connect { .. } => assert!(self.policy.p2p),

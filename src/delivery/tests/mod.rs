@@ -1,6 +1,7 @@
 //! The Node as a whole: driven by hand, and by chance.
 
 mod budget;
+mod contests;
 mod holds;
 mod living;
 mod meeting;
