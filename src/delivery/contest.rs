@@ -9,10 +9,15 @@ use super::pieces::Pieces;
 use super::{Output, Report, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::timeline::PieceGrid;
+use crate::wire::digest::PieceHash;
 use crate::wire::message::Message;
 
 /// Announcements kept while a contest lasts; later ones are lost, and their neighbours not asked for this segment.
-const SAID: usize = 32;
+const SAID: usize = 64;
+/// Of one neighbour. What it adds without having taken anything back makes one.
+const SAID_EACH: usize = 4;
+/// Pieces that are named in one.
+const NAMED: usize = 128;
 
 /// What is being settled about a segment.
 #[derive(Clone, Debug)]
@@ -23,9 +28,9 @@ pub struct Contest {
     said: Vec<Said>,
 }
 
-/// One announcement. What becomes of it later does not save its sender from being judged: or lies would be free.
+/// What a neighbour announced. What becomes of it later does not save its sender from being judged: or lies would be free.
 #[derive(Clone, Debug)]
-struct Said {
+pub struct Said {
     peer: PeerId,
     message: Message,
     /// Pieces that it has said since are not to be had from it.
@@ -39,9 +44,43 @@ struct Said {
 /// A neighbour says something that contradicts others, or comes while others are contradicted.
 pub fn note(pieces: &mut Pieces, piece: u8, peer: PeerId, message: Message) {
     let contest = pieces.contest.get_or_insert_with(|| Box::new(Contest { piece, said: Vec::new() }));
-    if contest.said.len() < SAID {
-        contest.said.push(Said { peer, message, lacks: 0, taken_back: false, gone: false });
+    let said = &mut contest.said;
+    let own = said.iter().filter(|said| said.peer == peer).count();
+    let last = said.iter_mut().rfind(|said| said.peer == peer && !said.gone);
+    if !last.is_some_and(|last| last.adds(&message)) && own < SAID_EACH && said.len() < SAID {
+        said.push(Said { peer, message, lacks: 0, taken_back: false, gone: false });
     }
+}
+
+impl Said {
+    /// Takes in what the same neighbour says next, if both stand and speak of the same length. What they say of a piece may
+    /// differ: both are kept.
+    fn adds(&mut self, next: &Message) -> bool {
+        let Message::Have { length, loading, pieces, .. } = &mut self.message else { return false };
+        let Message::Have { length: its, loading: still, pieces: more, .. } = next else { return false };
+        if self.taken_back || self.lacks != 0 || length != its || pieces.len() + more.len() > NAMED {
+            return false;
+        }
+        *loading = *still;
+        more.iter().for_each(|named| {
+            if !pieces.contains(named) {
+                pieces.push(*named);
+            }
+        });
+        true
+    }
+
+    /// What it says of the segment's length, where it says one, and of one piece.
+    fn of(&self, piece: u8) -> (Option<u32>, Vec<PieceHash>) {
+        let Message::Have { length, pieces, .. } = &self.message else { return (None, Vec::new()) };
+        let hashes = pieces.iter().filter(|(of, _)| *of == piece).map(|(_, hash)| *hash);
+        (Some(*length).filter(|length| *length != 0), hashes.collect())
+    }
+}
+
+/// What was said while it lasted; it is over.
+pub fn end(pieces: &mut Pieces) -> Vec<Said> {
+    pieces.contest.take().map(|contest| contest.said).unwrap_or_default()
 }
 
 /// A neighbour no longer has what it announced.
@@ -64,22 +103,22 @@ pub fn lacks(pieces: &mut Pieces, peer: PeerId, piece: u8) {
     }
 }
 
-/// A neighbour has gone. Of what it said, only what will be judged is kept, and that once: the room is for others.
+/// A neighbour has gone. Of what it said of the length and of the contested piece, two things are kept to be judged if they
+/// differ: one of them is a lie. The rest has done no harm, and the room is for others.
 pub fn forget(pieces: &mut Pieces, peer: PeerId) {
     let Some(contest) = &mut pieces.contest else { return };
-    let (grid, piece, mut kept) = (pieces.grid, contest.piece, false);
+    let (piece, mut kept) = (contest.piece, Vec::new());
     contest.said.retain_mut(|said| {
         if said.peer != peer {
             return true;
         }
-        let Message::Have { length, pieces, .. } = &said.message else { return false };
-        let judged =
-            PieceGrid::for_length(u64::from(*length)) != grid || pieces.iter().any(|(p, _)| *p == piece);
-        if kept || !judged {
-            return false;
+        let of = said.of(piece);
+        let stays = of != (None, Vec::new()) && kept.len() < 2 && !kept.contains(&of);
+        if stays {
+            said.gone = true;
+            kept.push(of);
         }
-        (said.gone, kept) = (true, true);
-        true
+        stays
     });
 }
 
@@ -96,21 +135,20 @@ pub fn wants(pieces: &Pieces) -> Option<(u32, Option<u32>)> {
 
 impl Node {
     /// The contested piece may have come from the origin: then the contest is over. It disproved a neighbour's word, and
-    /// perhaps it is known whose.
+    /// perhaps it is known whose it was.
     pub(super) fn settle(
         &mut self,
         s: usize,
         segment: SegmentId,
         piece: u8,
-        (disproved, liar): (bool, Option<PeerId>),
+        (disproved, liars): (bool, &[PeerId]),
         out: &mut Vec<Output>,
     ) -> Stirs {
         let Some(pieces) = self.sessions[s].pieces(segment) else { return Stirs::Everything };
-        let doubtful = match liar {
-            Some(liar) => pieces.forget_word(liar),
+        let doubtful = match liars {
             // Whose word it was is forgotten once a segment is complete: then nobody's counts.
-            None if disproved => pieces.forget_words(),
-            None => 0,
+            [] if disproved => pieces.forget_words(),
+            _ => liars.iter().fold(0, |lost, liar| lost | pieces.forget_word(*liar)),
         };
         if doubtful != 0 {
             out.push(Output::Discard { segment, pieces: doubtful });
@@ -119,17 +157,15 @@ impl Node {
             return Stirs::Everything;
         }
         self.faults.disputed += 1;
-        let said = pieces.contest.take().map(|contest| contest.said).unwrap_or_default();
-        for said in said {
+        for said in end(pieces) {
             self.hear_again(s, segment, said, out);
         }
         Stirs::Everything
     }
 
     /// What was said while a contest lasted is judged, and believed if it still stands.
-    fn hear_again(&mut self, s: usize, segment: SegmentId, said: Said, out: &mut Vec<Output>) {
+    pub(super) fn hear_again(&mut self, s: usize, segment: SegmentId, said: Said, out: &mut Vec<Output>) {
         let Said { peer, mut message, lacks, taken_back, gone } = said;
-        let Some(n) = self.position(peer) else { return };
         let Some(pieces) = self.sessions[s].active.get(segment) else { return };
         let Message::Have { length, pieces: named, .. } = &mut message else { return };
         match peering::is_true(pieces, *length, named) {
@@ -138,24 +174,33 @@ impl Node {
             _ if taken_back || gone => {}
             _ => {
                 named.retain(|&(piece, _)| lacks & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) == 0);
-                self.have(n, s, message, out);
+                if let Some(n) = self.position(peer) {
+                    self.have(n, s, message, out);
+                }
             }
         }
     }
 
-    /// A neighbour's word contradicts the origin.
+    /// A neighbour's word contradicts the origin. Where the origin lets nothing be shared, or contradicts itself, each
+    /// viewer may have been given other bytes, and nobody is to blame.
     pub(super) fn lied(&mut self, peer: PeerId, s: usize, segment: SegmentId, out: &mut Vec<Output>) {
-        self.faults.contradicted_origin += 1;
         self.not_the_same(s, segment);
-        self.shun(peer, "its word contradicts the origin", out);
+        let Some(pieces) = self.sessions[s].active.get(segment) else { return };
+        if !pieces.disputed && pieces.shareable && self.shun(peer, "its word contradicts the origin", out) {
+            self.faults.contradicted_origin += 1;
+        }
     }
 
-    /// Closes the connection with somebody whose word was false.
-    pub(super) fn shun(&mut self, peer: PeerId, why: &'static str, out: &mut Vec<Output>) {
-        if self.neighbours.iter().any(|n| n.peer == peer) {
-            out.push(Output::Disconnect { peer, shun: true });
+    /// Closes the connection with somebody whose word was false, and lets none be opened again, be it gone already. False
+    /// when that has been done just now.
+    pub(super) fn shun(&mut self, peer: PeerId, why: &'static str, out: &mut Vec<Output>) -> bool {
+        let shunned = Output::Disconnect { peer, shun: true };
+        let is_new = !out.contains(&shunned);
+        if is_new {
+            out.push(shunned);
             out.push(Output::Report(Report::Shunned { peer, why }));
             self.forget(peer, out);
         }
+        is_new
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::neighbours::{self, Neighbour, Watches};
 use super::node::Stirs;
+use super::pieces::Pieces;
 use super::policy::{IN_FLIGHT_FEW, REPEATS, UPLOAD_QUEUE};
 use super::session::Session;
 use super::supply::withdraw;
 use super::upload::{Displaced, Queued, Request};
 use super::{Node, Output, Report, Wake, contest, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
 
 impl Node {
@@ -53,14 +55,14 @@ impl Node {
 
     /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it.
     fn lost(&mut self, n: usize, segment: SegmentId, out: &mut Vec<Output>) -> Stirs {
-        let peer = self.neighbours[n].peer;
+        let (peer, now) = (self.neighbours[n].peer, self.now);
         peering::take_back(&mut self.neighbours[n], |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
             let Some(pieces) = session.active.noted_mut(segment) else { continue };
             pieces.words.loses(n);
             contest::take_back(pieces, peer);
-            withdraw(pieces, &mut self.neighbours, |flight| flight.peer == peer, out);
+            release(pieces, &mut self.neighbours, n, now, out);
             if !pieces.complete() {
                 stirs = Stirs::Everything;
             }
@@ -107,12 +109,12 @@ impl Node {
 
     /// A neighbour leaves a rendition: it has nothing of it any more, and has forgotten what it was told.
     fn leaves(&mut self, n: usize, slot: Slot, out: &mut Vec<Output>) {
-        let peer = self.neighbours[n].peer;
+        let (peer, now) = (self.neighbours[n].peer, self.now);
         if let Some(s) = self.session_at(n, slot) {
             for pieces in self.sessions[s].active.iter_mut() {
                 pieces.words.unsay(n);
                 contest::take_back(pieces, peer);
-                withdraw(pieces, &mut self.neighbours, |flight| flight.peer == peer, out);
+                release(pieces, &mut self.neighbours, n, now, out);
             }
         }
         let neighbour = &mut self.neighbours[n];
@@ -288,6 +290,19 @@ impl Node {
         } else {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
         }
-        self.land(segment, piece, n);
+        let asked = self.land(segment, piece, n);
+        if let Some(asked) = asked.filter(|_| retry_ms == 0) {
+            self.neighbours[n].withdrew(now - asked, now);
+        }
+    }
+}
+
+/// Takes back what neighbour `n` was asked for of a segment that it has no longer.
+fn release(pieces: &mut Pieces, neighbours: &mut [Neighbour], n: usize, now: Time, out: &mut Vec<Output>) {
+    let peer = neighbours[n].peer;
+    let asked = pieces.flights.iter().filter(|flight| flight.peer == peer).map(|flight| flight.asked).min();
+    withdraw(pieces, neighbours, |flight| flight.peer == peer, out);
+    if let Some(asked) = asked {
+        neighbours[n].withdrew(now - asked, now);
     }
 }

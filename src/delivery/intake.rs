@@ -44,11 +44,12 @@ impl Node {
         if let Some(begun) = pieces.fetches.iter_mut().find(|f| f.id == fetch) {
             begun.head = Some(now);
         }
-        let mut liars = Vec::new();
+        let (mut liars, mut said) = (Vec::new(), Vec::new());
         if let Some(grid) = length.and_then(PieceGrid::for_length) {
             let own = pieces.held() & !pieces.doubtful();
             if own == 0 && pieces.grid.is_some_and(|known| known != grid) {
                 withdraw(pieces, &mut self.neighbours, |_| true, out);
+                said = contest::end(pieces);
                 liars = pieces.begin_anew(grid);
                 out.push(Output::Drop { segment: pieces.id() });
             }
@@ -61,8 +62,10 @@ impl Node {
         session.active[p].dirty = true;
         let segment = session.active[p].id();
         for liar in liars {
-            self.faults.contradicted_origin += 1;
-            self.shun(liar, "its word contradicts the origin", out);
+            self.lied(liar, s, segment, out);
+        }
+        for said in said {
+            self.hear_again(s, segment, said, out);
         }
         self.announce_now();
         self.feed(s, segment, out);
@@ -76,6 +79,8 @@ impl Node {
             out.push(Output::CancelFetch { fetch: fetch.id });
         }
         pieces.shareable = false;
+        // Nobody is asked for it any more: who was right needs no settling, which would begin the next fetch at once.
+        pieces.contest = None;
         for ask in std::mem::take(&mut pieces.asks) {
             out.push(Output::Fail { ask: ask.id, why: Failure::PassThrough });
         }
@@ -108,16 +113,15 @@ impl Node {
         let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
         let (twice, before) = (pieces.held() & 1 << piece != 0, pieces.hash(piece));
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
-        let verdict = pieces.own_piece(piece, hash);
+        let liars = pieces.own_piece(piece, hash);
         pieces.tidy();
         withdraw(pieces, &mut self.neighbours, |flight| flight.piece == piece, out);
         if twice {
             session.bytes.wasted += length;
         }
-        let liar = verdict.and_then(Result::err);
         let disproved = before.is_some_and(|before| before != hash);
-        self.settle(s, segment, piece, (disproved, liar), out);
-        if let Some(liar) = liar {
+        self.settle(s, segment, piece, (disproved, &liars), out);
+        for liar in liars {
             self.lied(liar, s, segment, out);
         }
         for (peer, truthful) in peering::judge(&self.neighbours, segment, piece, hash) {

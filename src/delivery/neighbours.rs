@@ -170,6 +170,14 @@ impl Neighbour {
         self.piece_time = Some((usual * 2).min(Duration::from_secs(4)));
     }
 
+    /// It has not, after all, what it was asked for so long ago. If that was longer than it usually takes, it is left alone
+    /// for as long again: whoever offers and withdraws would otherwise cost time for nothing.
+    pub fn withdrew(&mut self, waited: Duration, now: Time) {
+        if waited > self.usual_time() {
+            self.busy_until = self.busy_until.max(now + waited);
+        }
+    }
+
     /// How long it takes for a piece, as far as known.
     #[must_use]
     pub fn usual_time(&self) -> Duration {

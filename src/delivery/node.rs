@@ -136,9 +136,9 @@ impl Node {
             }
             Input::Terms { swarm, terms } => self.set_terms(swarm, terms, out),
             Input::Budget(allowance) => {
-                let spent = self.uploads.budget.is_over();
+                let gave = self.policy.upload;
                 self.uploads.allow(allowance);
-                if self.uploads.budget.is_over() && !spent {
+                if gave && self.uploads.budget.is_over() {
                     out.push(Output::Report(Report::BudgetSpent));
                 }
                 self.change(self.policy, out)

@@ -53,7 +53,8 @@ pub enum Verdict {
     Contested(u8),
 }
 
-/// A neighbour joined a rendition, in which it will call it `slot`; nothing else of it has that slot or rendition.
+/// A neighbour joined a rendition, which it will call `slot`. It has [left](super::Node) whatever it called so before, and
+/// this one under another slot.
 pub fn joins(neighbour: &mut Neighbour, slot: Slot, swarm: SwarmId) {
     neighbour.watches.retain(|w| w.slot != slot);
     if neighbour.watches.len() < WATCHES {
@@ -106,6 +107,10 @@ pub fn have(
     let viewers = session.viewers;
     let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
     if pieces.disputed || !pieces.shareable {
+        return Verdict::Fine;
+    }
+    if pieces.grid.is_none() && pieces.fetches.iter().any(|fetch| fetch.head.is_some()) {
+        // The origin sends it without telling its length: that is what comes, whatever neighbours say.
         return Verdict::Fine;
     }
     if is_true(pieces, have.length, have.pieces) == Some(false) {

@@ -142,6 +142,8 @@ pub struct Pieces {
     /// Neighbours whose word was taken, and for each piece whose; forgotten once the segment is complete.
     vouchers: Vec<PeerId>,
     whose: Vec<u8>,
+    /// Who said the same first after that one; one more than its place among the vouchers, 0 for nobody.
+    second: Vec<u8>,
     loose: Vec<Range<u32>>,
 }
 
@@ -173,6 +175,7 @@ impl Pieces {
             hashes: Vec::new(),
             vouchers: Vec::new(),
             whose: Vec::new(),
+            second: Vec::new(),
             loose: Vec::new(),
         }
     }
@@ -249,7 +252,7 @@ impl Pieces {
         self.grid = Some(grid);
         self.known = 0;
         self.hashes = vec![PieceHash([0; 16]); usize::from(grid.pieces())];
-        (self.vouchers, self.whose) = (Vec::new(), Vec::new());
+        self.forget_vouchers();
     }
 
     /// The hash of a piece, where known.
@@ -267,15 +270,43 @@ impl Pieces {
         self.vouchers.get(usize::from(*self.whose.get(usize::from(piece))?)).copied()
     }
 
-    fn vouch(&mut self, piece: u8, hash: PieceHash, by: PeerId) {
-        let at = self.vouchers.iter().position(|v| *v == by).unwrap_or_else(|| {
-            self.vouchers.push(by);
-            self.vouchers.len() - 1
-        });
+    /// False when there are more vouchers than can be told apart.
+    fn vouch(&mut self, piece: u8, hash: PieceHash, by: PeerId) -> bool {
+        let Some(at) = self.voucher_at(by) else { return false };
         self.whose.resize(self.hashes.len(), 0);
-        self.whose[usize::from(piece)] = at.min(255) as u8;
+        self.whose[usize::from(piece)] = at;
+        if let Some(second) = self.second.get_mut(usize::from(piece)) {
+            *second = 0;
+        }
         self.hashes[usize::from(piece)] = hash;
         self.known |= 1 << piece;
+        true
+    }
+
+    /// Where a neighbour stands among the vouchers, now if not before; below 255.
+    fn voucher_at(&mut self, by: PeerId) -> Option<u8> {
+        let at = self.vouchers.iter().position(|v| *v == by).unwrap_or(self.vouchers.len());
+        let place = u8::try_from(at).ok().filter(|at| *at < u8::MAX)?;
+        if at == self.vouchers.len() {
+            self.vouchers.push(by);
+        }
+        Some(place)
+    }
+
+    /// Another neighbour says the same of a piece: its word stands if the first one's does not.
+    fn seconds(&mut self, piece: u8, by: PeerId) {
+        let has = self.second.get(usize::from(piece)).is_some_and(|second| *second != 0);
+        if has || self.voucher(piece).is_none_or(|first| first == by) {
+            return;
+        }
+        if let Some(at) = self.voucher_at(by) {
+            self.second.resize(self.hashes.len(), 0);
+            self.second[usize::from(piece)] = at + 1;
+        }
+    }
+
+    fn forget_vouchers(&mut self) {
+        (self.vouchers, self.whose, self.second) = (Vec::new(), Vec::new(), Vec::new());
     }
 
     /// Takes a neighbour's word for a piece. `binding`: whether it counts enough to be gone by when it is the first.
@@ -285,12 +316,15 @@ impl Pieces {
         }
         match self.hash(piece) {
             None => {
-                if binding {
-                    self.vouch(piece, hash, by);
+                if binding && !self.vouch(piece, hash, by) {
+                    return Claim::Disputed;
                 }
                 Claim::New
             }
-            Some(known) if known == hash => Claim::Agrees,
+            Some(known) if known == hash => {
+                self.seconds(piece, by);
+                Claim::Agrees
+            }
             Some(_) if self.own & 1 << piece != 0 => Claim::Wrong,
             Some(_) => Claim::Disputed,
         }
@@ -304,36 +338,47 @@ impl Pieces {
         lost
     }
 
-    /// Gives up what was taken on this neighbour's word alone; a bit for each piece that is no longer held.
+    /// Gives up what was taken on this neighbour's word alone; a bit for each piece that is no longer held. What another
+    /// said as well rests on that one's.
     pub fn forget_word(&mut self, of: PeerId) -> u64 {
-        let by = |piece: &u8| self.voucher(*piece) == Some(of);
-        let bits = ones(self.known).filter(by).fold(0, |bits, piece| bits | 1 << piece);
+        let mut bits = 0;
+        for piece in ones(self.known).filter(|piece| self.voucher(*piece) == Some(of)).collect::<Vec<_>>() {
+            match self.second.get_mut(usize::from(piece)).map(std::mem::take) {
+                Some(second @ 1..) => self.whose[usize::from(piece)] = second - 1,
+                _ => bits |= 1 << piece,
+            }
+        }
         let lost = self.held & bits;
         self.known &= !bits;
         self.held &= !bits;
         lost
     }
 
-    /// A piece came from the origin and its hash is this; returns the neighbour whose word for it is now proven true
-    /// (`Ok`) or false (`Err`).
-    pub fn own_piece(&mut self, piece: u8, hash: PieceHash) -> Option<Result<PeerId, PeerId>> {
-        let before = self.hash(piece);
-        let voucher = self.voucher(piece);
-        let place = self.hashes.get_mut(usize::from(piece))?;
+    /// A piece came from the origin and its hash is this; returns the neighbours on whose word another was taken for it.
+    pub fn own_piece(&mut self, piece: u8, hash: PieceHash) -> Vec<PeerId> {
+        let disproved = self.hash(piece).is_some_and(|before| before != hash);
+        let liars = if disproved { self.vouchers_of(piece) } else { Vec::new() };
+        let Some(place) = self.hashes.get_mut(usize::from(piece)) else { return liars };
         *place = hash;
         self.known |= 1 << piece;
         self.held |= 1 << piece;
         self.own |= 1 << piece;
         self.dirty = true;
         self.settle();
-        let (before, voucher) = (before?, voucher?);
-        Some(if before == hash { Ok(voucher) } else { Err(voucher) })
+        liars
+    }
+
+    /// On whose word the hash of a piece rests, first and second.
+    fn vouchers_of(&self, piece: u8) -> Vec<PeerId> {
+        let second = self.second.get(usize::from(piece)).and_then(|at| at.checked_sub(1));
+        let second = second.and_then(|at| self.vouchers.get(usize::from(at)).copied());
+        self.voucher(piece).into_iter().chain(second).collect()
     }
 
     /// Whose word it was no longer matters once everything is here and checked.
     fn settle(&mut self) {
         if self.complete() && self.contest.is_none() {
-            (self.vouchers, self.whose) = (Vec::new(), Vec::new());
+            self.forget_vouchers();
         }
     }
 

@@ -219,6 +219,15 @@ fn a_budget_that_does_not_cover_what_is_promised_says_that_it_is_spent() {
 }
 
 #[test]
+fn a_budget_ends_nothing_where_nothing_is_given() {
+    let mut rig = Rig::seeding();
+    let takes = Options { upload: policy::Upload::Never, ..Options::default() };
+    rig.tell(Input::Policy(Policy::new(&takes, 64 << 20)));
+    let out = rig.budget(0, Duration::from_secs(60));
+    assert!(!out.contains(&Output::Report(Report::BudgetSpent)), "{out:?}");
+}
+
+#[test]
 fn a_budget_that_is_told_anew_disturbs_nobody() {
     let mut rig = Rig::seeding();
     rig.budget(10 * PIECE, Duration::from_secs(60));

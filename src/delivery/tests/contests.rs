@@ -90,16 +90,116 @@ fn whoever_lied_is_shunned_though_it_took_it_back() {
 #[test]
 fn whoever_lied_is_shunned_though_it_went_and_came_back() {
     let (mut rig, fetch) = contested();
-    for _ in 0..3 {
+    // More often than there is room for what is said.
+    for _ in 0..100 {
         rig.tell(Input::Left { peer: peer(2), misbehaved: false });
         rig.befriend(2);
+        says(&mut rig, 2, &[(0, true)]);
         says(&mut rig, 2, &[(0, false), (1, true)]);
     }
     rig.tell(Input::Left { peer: peer(2), misbehaved: false });
     meet(&mut rig, 2);
+    says(&mut rig, 3, &ALL);
     let out = brings(&mut rig, fetch, 0);
     assert!(shunned(&out, 2), "{out:?}");
-    assert_eq!(rig.node.neighbours().len(), 2);
+    assert_eq!((rig.node.neighbours().len(), known(&rig, 3)), (2, grid().all()));
+}
+
+#[test]
+fn whoever_lied_is_shunned_though_it_is_away() {
+    let (mut rig, fetch) = contested();
+    rig.tell(Input::Left { peer: peer(2), misbehaved: false });
+    let out = brings(&mut rig, fetch, 0);
+    assert!(shunned(&out, 2), "{out:?}");
+    assert_eq!(rig.node.faults().contradicted_origin, 1);
+}
+
+#[test]
+fn whoever_seconds_a_lie_is_shunned_with_the_liar() {
+    let mut rig = among_friends();
+    let lie = |n: u8, rig: &mut Rig| {
+        let (segment, sequence, pieces) = (segment(NEXT), NEXT, vec![(0, hash(77, 0))]);
+        let have = Message::Have { slot: Slot(0), segment, sequence, length: LENGTH, loading: false, pieces };
+        rig.say(n, have)
+    };
+    lie(2, &mut rig);
+    lie(3, &mut rig);
+    let (fetch, _) = settling(&says(&mut rig, 1, &ALL));
+    let out = brings(&mut rig, fetch, 0);
+    assert!(shunned(&out, 2) && shunned(&out, 3) && !shunned(&out, 1), "{out:?}");
+    assert_eq!((rig.node.faults().contradicted_origin, known(&rig, 1)), (2, grid().all()));
+}
+
+#[test]
+fn what_others_said_as_well_does_not_fall_with_a_liar() {
+    let mut rig = among_friends();
+    says(&mut rig, 2, &[(0, false), (1, true), (2, true)]);
+    says(&mut rig, 3, &[(1, true), (2, true)]);
+    let (fetch, _) = settling(&says(&mut rig, 1, &[(0, true)]));
+    let out = brings(&mut rig, fetch, 0);
+    assert!(shunned(&out, 2));
+    let of_third = requests(&out).into_iter().filter(|(of, _)| *of == peer(3)).count();
+    assert!(of_third > 0, "the rest still comes from neighbours: {out:?}");
+}
+
+#[test]
+fn two_wrong_lengths_are_told_apart_from_the_right_one() {
+    let mut rig = among_friends();
+    let long = |rig: &mut Rig, n: u8, length: u32| {
+        let (segment, sequence, pieces) = (segment(NEXT), NEXT, vec![(0, hash(NEXT, 0))]);
+        rig.say(n, Message::Have { slot: Slot(0), segment, sequence, length, loading: false, pieces })
+    };
+    long(&mut rig, 1, LENGTH * 2);
+    let (fetch, _) = settling(&says(&mut rig, 3, &ALL));
+    long(&mut rig, 2, LENGTH * 3);
+    let out = brings(&mut rig, fetch, 0);
+    assert!(shunned(&out, 1) && shunned(&out, 2) && !shunned(&out, 3), "{out:?}");
+    assert_eq!(known(&rig, 3), grid().all());
+}
+
+#[test]
+fn where_nothing_may_be_shared_nobody_has_lied() {
+    let (mut rig, fetch) = contested();
+    let mut out = rig.tell(Input::Head { fetch, length: Some(u64::from(LENGTH)), shareable: false });
+    out.extend(brings(&mut rig, fetch, 0));
+    assert!((1..=3).all(|n| !shunned(&out, n)), "{out:?}");
+    assert_eq!(rig.node.faults().contradicted_origin, 0);
+}
+
+/// Whoever does not tell a length, or one that is not kept, can settle nothing: he was asked again, and again.
+#[test]
+fn what_is_passed_through_is_not_settled() {
+    for length in [None, Some(u64::MAX)] {
+        let (mut rig, fetch) = contested();
+        let mut out = rig.tell(Input::Head { fetch, length, shareable: true });
+        out.extend(rig.sleep_until(rig.now + Duration::from_millis(300)));
+        assert!(out.contains(&Output::CancelFetch { fetch }), "{length:?}: {out:?}");
+        assert_eq!(fetch_in(&out), None, "{length:?}");
+    }
+}
+
+/// The origin tells no length; a neighbour tells a shorter one while the segment comes.
+#[test]
+fn the_length_of_what_comes_is_not_a_neighbours_to_say() {
+    let mut rig = among_friends();
+    // A player that jumps ahead, and is not held.
+    rig.list(0..8);
+    let (ask, out) = rig.ask(1, 6);
+    let (fetch, ..) = fetch_in(&out).expect("after a jump the origin is asked at once");
+    rig.tell(Input::Head { fetch, length: None, shareable: true });
+    let (segment, sequence, pieces) = (segment(6), 6, Vec::new());
+    let short =
+        Message::Have { slot: Slot(0), segment, sequence, length: LENGTH / 2, loading: false, pieces };
+    rig.say(2, short);
+    rig.tell(Input::Arrived { fetch, up_to: LENGTH });
+    let mut out = rig.tell(Input::Fetched { fetch });
+    for piece in 0..grid().pieces() {
+        out.extend(rig.tell(Input::Hashed { segment, piece, hash: hash(6, piece) }));
+    }
+    let whole = Output::Ready { ask, up_to: LENGTH, length: Some(LENGTH) };
+    assert!(out.contains(&whole), "{out:?}");
+    let out = rig.have(3, 6, 0..grid().pieces());
+    assert!(!shunned(&out, 3), "its length is the right one");
 }
 
 #[test]
@@ -114,14 +214,28 @@ fn whoever_was_right_and_went_has_nothing_when_it_comes_back() {
 }
 
 #[test]
+fn a_true_word_of_before_makes_nobody_believed_that_has_come_back() {
+    let (mut rig, fetch) = contested();
+    says(&mut rig, 3, &ALL);
+    rig.say(3, Message::Lost { segment: segment(NEXT) });
+    rig.tell(Input::Left { peer: peer(3), misbehaved: false });
+    meet(&mut rig, 3);
+    brings(&mut rig, fetch, 0);
+    let back = rig.node.neighbours().iter().find(|n| n.peer == peer(3)).expect("it told no lie");
+    assert!(!back.confirmed);
+}
+
+#[test]
 fn what_was_right_and_taken_back_is_not_asked_for() {
     for way_out in [Message::Lost { segment: segment(NEXT) }, Message::Left { slot: Slot(0) }] {
         let (mut rig, fetch) = contested();
         says(&mut rig, 3, &ALL);
         rig.say(3, way_out.clone());
+        rig.say(3, Message::Joined { slot: Slot(0), swarm: swarm() });
         let out = brings(&mut rig, fetch, 0);
         assert!(!shunned(&out, 3) && known(&rig, 3) == 0, "{way_out:?}: {out:?}");
-        assert!(requests(&out).iter().all(|(of, _)| *of == peer(1)), "{out:?}");
+        let asked = requests(&out);
+        assert!(!asked.is_empty() && asked.iter().all(|(of, _)| *of == peer(1)), "{out:?}");
     }
 }
 
@@ -243,6 +357,28 @@ fn what_will_not_come_is_not_waited_for_nor_held_against_anybody() {
         rig.sleep_until(rig.now + Duration::from_secs(3));
         let gone = rig.node.neighbours().iter().find(|n| n.peer == peer(1)).expect("it is still there");
         assert_eq!(gone.misses, 0, "{way_out:?}");
+    }
+}
+
+/// Offers, lets itself be waited for, withdraws, offers again: each time it is left alone for as long as it was waited for.
+#[test]
+fn whoever_keeps_us_waiting_and_withdraws_is_left_alone_as_long() {
+    for refuses in [false, true] {
+        let mut rig = Rig::playing();
+        rig.befriend(1);
+        let mut waited = Duration::ZERO;
+        let began = rig.now;
+        for _ in 0..4 {
+            let out = says(&mut rig, 1, &ALL);
+            let Some(&(_, piece)) = requests(&out).first() else { break };
+            rig.sleep_until(rig.now + Duration::from_secs(1));
+            waited += Duration::from_secs(1);
+            let segment = segment(NEXT);
+            let busy = Message::Busy { segment, piece, retry_ms: 0 };
+            rig.say(1, if refuses { busy } else { Message::Lost { segment } });
+            assert!(rig.node.neighbours()[0].busy_until >= rig.now + Duration::from_secs(1));
+        }
+        assert_eq!(waited, Duration::from_secs(1), "after {:?} it was asked again", rig.now - began);
     }
 }
 

@@ -227,9 +227,10 @@ impl Mirror {
                 assert!(self.queued.remove(&(peer, segment, piece)), "nobody asked for piece {piece}");
                 self.sending.push((peer, segment, piece));
             }
-            Output::Disconnect { peer, .. } => {
+            Output::Disconnect { peer, shun } => {
                 self.seen.insert("disconnect");
-                assert!(self.connected.remove(&peer), "somebody who is not there");
+                // Whoever lied is refused from now on, there or not.
+                assert!(self.connected.remove(&peer) || shun, "somebody who is not there");
                 self.gone(peer);
             }
             Output::Announce { swarm, account, .. } => {
