@@ -12,6 +12,7 @@ use url::Url;
 
 use super::answer::{Beginning, Body, streamed};
 use super::coding;
+use super::names::{may_be_manifest, named_format};
 use super::recent::Manifest;
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Reach};
@@ -22,6 +23,27 @@ const SIGNATURE: usize = 10;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// A player that is kept waiting for the rest gets an empty line this often.
 const LINE: Duration = Duration::from_secs(LONGEST_HOLD.as_secs() / 2);
+
+/// Whether the body is a file, all of it, and as it is or, with the name or type of a manifest, in gzip.
+fn is_whole(response: &origin::Response) -> bool {
+    let fields = &response.headers;
+    (coding::is_plain(fields) || named_format(response).is_some() && coding::is_gzip(fields))
+        && match response.status {
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
+            StatusCode::PARTIAL_CONTENT => fields
+                .get(header::CONTENT_RANGE)
+                .and_then(|range| range.to_str().ok()?.trim().strip_prefix("bytes 0-")?.split_once('/'))
+                .and_then(|(last, total)| Some((last.parse::<u64>().ok()?, total.parse::<u64>().ok()?)))
+                .is_some_and(|(last, total)| last.checked_add(1) == Some(total)),
+            _ => false,
+        }
+}
+
+/// Whether a manifest may come of this answer: of nothing else is the body to be looked into.
+#[must_use]
+pub fn may_come(response: &origin::Response) -> bool {
+    is_whole(response) && may_be_manifest(response)
+}
 
 /// A manifest that is being read.
 #[derive(Debug)]

@@ -39,6 +39,17 @@ const ACTIVE: [HeaderName; 15] = [
     header::ACCESS_CONTROL_EXPOSE_HEADERS,
 ];
 
+/// Fields that speak of the origin's bytes, and not of a rewritten playlist's.
+pub const OF_THE_BYTES: [HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
 /// The headers of a player's request that the origin is to see; Host, Range and body length are handled apart.
 #[must_use]
 pub fn to_origin(headers: &HeaderMap) -> HeaderMap {

@@ -5,36 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use url::Url;
 
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
-use super::names::{extension, may_be_manifest, named_format, named_manifest, says_playlist};
+use super::intake::{take_in, without_query};
+use super::names::{extension, named_format, named_manifest, says_playlist};
 use super::recent::{Again, Manifest};
+use super::reloads::{self, Told};
 use super::request::Way;
-use super::{Shared, address, coding, dash, headers, repair, segment};
+use super::{Shared, address, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Caller};
 use crate::manifest::dash as mpd;
-use crate::manifest::hls::{self, Master, Playlist};
-use crate::manifest::identity::by_sequence;
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Error, Format, Limits};
 use crate::model::address::Address;
-
-/// Fields that speak of the origin's bytes, and not of a rewritten playlist's.
-const OF_THE_BYTES: [HeaderName; 7] = [
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::ACCEPT_RANGES,
-    header::ETAG,
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("repr-digest"),
-];
 
 /// A request for a URL of an origin, as it goes through here.
 struct Asked<'a> {
@@ -67,21 +56,26 @@ pub async fn answer(
         .then(|| body.map_err(|error| origin::Error::Abandoned(error.to_string())).boxed());
     let range = range(&head.headers, &url, way);
     let method = head.method;
-    // Several players give up a reload that takes 10 s, and with it the stream.
+    let told = if method == Method::GET && is_of_all(range.as_deref()) {
+        reloads::reload(&asked.caller, &url, range.clone(), asked.began, shared).await
+    } else {
+        Told::Unknown
+    };
     let copy = shared.recent.last_good(&asked.caller, &url).filter(|_| method == Method::GET);
-    let last_good = || Some(answer_with(copy.as_ref()?, &asked, "memory", asked.began.elapsed(), shared));
-    let asking = repair::ask(&asked.caller, &method, &url, range, body, shared);
-    let patience = if copy.is_some() { LONGEST_HOLD } else { Duration::MAX };
-    let answered = tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
-        Err(origin::Error::TooSlow(url.host_str().unwrap_or_default().to_owned(), patience.as_secs()))
-    });
+    let last_good =
+        || Some(answer_with(&copy.as_ref()?.manifest, &asked, "memory", asked.began.elapsed(), shared));
+    let answered = match told {
+        Told::New(manifest) => return answer_with(&manifest, &asked, "http", asked.began.elapsed(), shared),
+        Told::Copy(copy) => return answer_with(&copy, &asked, "memory", asked.began.elapsed(), shared),
+        Told::Origin(answered) => answered,
+        Told::Unknown => ask(&method, range, body, copy.is_some(), &asked, shared).await,
+    };
     let response = match answered {
         Ok(response) => response,
         Err(error) => return last_good().unwrap_or_else(|| no_answer(&error)),
     };
     if method == Method::GET {
-        shared.absent.note(asked.caller.viewer, &url, response.status);
-        if is_whole(&response) && may_be_manifest(&response) {
+        if coming::may_come(&response) {
             return manifest(response, &asked, &last_good, shared).await;
         }
         if !response.status.is_success()
@@ -114,7 +108,7 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
     if let Some(answer) = segment::answer(head, url, *way, caller, shared).await {
         return Some(answer);
     }
-    if range(head, url, *way).is_some_and(|range| range.trim() != "bytes=0-") {
+    if !is_of_all(range(head, url, *way).as_deref()) {
         return None;
     }
     match shared.recent.again(caller, url) {
@@ -135,19 +129,35 @@ fn range(asked: &HeaderMap, url: &Url, way: Way) -> Option<String> {
     (!ignored).then(|| range.to_owned())
 }
 
-/// Whether the body is a file, all of it, and as it is or, with the name or type of a manifest, in gzip.
-fn is_whole(response: &origin::Response) -> bool {
-    let fields = &response.headers;
-    (coding::is_plain(fields) || named_format(response).is_some() && coding::is_gzip(fields))
-        && match response.status {
-            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
-            StatusCode::PARTIAL_CONTENT => fields
-                .get(header::CONTENT_RANGE)
-                .and_then(|range| range.to_str().ok()?.trim().strip_prefix("bytes 0-")?.split_once('/'))
-                .and_then(|(last, total)| Some((last.parse::<u64>().ok()?, total.parse::<u64>().ok()?)))
-                .is_some_and(|(last, total)| last.checked_add(1) == Some(total)),
-            _ => false,
-        }
+/// Whether a request with this Range is for the whole file.
+fn is_of_all(range: Option<&str>) -> bool {
+    range.is_none_or(|range| range.trim() == "bytes=0-")
+}
+
+/// Asks the origin on behalf of this player alone. One that has a copy waits no longer than players do: several give up a
+/// reload that takes 10 s, and with it the stream.
+async fn ask(
+    method: &Method,
+    range: Option<String>,
+    body: Option<origin::Body>,
+    has_copy: bool,
+    asked: &Asked<'_>,
+    shared: &Shared,
+) -> Result<origin::Response, origin::Error> {
+    let Asked { url, caller, began, .. } = asked;
+    let asking = repair::ask(caller, method, url, range, body, shared);
+    let answered = if has_copy {
+        tokio::time::timeout_at((*began + LONGEST_HOLD).into(), asking).await.unwrap_or_else(|_| {
+            let host = url.host_str().unwrap_or_default().to_owned();
+            Err(origin::Error::TooSlow(host, LONGEST_HOLD.as_secs()))
+        })
+    } else {
+        asking.await
+    };
+    if let (&Method::GET, Ok(response)) = (method, &answered) {
+        shared.absent.note(caller.viewer, url, response.status);
+    }
+    answered
 }
 
 async fn manifest(
@@ -163,7 +173,8 @@ async fn manifest(
     let late = tokio::time::Instant::from_std(asked.began + LONGEST_HOLD);
     match tokio::time::timeout_at(late, coming.read()).await {
         Ok(Read::Whole(format, text)) => {
-            let manifest = take_in(coming.into_manifest(format, text), asked, shared).await;
+            let manifest =
+                take_in(coming.into_manifest(format, text), (asked.url, &asked.caller), shared).await;
             answer_with(&manifest, asked, "http", asked.began.elapsed(), shared)
         }
         Ok(Read::Broken) => last_good().unwrap_or_else(|| match coming.failure() {
@@ -197,27 +208,14 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
+        let manifest = take_in(manifest, (&url, &caller), &shared).await;
         let asked = Asked { url: &url, way, authority, caller, began };
-        let manifest = take_in(manifest, &asked, &shared).await;
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));
     *answer.headers_mut() = fields;
     mark(&mut answer, "http", began.elapsed());
     answer
-}
-
-/// What a manifest lists is known from here on, and it is itself.
-async fn take_in(mut manifest: Manifest, asked: &Asked<'_>, shared: &Shared) -> Arc<Manifest> {
-    if !coding::is_plain(&manifest.headers) {
-        for name in OF_THE_BYTES.iter().chain([&header::CONTENT_ENCODING]) {
-            manifest.headers.remove(name);
-        }
-    }
-    let manifest = Arc::new(manifest);
-    let (target, grows) = list(&manifest, asked, shared).await;
-    shared.recent.keep(&asked.caller, asked.url, Arc::clone(&manifest), target, grows);
-    manifest
 }
 
 fn refused(url: &Url, most: usize) -> Response<Body> {
@@ -230,78 +228,6 @@ fn refused(url: &Url, most: usize) -> Response<Body> {
 fn bomb(url: &Url, error: &Error) -> Response<Body> {
     let text = format!("the manifest at {} is not passed on: {error}", without_query(url));
     sentence(StatusCode::BAD_GATEWAY, &text)
-}
-
-/// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
-/// duration, where it has one, and whether it will change.
-async fn list(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> (Option<Duration>, bool) {
-    let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, asked.caller.viewer);
-    let streams = &shared.streams;
-    let channel = streams.channel(asked.url, rules).or_else(|| streams.channel(&manifest.url, rules));
-    let error = match manifest.format {
-        Format::Hls => match hls::parse_importing(
-            &manifest.url,
-            &manifest.text,
-            &limits,
-            rules,
-            &shared.masters.variables(viewer, asked.url),
-        ) {
-            Ok(Playlist::Master(master)) => {
-                remember(master, asked, channel.as_deref(), shared);
-                return (None, false);
-            }
-            Ok(Playlist::Media(mut media)) => {
-                if let Some(rendition) = shared.masters.rendition(viewer, asked.url) {
-                    by_sequence(&mut media.listing, &rendition);
-                }
-                media.listing.timeline.alternatives = shared.masters.has_siblings(viewer, asked.url);
-                // What a playlist names is never more private than the host that it came from.
-                let named = Caller { reach: manifest.reach, ..asked.caller.clone() };
-                shared.files.list(viewer, &media.listing);
-                shared.engine.listed(media.listing, &named, channel).await;
-                return (Some(media.target), !media.ended);
-            }
-            Err(error) => error,
-        },
-        Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
-            Ok(presentation) => {
-                let (target, grows) = (presentation.target, presentation.dynamic);
-                shared.presentations.keep(viewer, (asked.url, channel), presentation, &manifest.headers);
-                return (Some(target), grows);
-            }
-            Err(error) => error,
-        },
-    };
-    let url = without_query(&manifest.url);
-    if shared.masters.is_first_complaint(url) {
-        tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
-    }
-    (None, false)
-}
-
-/// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
-/// each playlist is known by its place.
-fn remember(master: Master, asked: &Asked<'_>, belongs: Option<&str>, shared: &Shared) {
-    let viewer = asked.caller.viewer;
-    let variables = Arc::new(master.variables);
-    let variants = master.variants.iter().map(|variant| &variant.url);
-    let renditions = master.renditions.iter().map(|rendition| &rendition.url);
-    if !variables.is_empty() {
-        let playlists = variants.clone().chain(renditions.clone()).chain(&master.iframes);
-        playlists.for_each(|url| shared.masters.define(viewer, url, &variables));
-    }
-    let channel = shared.masters.rendition(viewer, asked.url);
-    for (place, url) in variants.chain(renditions).enumerate() {
-        if master.variants.len() > 1 {
-            shared.masters.name(viewer, url);
-        }
-        if let Some(name) = belongs {
-            shared.streams.name(url, name, &shared.setup.rules);
-        }
-        if let Some(channel) = &channel {
-            shared.masters.number(viewer, url, format!("{channel}\n{place}"));
-        }
-    }
 }
 
 fn answer_with(
@@ -355,7 +281,7 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
 
 /// Headers of a rewritten manifest.
 fn describe(fields: &mut HeaderMap, format: Format) {
-    for name in &OF_THE_BYTES {
+    for name in &headers::OF_THE_BYTES {
         fields.remove(name);
     }
     let kind = match format {
@@ -363,8 +289,4 @@ fn describe(fields: &mut HeaderMap, format: Format) {
         Format::Dash => "application/dash+xml",
     };
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-}
-
-fn without_query(url: &Url) -> &str {
-    url.as_str().split('?').next().unwrap_or_default()
 }

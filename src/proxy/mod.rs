@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 mod absent;
 pub mod address;
 mod answer;
+mod attend;
 mod coding;
 mod coming;
 mod connection;
@@ -22,6 +20,7 @@ pub mod control;
 mod dash;
 mod files;
 pub mod headers;
+mod intake;
 mod listen;
 mod manifest;
 mod masters;
@@ -30,6 +29,7 @@ mod options;
 mod presentations;
 pub mod range;
 mod recent;
+mod reloads;
 mod repair;
 mod request;
 mod segment;
@@ -43,7 +43,7 @@ use crate::engine::Handle;
 use crate::manifest::identity::Rules;
 use absent::Absent;
 use address::Names;
-use connection::Connection;
+use attend::attend;
 use control::events::Events;
 use files::Files;
 pub use listen::{BindError, bind};
@@ -51,19 +51,14 @@ use masters::Masters;
 pub use options::{Channel, Options};
 use presentations::Presentations;
 use recent::Recent;
+use reloads::Reloads;
 use streams::Streams;
 use tunnel::Tunnels;
 
 /// Client connections at the same time; the next one waits to be accepted.
 const CONNECTIONS: usize = 256;
-/// Header fields of a request.
-const HEADERS: usize = 64;
-/// Bytes of a request's head.
-const HEAD: usize = 16 * 1024;
 /// How long answers under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(7);
-/// How long, at the end, the first request of somebody who has just come is waited for: it is on its way.
-const JUST_COME: Duration = Duration::from_millis(300);
 
 /// What the proxy is run with.
 #[derive(Clone, Debug)]
@@ -89,6 +84,7 @@ pub(crate) struct Shared {
     presentations: Presentations,
     files: Files,
     recent: Recent,
+    reloads: Reloads,
     absent: Absent,
     tunnels: Tunnels,
     events: Events,
@@ -123,6 +119,7 @@ pub async fn run(
         presentations: Presentations::default(),
         files: Files::default(),
         recent: Recent::default(),
+        reloads: Reloads::default(),
         absent: Absent::default(),
         tunnels: Tunnels::default(),
         events: Events::new(closed.clone()),
@@ -153,46 +150,7 @@ pub async fn run(
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
         connections.shutdown().await;
     }
+    shared.reloads.close().await;
     shared.tunnels.close().await;
     Ok(())
-}
-
-/// Answers what one client asks, until it goes, its time is up, or no more requests are to be taken.
-async fn attend(
-    stream: TcpStream,
-    client: SocketAddr,
-    shared: Arc<Shared>,
-    mut closed: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let stream = Connection::new(stream);
-    let doing = stream.doing();
-    let asked = doing.clone();
-    let service = hyper::service::service_fn(move |asked| {
-        request::serve(asked, client, doing.clone(), Arc::clone(&shared))
-    });
-    let connection = http1::Builder::new()
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD)
-        .keep_alive(true)
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    // Players hang up in the middle all the time: that is no error of ours.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = ended(&mut closed) => {
-            if asked.awaits_a_request() && tokio::time::timeout(JUST_COME, connection.as_mut()).await.is_ok() {
-                return;
-            }
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        }
-    }
-}
-
-/// Resolves when no more requests are to be taken.
-async fn ended(closed: &mut watch::Receiver<bool>) {
-    let _ = closed.wait_for(|&closed| closed).await;
 }

@@ -50,12 +50,21 @@ struct Kept {
 }
 
 /// Who asked for what: what one viewer was given is never given to another.
-type Name = (u64, Option<http::HeaderValue>, String);
+pub type Name = (u64, Option<http::HeaderValue>, String);
 
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Recent {
     kept: Mutex<VecDeque<Kept>>,
+}
+
+/// A copy that is good enough for now.
+#[derive(Clone, Debug)]
+pub struct Good {
+    /// The copy.
+    pub manifest: Arc<Manifest>,
+    /// Its target duration.
+    pub target: Duration,
 }
 
 /// What is to be done about a request for a manifest.
@@ -109,11 +118,17 @@ impl Recent {
     }
 
     /// The last good copy of a live manifest: for a target duration after the reload that failed it is still good enough.
-    pub fn last_good(&self, caller: &Caller, asked: &Url) -> Option<Arc<Manifest>> {
+    /// Of what a blocking reload asks for there is no copy.
+    pub fn last_good(&self, caller: &Caller, asked: &Url) -> Option<Good> {
+        if asked.query_pairs().any(|(key, _)| matches!(&*key, "_HLS_msn" | "_HLS_part")) {
+            return None;
+        }
         let name = name(caller, asked);
         let kept = self.lock();
         let known = kept.iter().find(|k| k.name == name && k.grows)?;
-        (known.fetched.elapsed() <= known.target? * 2).then(|| Arc::clone(&known.manifest))
+        let target = known.target?;
+        let good = || Good { manifest: Arc::clone(&known.manifest), target };
+        (known.fetched.elapsed() <= target.saturating_mul(2)).then(good)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
@@ -121,6 +136,8 @@ impl Recent {
     }
 }
 
-fn name(caller: &Caller, asked: &Url) -> Name {
+/// By what a caller's manifest is known.
+#[must_use]
+pub fn name(caller: &Caller, asked: &Url) -> Name {
     (caller.viewer.0, caller.headers.get(http::header::COOKIE).cloned(), asked.as_str().to_owned())
 }

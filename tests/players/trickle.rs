@@ -14,8 +14,8 @@ use crate::programs::{PICTURES, PROGRAMS, Pace, Played, Playing, Program};
 use crate::recordings;
 use crate::scripted::{Scripted, from_of, respond};
 
-/// How long a manifest takes that trickles: paceline begins an answer after eight seconds, or gives the last good copy. A live
-/// playlist here has 18 s in its window.
+/// How long a manifest takes that trickles: paceline begins an answer after eight seconds, or gives the last good copy after a
+/// target duration. A live playlist here has 18 s in its window.
 const TRICKLE: Duration = Duration::from_secs(20);
 /// In so many parts.
 const PARTS: u32 = 40;

@@ -11,7 +11,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::engine::Handle;
 use crate::proxy::answer::{Body, sentence, streamed};
-use crate::proxy::{ended, headers};
+use crate::proxy::attend::ended;
+use crate::proxy::headers;
 
 /// Listeners at the same time; the next one is turned away and may try again.
 const LISTENERS: usize = 8;

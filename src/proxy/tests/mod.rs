@@ -9,6 +9,7 @@ mod origin;
 mod passing;
 mod playlists;
 mod redirects;
+mod reloading;
 mod repairing;
 mod tls;
 mod tunnels;

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A request as an origin got it.
@@ -99,6 +100,12 @@ impl Origin {
                         Then::GoOn => {}
                         Then::Close => return,
                         Then::Hang => std::future::pending().await,
+                        Then::Later(mut gate, opens, rest) => {
+                            let open = gate.wait_for(|gate| *gate >= opens).await.is_ok();
+                            if !open || stream.write_all(&rest).await.is_err() {
+                                return;
+                            }
+                        }
                     }
                 }
             }
@@ -145,11 +152,13 @@ impl Origin {
 }
 
 /// What a raw origin does after it has spoken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Then {
     GoOn,
     Close,
     Hang,
+    /// Says the rest when the gate has this number; goes on, unless nobody can open it any more.
+    Later(watch::Receiver<usize>, usize, Vec<u8>),
 }
 
 async fn head(stream: &mut TcpStream) -> Option<String> {

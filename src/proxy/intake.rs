@@ -1,0 +1,116 @@
+//! What a manifest says is known from here on: what it lists to the engine, its place in its channel, and it is itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header;
+use url::Url;
+
+use super::headers::OF_THE_BYTES;
+use super::recent::Manifest;
+use super::{Shared, coding};
+use crate::engine::origin::Caller;
+use crate::manifest::dash as mpd;
+use crate::manifest::hls::{self, Master, Playlist};
+use crate::manifest::identity::by_sequence;
+use crate::manifest::{Format, Limits};
+
+/// Takes in a manifest that was fetched because this caller `asked` for this URL. Call it before it is answered with, so that
+/// what it lists is found when the player asks for it.
+pub async fn take_in(
+    mut manifest: Manifest,
+    (asked, caller): (&Url, &Caller),
+    shared: &Shared,
+) -> Arc<Manifest> {
+    if !coding::is_plain(&manifest.headers) {
+        for name in OF_THE_BYTES.iter().chain([&header::CONTENT_ENCODING]) {
+            manifest.headers.remove(name);
+        }
+    }
+    let manifest = Arc::new(manifest);
+    let (target, grows) = list(&manifest, (asked, caller), shared).await;
+    shared.recent.keep(caller, asked, Arc::clone(&manifest), target, grows);
+    manifest
+}
+
+/// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
+/// duration, where it has one, and whether it will change.
+async fn list(
+    manifest: &Manifest,
+    (asked, caller): (&Url, &Caller),
+    shared: &Shared,
+) -> (Option<Duration>, bool) {
+    let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, caller.viewer);
+    let streams = &shared.streams;
+    let channel = streams.channel(asked, rules).or_else(|| streams.channel(&manifest.url, rules));
+    let error = match manifest.format {
+        Format::Hls => match hls::parse_importing(
+            &manifest.url,
+            &manifest.text,
+            &limits,
+            rules,
+            &shared.masters.variables(viewer, asked),
+        ) {
+            Ok(Playlist::Master(master)) => {
+                remember(master, (asked, caller), channel.as_deref(), shared);
+                return (None, false);
+            }
+            Ok(Playlist::Media(mut media)) => {
+                if let Some(rendition) = shared.masters.rendition(viewer, asked) {
+                    by_sequence(&mut media.listing, &rendition);
+                }
+                media.listing.timeline.alternatives = shared.masters.has_siblings(viewer, asked);
+                // What a playlist names is never more private than the host that it came from.
+                let named = Caller { reach: manifest.reach, ..caller.clone() };
+                shared.files.list(viewer, &media.listing);
+                shared.engine.listed(media.listing, &named, channel).await;
+                return (Some(media.target), !media.ended);
+            }
+            Err(error) => error,
+        },
+        Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
+            Ok(presentation) => {
+                let (target, grows) = (presentation.target, presentation.dynamic);
+                shared.presentations.keep(viewer, (asked, channel), presentation, &manifest.headers);
+                return (Some(target), grows);
+            }
+            Err(error) => error,
+        },
+    };
+    let url = without_query(&manifest.url);
+    if shared.masters.is_first_complaint(url) {
+        tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
+    }
+    (None, false)
+}
+
+/// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
+/// each playlist is known by its place.
+fn remember(master: Master, (asked, caller): (&Url, &Caller), belongs: Option<&str>, shared: &Shared) {
+    let viewer = caller.viewer;
+    let variables = Arc::new(master.variables);
+    let variants = master.variants.iter().map(|variant| &variant.url);
+    let renditions = master.renditions.iter().map(|rendition| &rendition.url);
+    if !variables.is_empty() {
+        let playlists = variants.clone().chain(renditions.clone()).chain(&master.iframes);
+        playlists.for_each(|url| shared.masters.define(viewer, url, &variables));
+    }
+    let channel = shared.masters.rendition(viewer, asked);
+    for (place, url) in variants.chain(renditions).enumerate() {
+        if master.variants.len() > 1 {
+            shared.masters.name(viewer, url);
+        }
+        if let Some(name) = belongs {
+            shared.streams.name(url, name, &shared.setup.rules);
+        }
+        if let Some(channel) = &channel {
+            shared.masters.number(viewer, url, format!("{channel}\n{place}"));
+        }
+    }
+}
+
+/// A URL as it may be written down: what is secret in one is its query.
+#[must_use]
+pub fn without_query(url: &Url) -> &str {
+    url.as_str().split('?').next().unwrap_or_default()
+}
