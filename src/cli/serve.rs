@@ -90,7 +90,7 @@ impl Args {
 /// A daemon that runs in this process.
 #[derive(Debug)]
 pub struct Daemon {
-    /// Where players are to be pointed.
+    /// Where it listens.
     pub address: SocketAddr,
     /// The engine, to ask for statistics.
     pub handle: Handle,
@@ -149,6 +149,11 @@ impl Daemon {
 pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
     let mut listeners = service::inherited()?.tcp;
+    for listener in &listeners {
+        let address = listener.local_addr().map_err(Failure::running)?;
+        proxy::check_exposure(address, &config.proxy)
+            .map_err(|error| Failure::Argument(error.to_string()))?;
+    }
     if listeners.is_empty() {
         listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
             BindError::Exposed(_) => Failure::Argument(error.to_string()),
@@ -227,7 +232,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
     let mut state = StateFile::of(&config.p2p);
     let mut daemon = start(config, args.kept(state.as_mut())).await?;
-    greet(daemon.address, wanted && !p2p);
+    greet(&reached_at(daemon.address, &current.proxy.allowed_hosts), wanted && !p2p);
     service::ready();
     let broken = {
         let handle = daemon.handle.clone();
@@ -268,10 +273,21 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     broken
 }
 
+/// What players write for a daemon that listens at `address`: of one that listens everywhere, the first name it is allowed.
+fn reached_at(address: SocketAddr, allowed_hosts: &[String]) -> String {
+    match allowed_hosts.first() {
+        Some(host) if address.ip().is_unspecified() => {
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            if has_port { host.clone() } else { format!("{host}:{}", address.port()) }
+        }
+        _ => address.to_string(),
+    }
+}
+
 /// Says where to point a player.
-fn greet(address: SocketAddr, lonely: bool) {
-    tracing::info!(%address, "ready: point a player at http://{address}/ followed by the stream's URL");
-    tracing::info!(%address, "what it does is shown at http://{address}/-/");
+fn greet(address: &str, lonely: bool) {
+    tracing::info!(address, "ready: point a player at http://{address}/ followed by the stream's URL");
+    tracing::info!(address, "what it does is shown at http://{address}/-/");
     if lonely {
         tracing::warn!(
             "no tracker is configured, so everything is plain HTTP; give one with --tracker ws://…"
@@ -335,6 +351,19 @@ mod tests {
         let mut config = Config::default();
         config.proxy.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         start(config, Kept::default()).await.unwrap()
+    }
+
+    #[test]
+    fn players_are_told_a_name_that_is_answered() {
+        let told = |address: &str, hosts: &[&str]| {
+            let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+            reached_at(address.parse().unwrap(), &hosts)
+        };
+        assert_eq!(told("127.0.0.1:7223", &[]), "127.0.0.1:7223");
+        assert_eq!(told("192.168.1.5:7223", &["box.lan"]), "192.168.1.5:7223");
+        assert_eq!(told("0.0.0.0:7223", &["box.lan", "box"]), "box.lan:7223");
+        assert_eq!(told("[::]:7223", &["box.lan:80"]), "box.lan:80");
+        assert_eq!(told("[::]:7223", &["[fd00::1]"]), "[fd00::1]:7223");
     }
 
     #[tokio::test]

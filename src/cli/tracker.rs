@@ -56,7 +56,15 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let bound = bound.map_err(Failure::running)?;
     let scheme = if options.certificate.as_os_str().is_empty() { "ws" } else { "wss" };
     let address = bound.address();
-    tracing::info!(%address, "tracker ready: start viewers with --tracker {scheme}://{address}/");
+    let (port, host) = (address.port(), "this machine's name or address");
+    if address.ip().is_unspecified() {
+        tracing::info!(
+            %address,
+            "tracker ready: start viewers with --tracker {scheme}://HOST:{port}/, where HOST is {host}"
+        );
+    } else {
+        tracing::info!(%address, "tracker ready: start viewers with --tracker {scheme}://{address}/");
+    }
     service::ready();
     let current = watch::Sender::new(options);
     let changing = current.subscribe();

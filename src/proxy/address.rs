@@ -70,6 +70,9 @@ pub enum Refused {
     /// Where its body ends depends on who reads it.
     #[error("a request's Transfer-Encoding can only be `chunked`")]
     Framing,
+    /// A machine of another network.
+    #[error("this proxy serves its own machine and network, and {0} is of neither")]
+    Stranger(std::net::IpAddr),
     /// It would come back to us.
     #[error("that URL leads to this proxy itself")]
     Loop,
@@ -80,7 +83,7 @@ pub enum Refused {
 pub struct Names {
     /// Our ports.
     pub ports: Vec<u16>,
-    /// Other values of Host that are us, as configured: `name` or `name:port`.
+    /// Other values of Host that are us, as configured: `name:port`, or `name`, which stands for all our ports as well.
     pub hosts: Vec<String>,
 }
 
@@ -90,6 +93,11 @@ impl Names {
     pub fn is_us(&self, authority: &str) -> bool {
         let lower = authority.to_ascii_lowercase();
         if self.hosts.iter().any(|host| host.eq_ignore_ascii_case(&lower)) {
+            return true;
+        }
+        let at_ours =
+            |host: &str| self.ports.iter().any(|port| format!("{host}:{port}").eq_ignore_ascii_case(&lower));
+        if self.hosts.iter().any(|host| at_ours(host)) {
             return true;
         }
         let (host, port) = match lower.rsplit_once(':') {

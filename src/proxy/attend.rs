@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::clients::Client;
 use super::connection::Connection;
 use super::{Shared, request};
 
@@ -26,6 +27,7 @@ pub async fn attend(
     shared: Arc<Shared>,
     mut closed: watch::Receiver<bool>,
 ) {
+    let client = Client::new(client, stream.local_addr().ok());
     let _ = stream.set_nodelay(true);
     let stream = Connection::new(stream);
     let doing = stream.doing();

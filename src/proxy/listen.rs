@@ -38,9 +38,7 @@ pub enum BindError {
 /// See [`BindError`].
 pub async fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
     let address = options.listen;
-    if !address.ip().is_loopback() && options.allowed_hosts.is_empty() {
-        return Err(BindError::Exposed(address));
-    }
+    check_exposure(address, options)?;
     let first = TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address),
         _ => BindError::Refused(address, error),
@@ -61,6 +59,18 @@ pub async fn bind(options: &Options) -> Result<Vec<TcpListener>, BindError> {
         }
     }
     Ok(listeners)
+}
+
+/// Whether other machines that reach `address` are told under which names.
+///
+/// # Errors
+/// [`BindError::Exposed`].
+pub fn check_exposure(address: SocketAddr, options: &Options) -> Result<(), BindError> {
+    if address.ip().is_loopback() || !options.allowed_hosts.is_empty() {
+        Ok(())
+    } else {
+        Err(BindError::Exposed(address))
+    }
 }
 
 /// The next connection of any listener.

@@ -13,6 +13,7 @@ mod absent;
 pub mod address;
 mod answer;
 mod attend;
+mod clients;
 mod coding;
 mod coming;
 mod connection;
@@ -46,7 +47,7 @@ use address::Names;
 use attend::attend;
 use control::events::Events;
 use files::Files;
-pub use listen::{BindError, bind};
+pub use listen::{BindError, bind, check_exposure};
 use masters::Masters;
 pub use options::{Channel, Options};
 use presentations::Presentations;
@@ -106,6 +107,10 @@ pub async fn run(
     for listener in &listeners {
         let address = listener.local_addr()?;
         names.ports.push(address.port());
+        if !address.ip().is_unspecified() {
+            // An address that is written out is nobody else's: no name leads a browser here by it.
+            names.hosts.push(address.to_string());
+        }
         engine.origin().own().add(address);
     }
     let (closing, closed) = watch::channel(false);

@@ -1,7 +1,6 @@
 //! One request, from its line to who answers it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -10,6 +9,7 @@ use url::Url;
 
 use super::address::{self, Refused, Target};
 use super::answer::{Body, sentence};
+use super::clients::{self, Client};
 use super::connection::{Doing, Held};
 use super::{Shared, control, headers, manifest, tunnel};
 use crate::engine::origin::{Caller, Reach};
@@ -27,7 +27,7 @@ pub enum Way {
 /// Answers a request; never fails, since every failure is an answer.
 pub async fn serve(
     asked: Request<Incoming>,
-    client: SocketAddr,
+    client: Client,
     doing: Doing,
     shared: Arc<Shared>,
 ) -> Result<Response<Held>, Infallible> {
@@ -48,7 +48,7 @@ pub async fn serve(
     Ok(answer.map(|body| Held::new(body, busy)))
 }
 
-async fn answer(asked: Request<Incoming>, client: SocketAddr, shared: &Arc<Shared>) -> Response<Body> {
+async fn answer(asked: Request<Incoming>, client: Client, shared: &Arc<Shared>) -> Response<Body> {
     let origin = asked.headers().get(header::ORIGIN).cloned();
     let mut answer = match route(asked, client, shared).await {
         Ok(answer) => answer,
@@ -68,9 +68,10 @@ async fn answer(asked: Request<Incoming>, client: SocketAddr, shared: &Arc<Share
 
 async fn route(
     asked: Request<Incoming>,
-    client: SocketAddr,
+    client: Client,
     shared: &Arc<Shared>,
 ) -> Result<Response<Body>, Refused> {
+    let served = client.reach.ok_or(Refused::Stranger(client.ip))?;
     let hosts: Vec<&str> =
         asked.headers().get_all(header::HOST).iter().map(|h| h.to_str().unwrap_or("?")).collect();
     let target = address::target(asked.method(), asked.uri(), &hosts, &shared.names)?;
@@ -80,16 +81,16 @@ async fn route(
     if headers::came_through_us(asked.headers(), &shared.setup.pseudonym) {
         return Err(Refused::Loop);
     }
-    let mut numbered = None;
+    let (mut numbered, mut is_channel) = (None, false);
     let (url, way, reach) = match target {
-        Target::Connect { host, port } => return Ok(tunnel::open(asked, &host, port, shared).await),
+        Target::Connect { host, port } => return Ok(tunnel::open(asked, (&host, port), served, shared).await),
         Target::Control(path) => {
             return Ok(match headers::check_browser(asked.headers(), &[], true) {
-                Ok(()) => control::answer(asked, &path, shared).await,
+                Ok(()) => control::answer(asked, &path, client, shared).await,
                 Err(why) => sentence(StatusCode::FORBIDDEN, &why.to_string()),
             });
         }
-        Target::Forward(url) => (url, Way::Forward, Reach::Loopback),
+        Target::Forward(url) => (url, Way::Forward, served),
         Target::Prefix { url, reach } => (url, Way::Ours, reach),
         Target::Channel { name, rest } => {
             let url = channel(shared, &name, &rest)?;
@@ -97,6 +98,8 @@ async fn route(
             if channel.is_some_and(|channel| channel.identity == Naming::Sequence && channel.url == url) {
                 numbered = Some(name);
             }
+            // Where it leads was said by whoever configured it.
+            is_channel = true;
             (url, Way::Ours, Reach::Loopback)
         }
     };
@@ -109,11 +112,18 @@ async fn route(
             return Ok(preflight());
         }
     }
+    let reach = if is_channel { reach } else { reach.min(served).min(of_page(&asked, way)) };
     let caller = caller(&asked, client, &url, (way, reach), shared);
     if let Some(name) = numbered {
         shared.masters.number(caller.viewer, &url, name);
     }
     Ok(manifest::answer(asked, url, way, caller, shared).await)
+}
+
+/// How far a page may lead us that a player runs in.
+fn of_page(asked: &Request<Incoming>, way: Way) -> Reach {
+    let page = asked.headers().get(header::ORIGIN).filter(|_| way == Way::Ours);
+    page.map_or(Reach::Loopback, |origin| clients::of_page(origin.to_str().unwrap_or_default()))
 }
 
 /// The stream of a channel. Other names under it are files next to the stream's manifest, for players that resolve what
@@ -135,13 +145,13 @@ fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
 
 fn caller(
     asked: &Request<Incoming>,
-    client: SocketAddr,
+    client: Client,
     url: &Url,
     (way, reach): (Way, Reach),
     shared: &Shared,
 ) -> Caller {
     let mut sent = headers::to_origin(asked.headers());
-    let viewer = headers::viewer(client.ip(), asked.headers());
+    let viewer = headers::viewer(client.ip, asked.headers());
     if way == Way::Ours {
         // Cookies that a player has for 127.0.0.1 belong to no origin.
         sent.remove(header::COOKIE);
@@ -178,9 +188,7 @@ fn say_what_players_mean(sent: &mut http::HeaderMap, url: &Url, shared: &Shared)
 /// and we speak what we are asked in).
 fn leads_to_a_neighbour(url: &Url) -> bool {
     match url.host() {
-        Some(url::Host::Domain(name)) => {
-            !name.contains('.') || name.ends_with(".local") || name.ends_with(".lan")
-        }
+        Some(url::Host::Domain(name)) => clients::is_local_name(name),
         Some(_) => true,
         None => false,
     }
@@ -206,6 +214,7 @@ fn refuse(refused: &Refused) -> Response<Body> {
         Refused::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
         Refused::NoHost | Refused::BadUrl(_) | Refused::Framing => StatusCode::BAD_REQUEST,
         Refused::NotFound(_) => StatusCode::NOT_FOUND,
+        Refused::Stranger(_) => StatusCode::FORBIDDEN,
         Refused::Loop => StatusCode::LOOP_DETECTED,
     };
     let mut answer = sentence(status, &refused.to_string());

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::answer::{Body, full, sentence};
+use crate::engine::origin::Reach;
 
 /// Tunnels at the same time; one more is refused.
 const TUNNELS: usize = 128;
@@ -50,7 +51,12 @@ impl Tunnels {
 }
 
 /// Opens a tunnel: connects first, so that no byte flows before our 200.
-pub async fn open(asked: Request<Incoming>, host: &str, port: u16, shared: &Arc<Shared>) -> Response<Body> {
+pub async fn open(
+    asked: Request<Incoming>,
+    (host, port): (&str, u16),
+    reach: Reach,
+    shared: &Arc<Shared>,
+) -> Response<Body> {
     if port != 443 && !shared.setup.options.connect_ports.contains(&port) {
         let text =
             format!("CONNECT to port {port} is not allowed; add it to proxy.connect_ports if it should be");
@@ -59,7 +65,7 @@ pub async fn open(asked: Request<Incoming>, host: &str, port: u16, shared: &Arc<
     let Ok(permit) = Arc::clone(&shared.tunnels.room).try_acquire_owned() else {
         return sentence(StatusCode::SERVICE_UNAVAILABLE, "too many tunnels are open");
     };
-    let server = match shared.engine.origin().tunnel(host, port).await {
+    let server = match shared.engine.origin().tunnel(host, port, reach).await {
         Ok(server) => server,
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             return sentence(StatusCode::FORBIDDEN, &error.to_string());

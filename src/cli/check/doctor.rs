@@ -4,7 +4,7 @@
 //! one socket. Each finding says what to do about it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -102,6 +102,11 @@ async fn listener(config: &Config) -> Finding {
 
 /// Whether what listens there is one of us.
 async fn serves(address: SocketAddr) -> bool {
+    let address = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
+    };
     answer(address, &address.to_string(), "/-/health", None)
         .await
         .is_ok_and(|head| head.starts_with("HTTP/1.1 200"))
@@ -268,7 +273,7 @@ fn mapped(response: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
         if kind == 0x0020 && value.get(1) == Some(&1) {
             let port = u16::from_be_bytes(value.get(2..4)?.try_into().ok()?) ^ (COOKIE >> 16) as u16;
             let ip = u32::from_be_bytes(value.get(4..8)?.try_into().ok()?) ^ COOKIE;
-            return Some(SocketAddr::from((std::net::Ipv4Addr::from(ip), port)));
+            return Some(SocketAddr::from((Ipv4Addr::from(ip), port)));
         }
         rest = rest.get(4 + length.next_multiple_of(4)..)?;
     }

@@ -65,9 +65,10 @@ impl Connector {
     ///
     /// # Errors
     /// When no address of the host may be asked, or none answers in time.
-    pub async fn tunnel(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let Some(mut stream) = self.proxy(host, port).await? else {
-            return Ok(self.open(host, port).await?.0);
+    pub async fn tunnel(&self, host: &str, port: u16, reach: Reach) -> io::Result<TcpStream> {
+        let so_far = Self { reach, ..self.clone() };
+        let Some(mut stream) = so_far.proxy(host, port).await? else {
+            return Ok(so_far.open(host, port).await?.0);
         };
         in_time(host, self.timeout, upstream::connect(&mut stream, host, port)).await?;
         Ok(stream)

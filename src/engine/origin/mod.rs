@@ -26,7 +26,7 @@ use connect::Connector;
 use cookies::Jars;
 pub use error::Error;
 pub use options::{BadOptions, Options};
-pub use reach::{OwnListeners, Reach};
+pub use reach::{OwnListeners, Reach, class};
 pub use tls::tls_config;
 
 /// Idle connections kept for one host; a player uses two or three.
@@ -157,12 +157,17 @@ impl Origin {
         self.shared.connector.proxy.is_some()
     }
 
-    /// A plain connection, for a tunnel: the same addresses are allowed as for requests.
+    /// A plain connection, for a tunnel that may lead so far: the same addresses are allowed as for requests.
     ///
     /// # Errors
     /// When the address may not be asked or does not answer.
-    pub async fn tunnel(&self, host: &str, port: u16) -> std::io::Result<tokio::net::TcpStream> {
-        self.shared.connector.tunnel(host, port).await
+    pub async fn tunnel(
+        &self,
+        host: &str,
+        port: u16,
+        reach: Reach,
+    ) -> std::io::Result<tokio::net::TcpStream> {
+        self.shared.connector.tunnel(host, port, reach).await
     }
 }
 

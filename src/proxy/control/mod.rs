@@ -12,6 +12,7 @@ mod peer5;
 
 use super::Shared;
 use super::answer::{Body, full, sentence};
+use super::clients::Client;
 use crate::engine::Handle;
 use crate::engine::steering::{Change, Refused};
 
@@ -21,7 +22,12 @@ pub const CHANGE: &str = "x-paceline";
 const CHANGE_BODY: usize = 4096;
 
 /// Answers a request for `/-/` and `path`.
-pub(super) async fn answer(asked: Request<Incoming>, path: &str, shared: &Shared) -> Response<Body> {
+pub(super) async fn answer(
+    asked: Request<Incoming>,
+    path: &str,
+    client: Client,
+    shared: &Shared,
+) -> Response<Body> {
     let engine = &shared.engine;
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     match (path, asked.method()) {
@@ -41,7 +47,11 @@ pub(super) async fn answer(asked: Request<Incoming>, path: &str, shared: &Shared
             None => sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running"),
         },
         ("p2p", &Method::GET | &Method::HEAD) => switch(Change::default(), engine).await,
-        ("p2p", &Method::POST) => change(asked, engine).await,
+        ("p2p", &Method::POST) if client.is_here() => change(asked, engine).await,
+        ("p2p", &Method::POST) => sentence(
+            StatusCode::FORBIDDEN,
+            "changes are taken from the machine that the daemon runs on, not from others",
+        ),
         ("events", &Method::GET) => shared.events.follow(engine),
         ("events", _) => not_allowed("GET"),
         ("health" | "stats" | "metrics", _) => not_allowed("GET, HEAD"),

@@ -57,8 +57,12 @@ async fn a_strange_host_is_turned_away_before_anything_is_fetched() {
 #[tokio::test]
 async fn web_pages_can_neither_drive_nor_read() {
     let origin = Origin::start(|_| answer(200, &[("access-control-allow-origin", "*")], "secret")).await;
-    let daemon =
-        Daemon::with(|config| config.options.allowed_origins = vec!["https://player.example".into()]).await;
+    let pages = ["https://player.example".to_owned(), "http://127.0.0.1:8080".to_owned()];
+    let daemon = Daemon::with(|config| {
+        config.options.allowed_origins = pages.to_vec();
+        config.channels = vec![("news", origin.url("/news.m3u8"))];
+    })
+    .await;
     let mut client = daemon.client().await;
     for signal in [
         "Origin: https://evil.example",
@@ -76,13 +80,19 @@ async fn web_pages_can_neither_drive_nor_read() {
     }
     assert!(origin.seen().is_empty());
 
+    // A page leads no further than it could come from itself; a channel leads where the user said.
     let allowed = "Origin: https://player.example\r\nSec-Fetch-Site: cross-site\r\n";
+    assert_eq!(client.ask("GET", &origin.prefix("/"), allowed).await.status, 403);
+    assert!(origin.seen().is_empty());
+    assert_eq!(client.ask("GET", "/news/index.m3u8", allowed).await.text(), "secret");
+    assert_eq!(origin.last().header("origin"), Some("https://player.example"));
+
+    let allowed = "Origin: http://127.0.0.1:8080\r\nSec-Fetch-Site: cross-site\r\n";
     let reply = client.ask("GET", &origin.prefix("/"), allowed).await;
     assert_eq!((reply.status, reply.text()), (200, "secret"));
-    assert_eq!(reply.header("access-control-allow-origin"), Some("https://player.example"));
-    assert_eq!(origin.last().header("origin"), Some("https://player.example"));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("http://127.0.0.1:8080"));
     let preflight = client.ask("OPTIONS", &origin.prefix("/"), allowed).await;
-    assert_eq!((preflight.status, origin.seen().len()), (204, 1));
+    assert_eq!((preflight.status, origin.seen().len()), (204, 2));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("*"));
     assert!(!preflight.headers.contains_key("access-control-allow-private-network"));
     assert_eq!(client.ask("GET", "/-/stats", allowed).await.status, 403, "playing is not steering");

@@ -1,0 +1,119 @@
+//! Whom the proxy serves, and how far into private networks each may lead it.
+//!
+//! What somebody names is never more private than where he stands: a daemon that listens for other machines is no way for
+//! them into this one, nor a public page's way into the network of whoever looks at it. Strangers are not served at all: an
+//! open proxy is found within hours.
+
+use std::net::{IpAddr, SocketAddr};
+
+use url::{Host, Url};
+
+use crate::engine::origin::{Reach, class};
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its address.
+    pub ip: IpAddr,
+    /// How private an address may be that it leads us to; `None`: it is not served.
+    pub reach: Option<Reach>,
+}
+
+impl Client {
+    /// Who has connected from `peer` to our address `local`.
+    #[must_use]
+    pub fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+        let ip = peer.ip().to_canonical();
+        Self { ip, reach: reach(ip, local.map(|local| local.ip().to_canonical())) }
+    }
+
+    /// Whether it runs on this machine.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.reach == Some(Reach::Loopback)
+    }
+}
+
+fn reach(client: IpAddr, local: Option<IpAddr>) -> Option<Reach> {
+    match class(client) {
+        _ if local == Some(client) => Some(Reach::Loopback),
+        Some(private @ (Reach::Loopback | Reach::Lan)) => Some(private),
+        // Networks whose machines have public addresses, as all have with IPv6.
+        _ => local.is_some_and(|local| is_near(local, client)).then_some(Reach::Lan),
+    }
+}
+
+/// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
+fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
+    }
+}
+
+/// How private an address may be that a page of this web origin (RFC 6454) leads us to.
+#[must_use]
+pub fn of_page(origin: &str) -> Reach {
+    let Ok(page) = Url::parse(origin) else { return Reach::Public };
+    match page.host() {
+        Some(Host::Ipv4(ip)) => class(ip.into()).unwrap_or(Reach::Public),
+        Some(Host::Ipv6(ip)) => class(ip.into()).unwrap_or(Reach::Public),
+        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => Reach::Loopback,
+        Some(Host::Domain(name)) if is_local_name(name) => Reach::Lan,
+        _ => Reach::Public,
+    }
+}
+
+/// A name that is no public one: without a dot, or under one that networks give themselves (RFC 6762, RFC 8375).
+#[must_use]
+pub fn is_local_name(name: &str) -> bool {
+    !name.contains('.') || [".local", ".lan", ".home.arpa"].iter().any(|end| name.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_leads_us_where_he_could_not_be_himself() {
+        use Reach::{Lan, Loopback};
+        for (client, local, expected) in [
+            ("127.0.0.1", "127.0.0.1", Some(Loopback)),
+            ("::1", "::1", Some(Loopback)),
+            ("::ffff:127.0.0.1", "::ffff:127.0.0.1", Some(Loopback)),
+            ("192.168.1.5", "192.168.1.5", Some(Loopback)),
+            ("192.168.1.6", "192.168.1.5", Some(Lan)),
+            ("10.1.2.3", "192.168.1.5", Some(Lan)),
+            ("fe80::2", "fe80::1", Some(Lan)),
+            ("2606:4700:1:2::7", "2606:4700:1:2::1", Some(Lan)),
+            ("2606:4700:1:3::7", "2606:4700:1:2::1", None),
+            ("8.8.8.9", "8.8.8.8", Some(Lan)),
+            ("8.8.8.8", "192.168.1.5", None),
+            ("0.0.0.0", "192.168.1.5", None),
+        ] {
+            let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 9);
+            assert_eq!(Client::new(at(client), Some(at(local))).reach, expected, "{client} at {local}");
+        }
+    }
+
+    #[test]
+    fn nor_does_a_page() {
+        use Reach::{Lan, Loopback, Public};
+        for (origin, expected) in [
+            ("https://player.example", Public),
+            ("https://player.example:8443", Public),
+            ("http://93.184.216.34", Public),
+            ("null", Public),
+            ("http://127.0.0.1:8080", Loopback),
+            ("http://[::1]", Loopback),
+            ("http://localhost:3000", Loopback),
+            ("http://192.168.1.9", Lan),
+            ("http://nas.lan", Lan),
+            ("http://nas", Lan),
+            ("http://localhost.example", Public),
+        ] {
+            assert_eq!(of_page(origin), expected, "{origin}");
+        }
+    }
+}

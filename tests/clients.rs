@@ -1,0 +1,75 @@
+//! A daemon that listens for other machines: who is served, and how far each may lead it. The machines are addresses in a
+//! network namespace.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Process, until};
+
+/// Who asks (from which address), what, and what is answered.
+const ASKED: [(&str, &str, u16); 12] = [
+    // This machine, by whatever address of its own.
+    ("127.0.0.1", "http://127.0.0.1:7223/-/health", 200),
+    ("127.0.0.1", "http://127.0.0.1:7223/http://127.0.0.1:7224/health", 200),
+    ("10.7.0.1", "http://10.7.0.1:7223/-/health -H Host:box.lan:7223", 200),
+    ("10.7.0.1", "http://10.7.0.1:7223/http://127.0.0.1:7224/health -H Host:box.lan:7223", 200),
+    // Another machine of its network.
+    ("10.7.0.2", "http://10.7.0.1:7223/-/health -H Host:box.lan:7223", 200),
+    ("10.7.0.2", "http://10.7.0.1:7223/-/health -H Host:elsewhere.lan:7223", 421),
+    ("10.7.0.2", "http://10.7.0.1:7223/http://127.0.0.1:7224/health -H Host:box.lan:7223", 403),
+    ("10.7.0.2", "http://127.0.0.1:7224/health --proxy http://10.7.0.1:7223", 403),
+    ("10.7.0.2", "http://10.7.0.1:7223/http://10.7.0.3:7224/health -H Host:box.lan:7223", 200),
+    (
+        "10.7.0.2",
+        "http://10.7.0.1:7223/-/p2p -H Host:box.lan:7223 -H X-Paceline:1 --json {\"p2p\":false}",
+        403,
+    ),
+    // A stranger.
+    ("8.8.8.8", "http://10.7.0.1:7223/-/health -H Host:box.lan:7223", 403),
+    ("8.8.8.8", "http://10.7.0.3:7224/health --proxy http://10.7.0.1:7223", 403),
+];
+
+/// Brings up the network, a service on loopback and one on the network, and the daemon; then asks what is on its standard
+/// input, a line each, and says `= STATUS` of each.
+const SCRIPT: &str = r#"
+ip link set lo up
+for address in 10.7.0.1/24 10.7.0.2/24 10.7.0.3/24 8.8.8.8/32; do ip address add "$address" dev lo; done
+"$1" tracker --listen 127.0.0.1:7224 &
+"$1" tracker --listen 10.7.0.3:7224 &
+"$1" serve --listen 0.0.0.0:7223 &
+for service in 127.0.0.1:7223/-/health 127.0.0.1:7224/health 10.7.0.3:7224/health; do
+    curl --silent --output /dev/null --retry 100 --retry-connrefused --retry-delay 1 --max-time 60 "http://$service"
+done
+while read -r from what; do
+    set -f
+    status=$(curl --silent --noproxy '' --output /dev/null --write-out '%{http_code}' --max-time 60 --interface "$from" $what)
+    set +f
+    echo "= $status"
+done <"$2"
+echo over
+"#;
+
+#[test]
+fn nobody_leads_the_daemon_where_he_could_not_go_himself() {
+    let dir = tempfile::tempdir().unwrap();
+    let questions = dir.path().join("questions");
+    let lines: Vec<String> = ASKED.iter().map(|(from, what, _)| format!("{from} {what}\n")).collect();
+    std::fs::write(&questions, lines.concat()).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", SCRIPT, "sh"]);
+    command
+        .arg(env!("CARGO_BIN_EXE_paceline"))
+        .arg(&questions)
+        .env("PACELINE_PROXY_ALLOWED_HOSTS", "box.lan");
+    let mut process = Process::spawn("unshare", &mut command);
+    let over = || (process.log().lines().any(|line| line == "over") || !process.running()).then_some(());
+    until("all to be asked", over);
+    let log = process.log();
+    let answered: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("= ")).collect();
+    assert_eq!(answered.len(), ASKED.len(), "is `ip` there (apt-get install iproute2)?\n{log}");
+    for ((from, what, expected), status) in ASKED.iter().zip(answered) {
+        assert_eq!(status, expected.to_string(), "{from} asks for {what}\n{log}");
+    }
+    assert!(log.contains("point a player at http://box.lan:7223/"), "{log}");
+}
