@@ -373,6 +373,10 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
                     return;
                 }
             }
+        } else if head.contains("away") {
+            let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+            let to = format!("Location: http://ann:s3cret@{host}/bomb.mpd?token=s3cret\r\n");
+            respond(stream, "302 Found", &to, b"");
         } else if head.contains("bomb") {
             let laughs: String = (1..10)
                 .map(|n| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10)))
@@ -404,6 +408,12 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
     let bomb = daemon.get(&origin.url("bomb.mpd"));
     assert_eq!(bomb.status, 502);
     assert!(bomb.text().contains("entities are declared"), "{}", bomb.text());
+    let bomb = daemon.get(&origin.url("away.mpd"));
+    assert!(
+        bomb.text().contains("entities are declared") && !bomb.text().contains("s3cret"),
+        "{}",
+        bomb.text()
+    );
     let many = daemon.get(&origin.url("many.m3u8"));
     assert_eq!(many.status, 200, "too many to share, not too many to play");
     assert_eq!(many.text().matches("/http://").count(), 200_000);

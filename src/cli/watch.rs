@@ -42,7 +42,10 @@ pub struct Args {
 /// When nothing could be played at all.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if !matches!(args.url.scheme(), "http" | "https") {
-        return Err(Failure::Argument(format!("{} is not an http:// or https:// address", args.url)));
+        return Err(Failure::Argument(format!(
+            "{} is not an http:// or https:// address",
+            player::told(&args.url)
+        )));
     }
     let mut interrupt = Interrupt::listen().map_err(Failure::running)?;
     let (stop, stopped) = watch::channel(false);

@@ -12,6 +12,7 @@ use super::link::{COMMANDS, Command};
 use super::{Answer, NoAnswer, Source, origin};
 use crate::delivery::{AskId, Failure, FetchId, Input, Output, Report};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::shown::shown;
 
 /// Headers of an origin's answer that speak of that one answer, not of the segment.
 const OF_ONE_ANSWER: [HeaderName; 11] = [
@@ -200,7 +201,7 @@ impl Brain {
 
     fn log(&mut self, report: Report) {
         let name = |brain: &Self, swarm| {
-            let manifest = brain.listings.get(swarm).map(|r| super::report::without_query(&r.manifest));
+            let manifest = brain.listings.get(swarm).map(|r| shown(&r.manifest));
             manifest.unwrap_or_else(|| format!("{swarm}"))
         };
         match report {

@@ -1,7 +1,6 @@
 //! The statistics as the contract's JSON document.
 
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::listings::Listings;
 use super::map;
@@ -11,6 +10,7 @@ use crate::delivery::account::{Bytes, Reason, Record, ceiling};
 use crate::delivery::neighbours::Neighbour;
 use crate::delivery::session::Session;
 use crate::model::ids::PeerId;
+use crate::model::shown::shown;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
 
@@ -64,7 +64,7 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
     let Bytes { http, p2p, uploaded, wasted, .. } = session.bytes;
     let policy = session.terms.over(node.policy());
     json!({
-        "manifest": manifest.as_ref().map(without_query),
+        "manifest": manifest.as_ref().map(shown),
         "rendition": name,
         "channel": listed.and_then(|r| r.channel.as_deref()),
         "p2p": policy.p2p,
@@ -142,18 +142,6 @@ pub(super) fn source(record: &Record) -> &'static str {
         (true, true) => "mixed",
         (false, false) => "memory",
     }
-}
-
-/// A URL as logs and statistics show it: without query, fragment and user.
-#[must_use]
-pub fn without_query(url: &Url) -> String {
-    let mut shown = url.clone();
-    shown.set_query(None);
-    shown.set_fragment(None);
-    // Both fail only for URLs that can't have a user, such as `data:`.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown.into()
 }
 
 fn seconds(micros: u64) -> f64 {

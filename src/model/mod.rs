@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod ids;
+pub mod shown;
 pub mod time;
 pub mod timeline;
 pub mod units;

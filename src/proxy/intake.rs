@@ -14,6 +14,7 @@ use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::{Format, Limits};
+use crate::model::shown::shown;
 
 /// Takes in a manifest that was fetched because this caller `asked` for this URL. Call it before it is answered with, so that
 /// what it lists is found when the player asks for it.
@@ -77,8 +78,8 @@ async fn list(
             Err(error) => error,
         },
     };
-    let url = without_query(&manifest.url);
-    if shared.masters.is_first_complaint(url) {
+    let url = shown(&manifest.url);
+    if shared.masters.is_first_complaint(&url) {
         tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
     }
     (None, false)
@@ -107,10 +108,4 @@ fn remember(master: Master, (asked, caller): (&Url, &Caller), belongs: Option<&s
             shared.masters.number(viewer, url, format!("{channel}\n{place}"));
         }
     }
-}
-
-/// A URL as it may be written down: what is secret in one is its query.
-#[must_use]
-pub fn without_query(url: &Url) -> &str {
-    url.as_str().split('?').next().unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
-use super::intake::{take_in, without_query};
+use super::intake::take_in;
 use super::names::{extension, named_format, named_manifest, says_playlist};
 use super::recent::{Again, Manifest};
 use super::reloads::{self, Told};
@@ -24,6 +24,7 @@ use crate::manifest::dash as mpd;
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Error, Format, Limits};
 use crate::model::address::Address;
+use crate::model::shown::shown;
 
 /// A request for a URL of an origin, as it goes through here.
 struct Asked<'a> {
@@ -219,14 +220,14 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
 }
 
 fn refused(url: &Url, most: usize) -> Response<Body> {
-    let url = without_query(url);
+    let url = shown(url);
     let text =
         format!("the manifest at {url} is larger than {most} bytes: it can't be rewritten for this address");
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 
 fn bomb(url: &Url, error: &Error) -> Response<Body> {
-    let text = format!("the manifest at {} is not passed on: {error}", without_query(url));
+    let text = format!("the manifest at {} is not passed on: {error}", shown(url));
     sentence(StatusCode::BAD_GATEWAY, &text)
 }
 

@@ -16,6 +16,7 @@ use super::playout::{Cursor, Next, Playout, reload_after};
 use crate::manifest::Limits;
 use crate::manifest::hls::{self, Media, Playlist};
 use crate::manifest::identity::Rules;
+use crate::model::shown::bare;
 use crate::model::time::Time;
 use crate::model::timeline::{Listing, Place, Segment};
 
@@ -349,11 +350,7 @@ impl Player {
 /// A URL without what may be secret in it: user and query.
 #[must_use]
 pub fn told(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    // Both fail only for URLs that can't have a user.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    let mut url = bare(url);
     // Through a daemon, the origin's own URL is the path, and has a user of its own.
     if let Some((before, origin)) = url.path().split_once("://") {
         let authority = origin.find('/').unwrap_or(origin.len());
