@@ -34,13 +34,18 @@ impl BitsPerSecond {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (number, unit) = match text.char_indices().last()? {
-            (at, 'k' | 'K') => (&text[..at], 1e3),
-            (at, 'M') => (&text[..at], 1e6),
-            (at, 'G') => (&text[..at], 1e9),
-            _ => (text, 1.0),
+            (at, 'k' | 'K') => (&text[..at], 1_000),
+            (at, 'M') => (&text[..at], 1_000_000),
+            (at, 'G') => (&text[..at], 1_000_000_000),
+            _ => (text, 1),
         };
-        let number: f64 = number.parse().ok()?;
-        (0.0..1e9).contains(&number).then_some(Self((number * unit) as u64))
+        // A whole number is read to the last bit, so that whatever is written is read back.
+        if let Ok(number) = number.parse::<u64>() {
+            return number.checked_mul(unit).map(Self);
+        }
+        let bits = number.parse::<f64>().ok()? * unit as f64;
+        // Up to there the conversion is exact enough, and no line is faster.
+        (0.0..1e18).contains(&bits).then_some(Self(bits as u64))
     }
 }
 
@@ -170,6 +175,30 @@ mod tests {
             assert_eq!(serde_json::from_str::<BitsPerSecond>(&written).unwrap().0, bits, "{written}");
         }
         for text in ["", "M", "fast", "-1", "1e99", "2 M", "2MB", "NaN"] {
+            assert_eq!(BitsPerSecond::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_rate_is_written_is_read_back() {
+        for bits in [
+            0,
+            1,
+            999_999_999,
+            1_000_000_000,
+            1_234_567_890,
+            2_000_000_000_000,
+            u64::MAX / 1_000_000 * 1_000_000,
+            u64::MAX,
+        ] {
+            assert_eq!(BitsPerSecond::parse(&bits.to_string()), Some(BitsPerSecond(bits)));
+            let written = serde_json::to_string(&BitsPerSecond(bits)).unwrap();
+            assert_eq!(serde_json::from_str::<BitsPerSecond>(&written).unwrap().0, bits, "{written}");
+        }
+        for (text, bits) in [("10G", 10_000_000_000), ("2.5G", 2_500_000_000), ("1000000k", 1_000_000_000)] {
+            assert_eq!(BitsPerSecond::parse(text), Some(BitsPerSecond(bits)), "{text}");
+        }
+        for text in ["18446744073709551616", "99999999999G", "1.5e18", "inf", "1e10G"] {
             assert_eq!(BitsPerSecond::parse(text), None, "{text}");
         }
     }
