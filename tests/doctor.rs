@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use common::{Process, free_port, until};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
 /// A tracker with a certificate for `localhost` that holds in these years.
 fn tracker(dir: &Path, years: std::ops::Range<i32>) -> (Process, String) {
@@ -32,6 +34,10 @@ fn found(dir: &Path, tracker: &str) -> Vec<(String, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
     command.args(["check", "--json", "--tracker", tracker]);
     command.env("SSL_CERT_FILE", dir.join("tracker.pem")).env_remove("SSL_CERT_DIR");
+    findings(&mut command)
+}
+
+fn findings(command: &mut Command) -> Vec<(String, String)> {
     command.env("PACELINE_PROXY_LISTEN", format!("127.0.0.1:{}", free_port()));
     let output = command.output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout)
@@ -66,6 +72,40 @@ fn a_certificate_of_another_time_makes_the_clock_suspect() {
         );
         assert_eq!(suspect.0, "advice");
     }
+}
+
+/// A tracker that lets nobody in without the token.
+fn exclusive() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // The answer of a refusal is the library's.
+            #[allow(clippy::result_large_err)]
+            let asked = |request: &Request, response: Response| match request.uri().query() {
+                Some("key=s3cret&token=s3same") => Ok(response),
+                _ => Err(http::Response::builder().status(403).body(None).unwrap()),
+            };
+            let _ = tokio_tungstenite::tungstenite::accept_hdr(stream, asked);
+        }
+    });
+    format!("ws://{address}/?key=s3cret")
+}
+
+#[test]
+fn a_tracker_that_wants_a_token_is_shown_it() {
+    let url = exclusive();
+    let of_token = |token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["check", "--json", "--tracker", &url]);
+        command.env("PACELINE_TRACKER_TOKEN", token).env("PACELINE_ICE_STUN", "none");
+        let found = findings(&mut command);
+        assert!(!format!("{found:?}").contains("s3"), "{found:#?}");
+        let of_tracker = found.into_iter().find(|(_, what)| what.contains("the tracker ws://127.0.0.1:"));
+        of_tracker.unwrap().0
+    };
+    assert_eq!(of_token("s3same"), "ok");
+    assert_eq!(of_token("s3other"), "blocker");
 }
 
 /// As in `paceline check | grep -q ok`, which ends at the first such line.

@@ -408,6 +408,37 @@ fn a_tracker_never_hears_which_stream_it_is() {
     }
 }
 
+#[test]
+fn a_tracker_that_complains_without_end_does_not_fill_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(mut socket) = tokio_tungstenite::tungstenite::accept(stream) else { continue };
+            // An announcement came, and is complained of.
+            let _ = socket.read();
+            for number in 0..400 {
+                let why = FromTracker::Failure(format!("complaint {}", number / 2)).encode();
+                let _ = socket.send(Frame::text(why));
+            }
+            let _ = socket.close(None);
+            // Until the other side has closed as well.
+            while socket.read().is_ok() {}
+        }
+    });
+    let daemon = Daemon::with_tracker(&format!("ws://{address}/"));
+    let mut playing = player(&daemon.prefix(&origin.url("index.m3u8")), 8, &[]);
+    until("the tracker has gone", || daemon.process.log().contains("is gone").then_some(()));
+    let log = daemon.process.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("says: complaint")).collect();
+    assert!((1..=4).contains(&told.len()), "{} lines: {told:#?}", told.len());
+    assert!(told[0].ends_with("says: complaint 0") && !told[1].ends_with("complaint 0"), "{told:#?}");
+    playing.kill();
+}
+
 /// The text in the frames of a client (RFC 6455 §5.3), as far as whole frames are in one chunk.
 fn unmasked(mut bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();

@@ -12,7 +12,7 @@ pub const LONGEST: usize = 16 * 1024;
 /// Candidates taken from one description; more are left out.
 pub const CANDIDATES: usize = 8;
 /// Ports below this belong to services, not to viewers.
-const LOWEST_PORT: u16 = 1024;
+pub const LOWEST_PORT: u16 = 1024;
 
 /// Why a description is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

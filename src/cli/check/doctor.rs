@@ -63,7 +63,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         ));
     }
     for url in &trackers {
-        findings.push(tracker(url).await);
+        findings.push(tracker(url, &config.tracker.token).await);
     }
     findings.extend(udp(config, &trackers).await);
     findings.push(clock(&trackers).await);
@@ -164,12 +164,13 @@ async fn head(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path:
     Ok(String::from_utf8_lossy(&head[..length]).into_owned())
 }
 
-async fn tracker(url: &Url) -> Finding {
+async fn tracker(url: &Url, token: &str) -> Finding {
     let tls = tls_config().ok().map(Arc::new);
-    match signalling::reach(url, PATIENCE, tls).await {
-        Ok(()) => ok(format!("the tracker {url} answers")),
+    let shown = signalling::shown(url);
+    match signalling::reach(&peers::with_token(url, token), PATIENCE, tls).await {
+        Ok(()) => ok(format!("the tracker {shown} answers")),
         Err(why) => blocker(
-            format!("the tracker {url} can't be reached ({why})"),
+            format!("the tracker {shown} can't be reached ({why})"),
             "is the address right, is it running, does a firewall stand between?",
         ),
     }

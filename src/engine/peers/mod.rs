@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 
 use super::link::{Command, Event};
 
+mod complaints;
 mod life;
 mod options;
 mod owner;
 
-pub use options::{BadServer, IceOptions, IceServer, Options, stun_servers};
+pub use options::{BadIce, IceOptions, IceServer, Options, stun_servers, with_token};
 
 /// Threads of the P2P side.
 const THREADS: usize = 2;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::engine::sdp;
+use super::owner::CONNECTIONS;
+use crate::engine::sdp::{self, LOWEST_PORT};
 use crate::model::ids::PeerId;
 
 /// The `[ice]` section of the configuration.
@@ -25,34 +26,55 @@ pub struct IceOptions {
     pub lan: bool,
 }
 
-/// A server that is none. What it says holds no secret, so the server is told by its number.
+/// The highest port from which on there is one for each connection.
+const HIGHEST_PORT: u16 = u16::MAX - (CONNECTIONS as u16 - 1);
+
+/// What of the section can't be used. What a server says may hold a secret, so it is told by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadServer {
+pub enum BadIce {
     /// Of `ice.stun`.
     #[error("number {0} is no server; write it like `stun:stun.example:3478`, or `none` alone")]
     Stun(usize),
     /// Of `ice.turn`.
     #[error("number {0} is no server; write it like `turn:user:secret@turn.example:3478`")]
     Turn(usize),
+    /// `ice.udp_port` leaves no room, or is where viewers take no packets from.
+    #[error(
+        "of the {CONNECTIONS} ports from {0} on not all can be used; write {LOWEST_PORT} to {HIGHEST_PORT}, or 0"
+    )]
+    Port(u16),
 }
 
-impl BadServer {
-    /// The key of the configuration that it stands under.
+impl BadIce {
+    /// The key of the section that it stands under.
     #[must_use]
     pub fn key(&self) -> &'static str {
         match self {
-            Self::Stun(_) => "ice.stun",
-            Self::Turn(_) => "ice.turn",
+            Self::Stun(_) => "stun",
+            Self::Turn(_) => "turn",
+            Self::Port(_) => "udp_port",
+        }
+    }
+
+    /// Which one of a list, from 0.
+    #[must_use]
+    pub fn entry(&self) -> Option<usize> {
+        match self {
+            Self::Stun(number) | Self::Turn(number) => Some(number - 1),
+            Self::Port(_) => None,
         }
     }
 }
 
 impl IceOptions {
-    /// Whether servers are written as servers.
+    /// Whether servers are written as servers, and ports can be used.
     ///
     /// # Errors
     /// Which is not.
-    pub fn check(&self) -> Result<(), BadServer> {
+    pub fn check(&self) -> Result<(), BadIce> {
+        if self.udp_port != 0 && !(LOWEST_PORT..=HIGHEST_PORT).contains(&self.udp_port) {
+            return Err(BadIce::Port(self.udp_port));
+        }
         let none = matches!(self.stun.as_slice(), [none] if none == "none");
         let is_stun = |server: &String| {
             server.split_once(':').is_some_and(|(scheme, host)| {
@@ -60,10 +82,10 @@ impl IceOptions {
             })
         };
         if let Some(at) = self.stun.iter().position(|server| !is_stun(server)).filter(|_| !none) {
-            return Err(BadServer::Stun(at + 1));
+            return Err(BadIce::Stun(at + 1));
         }
         match self.turn.iter().position(|server| !is_turn(server)) {
-            Some(at) => Err(BadServer::Turn(at + 1)),
+            Some(at) => Err(BadIce::Turn(at + 1)),
             None => Ok(()),
         }
     }
@@ -132,6 +154,8 @@ pub struct Options {
     pub tracker_connecting: Duration,
     /// How often a silent tracker is asked for a sign of life.
     pub tracker_ping: Duration,
+    /// In so much time a tracker's complaints are passed on a few times only.
+    pub complaints_each: Duration,
 }
 
 impl Options {
@@ -172,8 +196,19 @@ impl Options {
             checks: 75,
             tracker_connecting: Duration::from_secs(10),
             tracker_ping: Duration::from_secs(45),
+            complaints_each: Duration::from_secs(60),
         }
     }
+}
+
+/// A tracker's address with the admission token, as it is connected to.
+#[must_use]
+pub fn with_token(tracker: &Url, token: &str) -> Url {
+    let mut url = tracker.clone();
+    if !token.is_empty() {
+        url.query_pairs_mut().append_pair("token", token);
+    }
+    url
 }
 
 /// The STUN servers that the configuration means, as `stun:host:port`.
@@ -206,4 +241,33 @@ fn ice_servers(ice: &IceOptions, trackers: &[Url]) -> Vec<IceServer> {
         });
     }
     servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_has_a_port_that_others_believe() {
+        for (udp_port, fine) in [
+            (0, true),
+            (443, false),
+            (1024, true),
+            (50_000, true),
+            (65_440, true),
+            (65_441, false),
+            (65_535, false),
+        ] {
+            let ice = IceOptions { udp_port, ..IceOptions::default() };
+            assert_eq!(ice.check().is_ok(), fine, "{udp_port}");
+        }
+        assert!(BadIce::Port(65_441).to_string().contains("1024 to 65440"));
+    }
+
+    #[test]
+    fn a_token_is_one_more_parameter() {
+        let url: Url = "wss://t.example/announce?a=b".parse().unwrap();
+        assert_eq!(with_token(&url, ""), url);
+        assert_eq!(with_token(&url, "x y&").as_str(), "wss://t.example/announce?a=b&token=x+y%26");
+    }
 }

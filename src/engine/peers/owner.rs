@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::complaints::Complaints;
 use super::life::Life;
-use super::options::Options;
+use super::options::{Options, with_token};
 use crate::engine::link::{Command, Event};
 use crate::engine::origin;
 use crate::engine::peer::{BULK, CONTROL, Ended, Outgoing, Peer};
@@ -22,7 +23,7 @@ use crate::wire::message::Message;
 use crate::wire::tracker::{self, Account, FromTracker, Offer, OfferId, ToTracker};
 
 /// Connections at the same time, open or being made, offers included.
-const CONNECTIONS: usize = 96;
+pub(super) const CONNECTIONS: usize = 96;
 /// Of those, offers that wait for an answer; for another one the oldest goes. The rest is for peers that come to us.
 const OFFERS: usize = CONNECTIONS / 2;
 /// Peers that are refused; the oldest are forgiven.
@@ -82,6 +83,8 @@ struct Owner {
     up: Vec<usize>,
     /// Those that are not there, which was said.
     missed: Vec<usize>,
+    /// What trackers have complained of.
+    complaints: Complaints,
     tls: Option<Arc<rustls::ClientConfig>>,
     next: ConnectionId,
     turn: usize,
@@ -109,6 +112,7 @@ pub(super) async fn run(
         trackers: HashMap::new(),
         up: Vec::new(),
         missed: Vec::new(),
+        complaints: Complaints::default(),
         tls: origin::tls_config().ok().map(Arc::new),
         next: 0,
         turn: 0,
@@ -182,13 +186,9 @@ impl Owner {
         let Some(url) = self.options.trackers.get(index).cloned() else { return };
         let (outgoing, queued) = mpsc::channel(signalling::OUTGOING);
         self.trackers.insert(index, outgoing);
-        let mut url = url;
-        if !self.options.token.is_empty() {
-            url.query_pairs_mut().append_pair("token", &self.options.token);
-        }
         let dial = Dial {
             index,
-            url,
+            url: with_token(&url, &self.options.token),
             connecting: self.options.tracker_connecting,
             ping: self.options.tracker_ping,
             tls: self.tls.clone(),
@@ -201,6 +201,7 @@ impl Owner {
             Signal::Up(tracker) => {
                 self.up.push(tracker);
                 self.missed.retain(|t| *t != tracker);
+                self.complaints.connected(tracker);
                 let shown = signalling::shown(&self.options.trackers[tracker]);
                 tracing::debug!(tracker = %shown, "tracker {shown} is up");
                 self.tell(Event::Tracker { tracker, up: true, interval_s: 120 }).await;
@@ -244,8 +245,11 @@ impl Owner {
             FromTracker::Answer { peer_id, offer_id, sdp, .. } => self.answered(peer_id, &offer_id, &sdp),
             FromTracker::Failure(why) | FromTracker::Warning(why) => {
                 let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-                let shown = signalling::shown(&self.options.trackers[tracker]);
-                tracing::warn!(tracker = %shown, why, "tracker {shown} says: {why}");
+                let now = Instant::now();
+                if self.complaints.is_news(tracker, &why, now, self.options.complaints_each) {
+                    let shown = signalling::shown(&self.options.trackers[tracker]);
+                    tracing::warn!(tracker = %shown, why, "tracker {shown} says: {why}");
+                }
             }
             FromTracker::Scrape { .. } => {}
         }
