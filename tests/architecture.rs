@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &str); 15] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
@@ -60,6 +60,7 @@ const PURE: [&str; 20] = [
     "src/proxy/address.rs",
     "src/proxy/range.rs",
     "src/proxy/headers.rs",
+    "src/config/place.rs",
     "src/config/reject.rs",
 ];
 /// What those may not even mention. Clippy sees what a name hides (see [`DENY`]), this sees what clippy has no name for.
@@ -98,8 +99,7 @@ const DOOR: usize = 200;
 /// Lines of code in a function.
 const FUNCTION: usize = 60;
 /// What is larger than it should be: the number only goes down, and the entry goes once the law is kept.
-const RATCHET: [(&str, usize); 3] =
-    [("src/config/mod.rs", 290), ("src/engine/mod.rs", 230), ("src/engine/fetch.rs: fn follow", 77)];
+const RATCHET: [(&str, usize); 2] = [("src/engine/mod.rs", 230), ("src/engine/fetch.rs: fn follow", 77)];
 
 #[test]
 fn the_sources_keep_the_laws() {

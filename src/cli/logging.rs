@@ -10,56 +10,15 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use tracing_journald::{Layer as Journal, Priority, PriorityMappings};
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{DefaultFields, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
-use crate::config::nearest;
+use crate::config::level::{BadLevel, filter};
 
 /// Other people's crates are heard when something breaks, not otherwise.
 const QUIET: [&str; 7] = ["webrtc", "rtc", "hyper", "hyper_util", "rustls", "tungstenite", "mio"];
-
-/// What may stand by itself.
-const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-
-/// A level or filter that is none.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLevel {
-    /// Nothing like it is known.
-    #[error("log.level: `{0}` is neither error, warn, info, debug, trace, off nor a filter")]
-    Unknown(String),
-    /// A word that is nearly a level.
-    #[error("log.level: `{0}` is no level; did you mean `{1}`?")]
-    Nearly(String, &'static str),
-}
-
-/// Whether logging can be started like this.
-///
-/// # Errors
-/// When `level` is neither a level nor a filter.
-pub fn check(level: &str) -> Result<(), BadLevel> {
-    filter(level).map(drop)
-}
-
-fn filter(level: &str) -> Result<EnvFilter, BadLevel> {
-    for part in level.split(',').map(str::trim) {
-        // To a filter a bare word is the name of a module, so that a level with a slip would silence all others.
-        let bare =
-            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        if bare && !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(part)) {
-            return Err(match nearest(&part.to_ascii_lowercase(), &LEVELS) {
-                Some(known) => BadLevel::Nearly(part.to_owned(), known),
-                None => BadLevel::Unknown(part.to_owned()),
-            });
-        }
-    }
-    EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse(level)
-        .map_err(|_| BadLevel::Unknown(level.to_owned()))
-}
 
 /// Starts logging. A second call changes nothing.
 ///
@@ -110,26 +69,4 @@ fn journal() -> Option<Journal> {
     let priorities =
         PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
     Some(Journal::new().ok()?.with_field_prefix(Some("PACELINE".into())).with_priority_mappings(priorities))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_word_is_a_level() {
-        for fine in
-            ["info", "WARN", "Off", "debug,webrtc=off", "info,paceline::engine=debug", "paceline::cli"]
-        {
-            assert_eq!(check(fine), Ok(()), "{fine}");
-        }
-        for (slip, meant) in [("warning", "warn"), ("INF0", "info"), ("debg,paceline::cli=info", "debug")] {
-            let said = check(slip).unwrap_err().to_string();
-            assert!(said.contains(&format!("did you mean `{meant}`?")), "{said}");
-        }
-        for unknown in ["verbose", "paceline=loud"] {
-            let said = check(unknown).unwrap_err().to_string();
-            assert!(said.contains(unknown) && said.contains("warn, info"), "{said}");
-        }
-    }
 }

@@ -16,7 +16,7 @@ use super::exit::Failure;
 use super::output::print;
 use super::state::StateFile;
 use super::{conditions, logging, service};
-use crate::config::Config;
+use crate::config::{Config, Flag, Loaded};
 use crate::engine::brain::StartPeers;
 use crate::engine::origin::{Origin, OwnListeners};
 use crate::engine::steering::{Change, Kept};
@@ -58,24 +58,22 @@ impl Args {
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub fn config(&self) -> Result<Config, Failure> {
-        let mut flags: Vec<(String, String)> = Vec::new();
-        let mut flag = |name: &str, value: String| flags.push((format!("PACELINE_{name}"), value));
+    fn load(&self) -> Result<Loaded, Failure> {
+        let mut flags = Vec::new();
+        let mut flag = |name, key, value| flags.push(Flag { name, key, value });
         if let Some(listen) = self.listen {
-            flag("PROXY_LISTEN", listen.to_string());
+            flag("--listen", "proxy_listen", listen.to_string());
         }
         if !self.tracker.is_empty() {
-            flag("TRACKER_URLS", self.tracker.join(","));
+            flag("--tracker", "tracker_urls", toml::Value::from(self.tracker.clone()).to_string());
         }
         if self.no_p2p {
-            flag("P2P_ENABLED", "false".to_owned());
+            flag("--no-p2p", "p2p_enabled", "false".to_owned());
         }
         if self.no_upload {
-            flag("P2P_UPLOAD", "never".to_owned());
+            flag("--no-upload", "p2p_upload", "never".to_owned());
         }
-        let environment = std::env::vars().filter(|(name, _)| !flags.iter().any(|(flag, _)| flag == name));
-        let all: Vec<_> = environment.chain(flags.iter().cloned()).collect();
-        Ok(Config::load(self.config.as_deref(), all.into_iter())?)
+        Ok(Loaded::read(self.config.as_deref(), std::env::vars_os(), &flags)?)
     }
 
     /// What was kept of an earlier run, but for what an argument speaks of.
@@ -218,10 +216,11 @@ fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
 /// # Errors
 /// See [`start`].
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let config = args.config()?;
+    let loaded = args.load()?;
     if args.check {
-        return check(&config);
+        return check(&loaded);
     }
+    let config = loaded.config;
     logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
     let p2p = config.policy().p2p;
     let wanted = config.p2p.enabled;
@@ -296,12 +295,13 @@ fn greet(address: &str, lonely: bool) {
 }
 
 /// Prints what would be in force, without its secrets, if a start would get as far as its sockets.
-fn check(config: &Config) -> Result<(), Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Argument(error.to_string());
-    logging::check(&config.log.level).map_err(|error| wrong(&error))?;
-    Origin::new(config.origin.clone(), OwnListeners::default()).map_err(|error| wrong(&error))?;
+fn check(loaded: &Loaded) -> Result<(), Failure> {
+    let config = &loaded.config;
+    Origin::new(config.origin.clone(), OwnListeners::default())
+        .map_err(|error| Failure::Argument(error.to_string()))?;
     // The file may be the tracker's as well.
-    tracker::check(&config.tracker_server).map_err(|error| wrong(&error))?;
+    tracker::check(&config.tracker_server)
+        .map_err(|error| super::tracker::failure(&error, &config.tracker_server, loaded))?;
     print(format_args!("{}", config.masked().to_toml()))
 }
 
@@ -321,8 +321,8 @@ async fn end(mut daemon: Daemon, state: Option<StateFile>) {
 
 /// Takes over what can change without dropping a player, and says what needs a restart.
 async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
-    let new = match args.config() {
-        Ok(new) => new,
+    let new = match args.load() {
+        Ok(new) => new.config,
         Err(error) => {
             tracing::warn!("the configuration stays as it is: {error}");
             return;

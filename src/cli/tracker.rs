@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::exit::Failure;
 use super::service::Inherited;
 use super::{logging, service};
-use crate::config::Config;
+use crate::config::{Flag, Loaded, Wrong};
 use crate::tracker::{self, Options};
 
 /// Arguments of `tracker`; each goes before the environment and the file.
@@ -26,12 +26,14 @@ pub struct Args {
 
 impl Args {
     /// The configuration with the arguments over it.
-    fn config(&self) -> Result<Config, Failure> {
-        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
-        if let Some(listen) = self.listen {
-            config.tracker_server.listen = listen;
-        }
-        Ok(config)
+    fn load(&self) -> Result<Loaded, Failure> {
+        let listen = self.listen.map(|listen| Flag {
+            name: "--listen",
+            key: "tracker_server_listen",
+            value: listen.to_string(),
+        });
+        let flags: Vec<Flag> = listen.into_iter().collect();
+        Ok(Loaded::read(self.config.as_deref(), std::env::vars_os(), &flags)?)
     }
 }
 
@@ -40,14 +42,15 @@ impl Args {
 /// # Errors
 /// When the address is taken or the certificate can't be used.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let config = args.config()?;
-    logging::start(&config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
+    let loaded = args.load()?;
+    logging::start(&loaded.config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
-    let options = config.tracker_server;
+    let options = loaded.config.tracker_server.clone();
+    let failed = |error: tracker::Error| failure(&error, &loaded.config.tracker_server, &loaded);
     // Before anybody is told that viewers are served.
-    tracker::check(&options).map_err(failure)?;
+    tracker::check(&options).map_err(failed)?;
     let Inherited { tcp, udp } = service::inherited()?;
     let bound = match tcp.into_iter().next() {
         Some(tcp) => tracker::inherit(tcp, udp.into_iter().next(), options.stun).await,
@@ -89,13 +92,13 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         }
         service::stopping();
     };
-    tracker::run_with(bound, changing, shutdown).await.map_err(failure)
+    tracker::run_with(bound, changing, shutdown).await.map_err(failed)
 }
 
 /// Takes over what can change without losing a viewer, and says what needs a restart.
 fn reload(args: &Args, current: &watch::Sender<Options>) {
-    let new = match args.config() {
-        Ok(config) => config.tracker_server,
+    let new = match args.load() {
+        Ok(new) => new.config.tracker_server,
         Err(error) => {
             tracing::warn!("the configuration stays as it is: {error}");
             return;
@@ -109,11 +112,10 @@ fn reload(args: &Args, current: &watch::Sender<Options>) {
     current.send_replace(changed);
 }
 
-fn failure(error: tracker::Error) -> Failure {
-    match error {
-        tracker::Error::Bind { .. } => Failure::running(error),
-        tracker::Error::Certificate(_) | tracker::Error::HalfCertificate => {
-            Failure::Argument(error.to_string())
-        }
+/// Why there is no tracker; what is wrong with its options is laid to who set them.
+pub fn failure(error: &tracker::Error, options: &Options, loaded: &Loaded) -> Failure {
+    match error.key(options) {
+        Some(key) => loaded.blame(&Wrong::at(&format!("tracker_server.{key}"), error)).into(),
+        None => Failure::running(error),
     }
 }

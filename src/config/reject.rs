@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::place::line_at;
+
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -23,14 +25,10 @@ pub enum Error {
         /// What is wrong, and what would be right.
         why: String,
     },
-    /// A value that is of the right kind and still can't be used.
-    #[error("{}{key}: {why}", .file.as_ref().map(|f| format!("{}: ", f.display())).unwrap_or_default())]
+    /// A value that is of the right kind and still can't be used, and that no file, variable or flag has set.
+    #[error("{why}")]
     Value {
-        /// The file, if there is one.
-        file: Option<PathBuf>,
-        /// The key, with its section.
-        key: String,
-        /// What is wrong, and what would be right.
+        /// The key, what is wrong, and what would be right.
         why: String,
     },
     /// An environment variable.
@@ -41,12 +39,19 @@ pub enum Error {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// An argument of the command line.
+    #[error("{flag}: {why}")]
+    Flag {
+        /// As it is written, such as `--listen`.
+        flag: &'static str,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
 }
 
 /// The parser's word, with the line it means and the nearest key that exists.
 pub fn explain(error: &toml::de::Error, text: &str, file: &Path) -> Error {
-    let at = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+    let line = line_at(text, error.span().map_or(0, |span| span.start));
     let mut why = with_nearest(error.message());
     if let Some(key) = text.lines().nth(line - 1).and_then(key).filter(|key| !why.contains(key)) {
         why = format!("`{key}`: {why}");

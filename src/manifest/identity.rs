@@ -95,6 +95,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Which entry it is about, from 0; `None` for all together.
+    #[must_use]
+    pub fn entry(&self) -> Option<usize> {
+        match self {
+            Self::TooMany { .. } => None,
+            Self::Unclear { entry } | Self::Pattern { entry, .. } => entry.checked_sub(1),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Rule {
     Replace(Regex, String),

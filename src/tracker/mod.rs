@@ -16,6 +16,8 @@ mod metrics;
 #[cfg(feature = "daemon")]
 mod networks;
 #[cfg(feature = "daemon")]
+mod options;
+#[cfg(feature = "daemon")]
 mod page;
 #[cfg(feature = "daemon")]
 mod report;
@@ -30,6 +32,8 @@ mod tests;
 mod tls;
 
 #[cfg(feature = "daemon")]
-pub use service::{Bound, Error, Options, bind, check, inherit, run, run_with};
+pub use options::{BadOptions, Options};
+#[cfg(feature = "daemon")]
+pub use service::{Bound, Error, bind, check, inherit, run, run_with};
 #[cfg(feature = "daemon")]
 pub use stun::respond as stun_response;

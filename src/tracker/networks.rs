@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Names there may be: each is a row of the page and a value of a label.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 /// The longest name.
 const NAME: usize = 32;
 /// Whoever comes from nowhere that has a name.
@@ -104,6 +104,21 @@ impl From<Named> for String {
     }
 }
 
+/// The first entry whose name is one more than can be told apart, and that name.
+#[must_use]
+pub fn beyond(named: &[Named]) -> Option<(usize, &str)> {
+    let mut names = Vec::<&str>::new();
+    for (at, Named { name, .. }) in named.iter().enumerate() {
+        if !names.contains(&name.as_str()) {
+            if names.len() == MOST {
+                return Some((at, name));
+            }
+            names.push(name);
+        }
+    }
+    None
+}
+
 /// All named networks, and the rest of the world.
 #[derive(Clone, Debug)]
 pub struct Networks {
@@ -113,8 +128,8 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Those that are named. Where several hold an address the smallest has it. Names after the first 64 are not counted
-    /// apart.
+    /// Those that are named. Where several hold an address the smallest has it. Names after the first [`MOST`] are not
+    /// counted apart; [`beyond`] finds them.
     #[must_use]
     pub fn new(named: &[Named]) -> Self {
         let (mut names, mut networks) = (Vec::<String>::new(), Vec::new());

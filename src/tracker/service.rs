@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{self, Door, Inbox};
 use super::history::History;
-use super::networks::{Named, Network, Networks};
+use super::networks::Networks;
+use super::options::Options;
 use super::report;
 use super::swarms::{ConnectionId, Input, Limits, Swarms};
 use super::{stun, tls};
@@ -25,56 +24,6 @@ use crate::wire::tracker::FromTracker;
 const INBOX: usize = 1024;
 /// Ports tried until one is free for TCP and UDP alike.
 const TRIES: usize = 16;
-
-/// The `[tracker_server]` section of the configuration: the service that `paceline tracker` runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// The address to listen on, TCP for the tracker and UDP for STUN. A tracker is for others, so it is all addresses.
-    pub listen: SocketAddr,
-    /// A certificate file (PEM); with it and `key` the tracker speaks `wss`. Read again when it changes.
-    pub certificate: PathBuf,
-    /// The key of the certificate (PEM).
-    pub key: PathBuf,
-    /// How often viewers announce themselves, in seconds. Shorter is fresher and more work.
-    pub interval_s: u64,
-    /// Answer STUN binding requests on the UDP port of the same number.
-    pub stun: bool,
-    /// Connections at the same time.
-    pub max_connections: usize,
-    /// Connections of one network (/24 or /48) at the same time.
-    pub max_per_network: usize,
-    /// Swarms at the same time.
-    pub max_swarms: usize,
-    /// Web origins whose pages may connect, such as `https://player.example`. Empty: any.
-    pub allowed_origins: Vec<String>,
-    /// Names of networks that the statistics tell apart, such as `berlin=10.1.0.0/16`; at most 64 names. Everything else
-    /// is `other`.
-    pub networks: Vec<Named>,
-    /// Networks that may see the page, `/stats` and `/metrics`, besides this machine, such as `10.0.0.0/8`.
-    pub stats_from: Vec<Network>,
-    /// A token that opens them from anywhere: `/?token=TOKEN`, or `Authorization: Bearer TOKEN`. Empty: none.
-    pub stats_token: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([0, 0, 0, 0], 7224)),
-            certificate: PathBuf::new(),
-            key: PathBuf::new(),
-            interval_s: 120,
-            stun: true,
-            max_connections: 20_000,
-            max_per_network: 2_000,
-            max_swarms: 10_000,
-            allowed_origins: Vec::new(),
-            networks: Vec::new(),
-            stats_from: Vec::new(),
-            stats_token: String::new(),
-        }
-    }
-}
 
 /// Why the tracker can't run.
 #[derive(Debug, thiserror::Error)]
@@ -88,11 +37,24 @@ pub enum Error {
         error: io::Error,
     },
     /// The certificate.
-    #[error("tracker_server.certificate: {0}")]
+    #[error("{0}")]
     Certificate(#[from] tls::BadCertificate),
     /// Only one of the two is given.
     #[error("tracker_server.certificate and tracker_server.key are needed together")]
     HalfCertificate,
+}
+
+impl Error {
+    /// The key of [`Options`] that is to blame; `None` where nothing is wrong with them.
+    #[must_use]
+    pub fn key(&self, options: &Options) -> Option<&'static str> {
+        match self {
+            Self::Bind { .. } => None,
+            Self::Certificate(tls::BadCertificate::File { file, .. }) if *file == options.key => Some("key"),
+            Self::HalfCertificate if options.certificate.as_os_str().is_empty() => Some("key"),
+            Self::Certificate(_) | Self::HalfCertificate => Some("certificate"),
+        }
+    }
 }
 
 /// The sockets of a tracker.
@@ -165,21 +127,6 @@ fn certificate(options: &Options) -> Result<Option<tls::Certificate>, Error> {
     }
 }
 
-impl Options {
-    /// These options with what of `new` holds without a restart: who may see the numbers, whose pages may connect, and
-    /// the connections of one network.
-    #[must_use]
-    pub fn reloaded(&self, new: &Self) -> Self {
-        Self {
-            allowed_origins: new.allowed_origins.clone(),
-            stats_from: new.stats_from.clone(),
-            stats_token: new.stats_token.clone(),
-            max_per_network: new.max_per_network,
-            ..self.clone()
-        }
-    }
-}
-
 /// Serves until `shutdown` resolves; every connection and task is ended then.
 ///
 /// # Errors
@@ -238,7 +185,7 @@ async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Rece
         swarms: options.max_swarms,
         members: options.max_connections * 4,
         swarms_each: 64,
-        interval: Duration::from_secs(options.interval_s.clamp(10, 3600)),
+        interval: options.interval(),
     };
     let mut seed = [0; 8];
     // Without entropy the choices are the same at each start, which harms nobody.

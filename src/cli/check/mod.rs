@@ -18,7 +18,7 @@ mod viewer;
 
 use super::exit::Failure;
 use super::output::print;
-use crate::config::Config;
+use crate::config::{Config, Loaded, tracker_address};
 use crate::manifest::fitness::judge;
 use crate::manifest::identity::Rules;
 use crate::viewer::player::told;
@@ -62,13 +62,16 @@ pub struct Args {
 /// # Errors
 /// When the stream can't be looked at, or is not fit.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let mut config = Config::load(args.config.as_deref(), std::env::vars())?;
+    let mut config = Loaded::read(args.config.as_deref(), std::env::vars_os(), &[])?.config;
     let Some(url) = args.url else {
-        config.tracker.urls.extend(args.tracker);
+        for url in args.tracker {
+            tracker_address(&url).map_err(|why| Failure::Argument(format!("--tracker: {why}")))?;
+            config.tracker.urls.push(url);
+        }
         return machine(&config, args.json).await;
     };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Failure::Argument(format!("{url} is not an http:// or https:// address")));
+        return Err(Failure::Argument(format!("{} is not an http:// or https:// address", told(&url))));
     }
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
     let viewer = |number| {

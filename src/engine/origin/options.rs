@@ -1,5 +1,6 @@
 //! The `[origin]` section of the configuration.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -42,22 +43,55 @@ impl Default for Options {
     }
 }
 
-/// A mistake in the options.
+/// A mistake in the options. What a header or a proxy's address says may hold a secret, so none of it is repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum BadOptions {
-    /// A header that is none.
-    #[error("origin.headers: `{0}` is not a header; write it as `Name: value`")]
-    Header(String),
-    /// A header that says how a message is delimited or where it goes.
-    #[error("origin.headers: `{0}` is set by the connection and can't be chosen")]
-    Framing(String),
+    /// A header that is none; which one, from 1.
+    #[error("number {0} is not a header; write it as `Name: value`")]
+    Header(usize),
+    /// A header that says how a message is delimited or where it goes; which one, from 1.
+    #[error("number {0}: `{1}` is set by the connection and can't be chosen")]
+    Framing(usize, HeaderName),
     /// A proxy that is none.
-    #[error("origin.proxy: `{0}` is not a URL such as http://proxy.example:3128")]
-    Proxy(String),
+    #[error("it is not a URL such as http://proxy.example:3128")]
+    Proxy,
+    /// A proxy with a name or password, which nobody would send.
+    #[error(
+        "it carries a user name, which is not sent; use a proxy that asks for none, at http://proxy.example:3128"
+    )]
+    ProxyUser,
+    /// A time within which nothing can happen, or that never ends: the key, and what it may be, in its unit.
+    #[error("it is out of range; write {} to {}", .1.start(), .1.end())]
+    Time(&'static str, RangeInclusive<u64>),
     /// No certificate authority is known to this system.
     #[error("no certificate authorities found on this system ({0}); install the package ca-certificates")]
     Certificates(String),
 }
+
+impl BadOptions {
+    /// The key of the section that is wrong; empty for what is no key's fault.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Header(_) | Self::Framing(..) => "headers",
+            Self::Proxy | Self::ProxyUser => "proxy",
+            Self::Time(key, _) => key,
+            Self::Certificates(_) => "",
+        }
+    }
+
+    /// Which one of a list, from 0.
+    #[must_use]
+    pub fn entry(&self) -> Option<usize> {
+        match self {
+            Self::Header(number) | Self::Framing(number, _) => Some(number - 1),
+            _ => None,
+        }
+    }
+}
+
+/// The longest that anything of an origin is waited for, in seconds.
+const LONGEST_S: u64 = 3_600;
 
 /// Headers that delimit or route a message: a wrong one would let a request be read as two.
 const FRAMING: [HeaderName; 6] = [
@@ -90,24 +124,45 @@ impl Options {
         Duration::from_millis(self.next_address_ms)
     }
 
+    /// Whether origins can be asked with these options, but for the certificate authorities of the system.
+    ///
+    /// # Errors
+    /// Which key is wrong.
+    pub fn check(&self) -> Result<(), BadOptions> {
+        self.proxy()?;
+        self.headers()?;
+        let times = [
+            ("connect_timeout_s", self.connect_timeout_s, 1..=LONGEST_S),
+            ("first_byte_timeout_s", self.first_byte_timeout_s, 1..=LONGEST_S),
+            ("idle_timeout_s", self.idle_timeout_s, 1..=LONGEST_S),
+            ("keep_alive_s", self.keep_alive_s, 0..=LONGEST_S),
+            ("next_address_ms", self.next_address_ms, 0..=LONGEST_S * 1_000),
+        ];
+        let wrong = times.into_iter().find(|(_, value, range)| !range.contains(value));
+        wrong.map_or(Ok(()), |(key, _, range)| Err(BadOptions::Time(key, range)))
+    }
+
     /// `host:port` of the proxy, if there is one.
     pub(super) fn proxy(&self) -> Result<Option<String>, BadOptions> {
         if self.proxy.is_empty() {
             return Ok(None);
         }
-        let bad = || BadOptions::Proxy(self.proxy.clone());
-        let url = Url::parse(&self.proxy).ok().filter(|url| url.scheme() == "http").ok_or_else(bad)?;
-        let host = url.host_str().ok_or_else(bad)?;
+        let url = Url::parse(&self.proxy).ok().filter(|url| url.scheme() == "http");
+        let url = url.ok_or(BadOptions::Proxy)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadOptions::ProxyUser);
+        }
+        let host = url.host_str().ok_or(BadOptions::Proxy)?;
         Ok(Some(format!("{host}:{}", url.port().unwrap_or(80))))
     }
 
     /// The extra headers.
     pub(super) fn headers(&self) -> Result<HeaderMap, BadOptions> {
         let mut headers = HeaderMap::new();
-        for line in &self.headers {
-            let (name, value) = header_line(line).ok_or_else(|| BadOptions::Header(line.clone()))?;
+        for (line, number) in self.headers.iter().zip(1..) {
+            let (name, value) = header_line(line).ok_or(BadOptions::Header(number))?;
             if FRAMING.contains(&name) {
-                return Err(BadOptions::Framing(line.clone()));
+                return Err(BadOptions::Framing(number, name));
             }
             headers.append(name, value);
         }
@@ -135,16 +190,48 @@ mod tests {
         assert_eq!(with("http://p.example", &[]).proxy().unwrap().unwrap(), "p.example:80");
         assert_eq!(with("http://[::1]:3128/", &[]).proxy().unwrap().unwrap(), "[::1]:3128");
         for proxy in ["p.example:3128", "socks5://p.example", "nonsense"] {
-            assert!(matches!(with(proxy, &[]).proxy(), Err(BadOptions::Proxy(_))), "{proxy}");
+            assert!(matches!(with(proxy, &[]).proxy(), Err(BadOptions::Proxy)), "{proxy}");
         }
         let headers = with("", &["X-A: 1", "x-a:2"]).headers().unwrap();
         assert_eq!(headers.get_all("x-a").iter().count(), 2);
         for line in ["X-A", ": x", "X A: 1", "X-A: \n"] {
             let refused = with("", &[line]).headers();
-            assert!(matches!(refused, Err(BadOptions::Header(_))) || line == "X-A: \n", "{line}");
+            assert!(matches!(refused, Err(BadOptions::Header(1))) || line == "X-A: \n", "{line}");
         }
         for line in ["Host: x", "content-length: 5", "Transfer-Encoding: chunked"] {
-            assert!(matches!(with("", &[line]).headers(), Err(BadOptions::Framing(_))), "{line}");
+            assert!(matches!(with("", &[line]).headers(), Err(BadOptions::Framing(1, _))), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_repeats_no_secret() {
+        for (proxy, header) in [
+            ("http://s1:s2@p.example:3128", ""),
+            ("s1:s2@p.example", ""),
+            ("", "Authorization s1"),
+            ("", "Host: s1"),
+        ] {
+            let headers = if header.is_empty() { Vec::new() } else { vec![header.to_owned()] };
+            let options = Options { proxy: proxy.into(), headers, ..Options::default() };
+            let error = options.check().unwrap_err();
+            assert!(!error.to_string().contains("s1"), "{error}");
+            assert_eq!(error.key(), if header.is_empty() { "proxy" } else { "headers" });
+        }
+    }
+
+    #[test]
+    fn times_are_such_that_something_can_happen() {
+        assert!(Options::default().check().is_ok());
+        assert!(Options { keep_alive_s: 0, next_address_ms: 0, ..Options::default() }.check().is_ok());
+        for options in [
+            Options { connect_timeout_s: 0, ..Options::default() },
+            Options { first_byte_timeout_s: 0, ..Options::default() },
+            Options { idle_timeout_s: 0, ..Options::default() },
+            Options { idle_timeout_s: u64::MAX, ..Options::default() },
+            Options { keep_alive_s: u64::MAX, ..Options::default() },
+            Options { next_address_ms: u64::MAX, ..Options::default() },
+        ] {
+            assert!(matches!(options.check(), Err(BadOptions::Time(..))), "{options:?}");
         }
     }
 }
