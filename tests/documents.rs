@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use paceline::config::Config;
+use paceline::delivery::account::Reason;
 use paceline::simulator::scenario::scenarios;
 
 fn read(file: &str) -> String {
@@ -222,6 +223,46 @@ fn what_a_reload_takes_is_listed() {
     }
 }
 
+#[test]
+fn every_reason_is_explained() {
+    let text = read("docs/faq.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows: Vec<(&str, &str)> = rows.collect();
+    let codes: Vec<&str> = rows.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, Reason::ALL.map(Reason::as_str), "docs/faq.md: the reasons, in their order");
+    let words = read("src/proxy/control/page/words.js");
+    for (code, meaning) in rows {
+        assert!(words.contains(&format!("'{code}': ")), "the dashboard has no words for {code}");
+        assert!(meaning.len() > 20, "{code}: {meaning}");
+    }
+}
+
+#[test]
+fn times_and_answers_in_the_text_are_those_of_unit_and_code() {
+    let unit = read(UNITS[0]);
+    let seconds = unit.lines().find_map(|line| line.strip_prefix("RestartSec=")).unwrap();
+    let words = ["zero", "one", "two", "three", "four", "five"][seconds.parse::<usize>().unwrap()];
+    let said = format!("started again after {words} seconds");
+    assert!(read("docs/faq.md").contains(&said), "docs/faq.md does not say `{said}`");
+    // tests/faults.rs holds the code to it.
+    let readme = read("README.md");
+    let said = "(500, 502, 503 or 504 without `Retry-After`, a refused or broken connection)";
+    assert!(readme.replace('\n', " ").replace("  ", " ").contains(said), "the README does not say `{said}`");
+}
+
+#[test]
+fn whoever_says_hls_says_dash() {
+    let help = Command::new(env!("CARGO_BIN_EXE_paceline")).arg("--help").output().unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let package = manifest["package"]["description"].as_str().unwrap().to_owned();
+    let unit = read(UNITS[0]);
+    let unit = unit.lines().find(|line| line.starts_with("Description=")).unwrap().to_owned();
+    for said in [help.lines().next().unwrap().to_owned(), package, unit] {
+        assert!(said.contains("HLS") && said.contains("DASH"), "{said}");
+    }
+}
+
 const UNITS: [&str; 2] = ["systemd/paceline.service", "systemd/paceline-tracker.service"];
 /// What `systemd-analyze security` may find, ten times its score: 1.5 of 10 is what a network service can reach.
 const EXPOSURE: &str = "--threshold=15";
@@ -295,6 +336,22 @@ fn scripts_are_sound() {
         panic!("shellcheck could not be started ({e}); install it: apt-get install shellcheck")
     });
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn scripts_take_no_variable_for_themselves_that_the_daemon_would_refuse() {
+    for script in ["docs/init/paceline.openrc", "docs/init/paceline.procd"] {
+        let text = read(script);
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names: Vec<&str> = names.filter(|word| word.len() > 9 && word.starts_with("PACELINE_")).collect();
+        for name in names {
+            let value = if name.ends_with("URLS") { "wss://tracker.example/" } else { "1" };
+            let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+            let output = command.args(["serve", "--check"]).env(name, value).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{script}: {name}: {said}");
+        }
+    }
 }
 
 #[test]

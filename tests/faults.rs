@@ -193,6 +193,28 @@ fn an_origin_that_stays_overloaded_has_its_own_words_passed_on() {
 }
 
 #[test]
+fn what_is_no_segment_is_asked_for_again_only_while_its_failure_may_be_over_in_a_moment() {
+    for (answer, fields, asked) in [
+        ("500 Internal Server Error", "", 2),
+        ("502 Bad Gateway", "", 2),
+        ("503 Service Unavailable", "", 2),
+        ("504 Gateway Timeout", "", 2),
+        ("501 Not Implemented", "", 1),
+        ("507 Insufficient Storage", "", 1),
+        ("503 Service Unavailable", "Retry-After: 1\r\n", 1),
+    ] {
+        let origin = Scripted::start(move |number, _, stream| match number {
+            0 => respond(stream, answer, fields, b""),
+            _ => respond(stream, "200 OK", "", PLAYLIST.as_bytes()),
+        });
+        let daemon = Daemon::start(&[], &[]);
+        let reply = daemon.get(&origin.url("index.m3u8"));
+        assert_eq!(reply.status == 200, asked == 2, "{answer} {fields}: {}", reply.status);
+        assert_eq!(origin.requests.load(Ordering::SeqCst), asked, "{answer} {fields}");
+    }
+}
+
+#[test]
 fn a_truncated_body_is_completed_where_it_broke() {
     let origin = origin(|number, head, stream| {
         let (all, from) = (content(), from_of(head));

@@ -23,7 +23,7 @@ mod watch;
 
 use exit::Failure;
 
-/// Watch HLS streams through this machine, and take most of each from other viewers of it.
+/// Watch HLS and DASH streams through this machine, and take most of each from other viewers of it.
 #[derive(Debug, Parser)]
 #[command(name = "paceline", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
