@@ -470,6 +470,7 @@ fn without_a_stream_this_machine_is_examined() {
         out.contains("blocker players can't be served: ") && out.contains("choose another address"),
         "{out}"
     );
+    let closed = closed.trim_end_matches('/');
     assert!(out.contains(&format!("blocker the tracker {closed} can't be reached")), "{out}");
     assert!(error.contains("2 things stand in the way"), "{error}");
     let (status, out, _) = told(&["--config", file, "--tracker", &tracker.url(), "http://o.example/x.m3u8"]);
