@@ -140,7 +140,8 @@ fn a_playlist_that_would_explode_is_refused() {
 }
 
 fn is_ours(url: &Url) -> bool {
-    url.scheme().starts_with("http") && !matches!(url.host_str(), Some("." | ".."))
+    url.scheme().starts_with("http")
+        && url.host_str().is_some_and(|host| host.bytes().any(|byte| byte != b'.'))
 }
 
 /// What a generated playlist is made of.
