@@ -8,7 +8,7 @@ use std::process::Command;
 use common::{Process, until};
 
 /// Who asks (from which address), what, and what is answered.
-const ASKED: [(&str, &str, u16); 12] = [
+const ASKED: [(&str, &str, u16); 15] = [
     // This machine, by whatever address of its own.
     ("127.0.0.1", "http://127.0.0.1:7223/-/health", 200),
     ("127.0.0.1", "http://127.0.0.1:7223/http://127.0.0.1:7224/health", 200),
@@ -23,6 +23,14 @@ const ASKED: [(&str, &str, u16); 12] = [
     (
         "10.7.0.2",
         "http://10.7.0.1:7223/-/p2p -H Host:box.lan:7223 -H X-Paceline:1 --json {\"p2p\":false}",
+        200,
+    ),
+    // Anybody, by a reverse proxy on this machine.
+    ("127.0.0.1", "http://127.0.0.1:7223/-/health -H X-Forwarded-For:10.7.0.2", 200),
+    ("127.0.0.1", "http://127.0.0.1:7223/http://127.0.0.1:7224/health -H X-Forwarded-For:10.7.0.2", 403),
+    (
+        "127.0.0.1",
+        "http://127.0.0.1:7223/-/p2p -H Forwarded:for=10.7.0.2 -H X-Paceline:1 --json {\"p2p\":false}",
         403,
     ),
     // A stranger.

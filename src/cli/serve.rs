@@ -162,9 +162,10 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let own = OwnListeners::default();
     let origin =
         Origin::new(config.origin.clone(), own).map_err(|error| Failure::Argument(error.to_string()))?;
-    let mut entropy = [0; 20];
+    let mut entropy = [0; 36];
     getrandom::fill(&mut entropy).map_err(Failure::running)?;
-    let (name, seed) = entropy.split_at(12);
+    let (name, rest) = entropy.split_at(12);
+    let (seed, grant) = rest.split_at(8);
     let mut options = engine::Options {
         configured: config.configured(),
         kept,
@@ -183,6 +184,7 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
         channels: config.channels,
         rules,
         pseudonym: format!("paceline-{me}"),
+        grant: grant.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
     let (stop, stopped) = oneshot::channel();
     let asked = handle.clone();

@@ -159,6 +159,9 @@ fn known_channel(table: &Table, name: &str) -> Result<Option<String>, String> {
     let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     let all = table.get("channels").and_then(Value::as_table).into_iter().flat_map(Table::keys);
     let like: Vec<&String> = all.filter(|known| plain(known) == plain(name)).collect();
+    if let Some(exact) = like.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        return Ok(Some((*exact).clone()));
+    }
     match like.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some((*one).clone())),

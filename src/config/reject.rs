@@ -66,9 +66,10 @@ fn key(line: &str) -> Option<&str> {
     (!key.is_empty() && key.chars().all(plain)).then_some(key)
 }
 
-/// `unknown field ..., expected one of ...` as a question, for a value as for a key; anything else as it is.
+/// `unknown field ..., expected one of ...` as a question, for a value as for a key; anything else as it is, but for values
+/// of the wrong kind: they may be secrets.
 pub fn with_nearest(message: &str) -> String {
-    let message = message.trim().replace('\n', " ");
+    let message = without_value(&message.trim().replace('\n', " "));
     let kinds = [("unknown field `", "key"), ("unknown variant `", "value")];
     let found = kinds.iter().find_map(|(start, what)| Some((message.strip_prefix(start)?, what)));
     let Some((rest, what)) = found else { return message };
@@ -82,8 +83,49 @@ pub fn with_nearest(message: &str) -> String {
     }
 }
 
+/// `invalid type: string "…", expected …` and `relative URL without a base: "…"` without what was written.
+fn without_value(message: &str) -> String {
+    let kinds = ["invalid type: ", "invalid value: "];
+    let Some(kind) = kinds.iter().find(|kind| message.starts_with(**kind)) else {
+        let quoted = message.split_once(": \"").filter(|_| message.ends_with('"'));
+        return quoted.map_or(message, |(before, _)| before).to_owned();
+    };
+    let rest = &message[kind.len()..];
+    match (rest.find(['"', '`']), rest.rfind(", expected ")) {
+        (Some(begins), Some(ends)) if begins < ends => {
+            format!("{kind}{}{}", rest[..begins].trim_end(), &rest[ends..])
+        }
+        _ => message.to_owned(),
+    }
+}
+
 /// The known name that looks most like this one, if any does.
 pub fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let best = known.iter().map(|name| (strsim::jaro_winkler(unknown, name), *name));
     best.filter(|(likeness, _)| *likeness > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_where_it_does_not_belong_is_not_repeated() {
+        for (said, told) in [
+            (
+                r#"invalid type: string "Authorization: Bearer s3cret", expected a sequence"#,
+                "invalid type: string, expected a sequence",
+            ),
+            ("invalid type: integer `12345`, expected a string", "invalid type: integer, expected a string"),
+            (
+                r#"invalid value: string "a, expected b", expected a rate"#,
+                "invalid value: string, expected a rate",
+            ),
+            (r#"relative URL without a base: "o.example/x?token=s3cret""#, "relative URL without a base"),
+            ("invalid type: map, expected a string", "invalid type: map, expected a string"),
+            ("missing field `url`", "missing field `url`"),
+        ] {
+            assert_eq!(with_nearest(said), told);
+        }
+    }
 }

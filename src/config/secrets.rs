@@ -7,11 +7,12 @@ use crate::model::shown::{bare, shown_text};
 
 /// What stands in a secret's place.
 const HIDDEN: &str = "***";
-/// Parts of the names of header fields whose values let somebody in.
-const TELLING: [&str; 5] = ["auth", "cookie", "token", "key", "secret"];
+/// Header fields whose values let nobody in; of any other that can't be told.
+const HARMLESS: [&str; 7] =
+    ["accept", "accept-encoding", "accept-language", "cache-control", "origin", "referer", "user-agent"];
 
 impl Config {
-    /// The same with tokens, credentials of TURN servers, values of header fields such as `Authorization`, and user and query
+    /// The same with tokens, credentials of TURN servers, values of header fields but for those such as `User-Agent`, and user and query
     /// of URLs hidden.
     #[must_use]
     pub fn masked(&self) -> Self {
@@ -64,11 +65,7 @@ fn turn(server: &str) -> String {
 fn header(line: &str) -> String {
     let Some((name, _)) = line.split_once(':') else { return line.to_owned() };
     let lower = name.to_ascii_lowercase();
-    if TELLING.iter().any(|part| lower.contains(part)) {
-        format!("{name}: {HIDDEN}")
-    } else {
-        line.to_owned()
-    }
+    if HARMLESS.contains(&lower.trim()) { line.to_owned() } else { format!("{name}: {HIDDEN}") }
 }
 
 #[cfg(test)]
@@ -84,9 +81,10 @@ mod tests {
         config.tracker.token = "s1".into();
         config.tracker_server.stats_token = "s2".into();
         config.ice.turn = vec!["turn:ann:s3:s4@s5@turn.example:3478".into()];
-        config.origin.headers = ["Authorization: Bearer s6", "cookie: s7", "X-Api-Key: s8", "X-Colour: blue"]
-            .map(String::from)
-            .into();
+        config.origin.headers =
+            ["Authorization: Bearer s6", "cookie: s7", "X-Api-Key: s8", "User-Agent: blue"]
+                .map(String::from)
+                .into();
         config.origin.proxy = "http://s9:s10@proxy.example:3128".into();
         config.tracker.urls =
             ["wss://t.example/announce?token=s11", "ws://s12@t.example/#s13", "ws://T.example"]
@@ -106,6 +104,6 @@ mod tests {
         );
         assert_eq!(shown.channels["news"].url.as_str(), "https://***@o.example/live.m3u8?***");
         assert_eq!(shown.ice.turn, ["turn:ann:***@turn.example:3478"]);
-        assert_eq!(shown.origin.headers[3], "X-Colour: blue");
+        assert_eq!(shown.origin.headers[3], "User-Agent: blue");
     }
 }

@@ -4,8 +4,12 @@
 //! additions where they are needed, both taken off again here:
 //! - a first path component `~public` or `~lan`: how private the host may be that the URL leads to, because a playlist
 //!   may not send a player to places more private than its own. Whoever makes this up only restricts himself.
+//! - before that one, a component that nobody can make up: a channel's manifests named the URL, so that whoever may watch
+//!   the channel may follow it where he could not lead us himself.
 //! - a last path component `~paceline.EXT` for players that refuse odd file names.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
+
+use std::net::SocketAddr;
 
 use http::{Method, Uri};
 use url::{Host, Url};
@@ -38,6 +42,8 @@ pub enum Target {
         url: Url,
         /// How private the address may be that it leads to.
         reach: Reach,
+        /// A channel's manifest named it, or a manifest that was named so.
+        granted: bool,
     },
     /// An origin's URL by absolute-form request.
     Forward(Url),
@@ -85,9 +91,20 @@ pub struct Names {
     pub ports: Vec<u16>,
     /// Other values of Host that are us, as configured: `name:port`, or `name`, which stands for all our ports as well.
     pub hosts: Vec<String>,
+    /// What stands in paths that a channel's manifests name: `~` and random digits; empty: there are none.
+    pub grant: String,
 }
 
 impl Names {
+    /// Another of our addresses. One that is written out is nobody else's: no name leads a browser here by it.
+    pub fn listen_at(&mut self, address: SocketAddr) {
+        self.ports.push(address.port());
+        if !address.ip().is_unspecified() {
+            // Without a zone, which no Host carries.
+            self.hosts.push(SocketAddr::new(address.ip(), address.port()).to_string());
+        }
+    }
+
     /// Whether a Host or authority is us.
     #[must_use]
     pub fn is_us(&self, authority: &str) -> bool {
@@ -164,11 +181,19 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
     if let Some(control) = rest.strip_prefix("-/") {
         return Ok(Target::Control(control.to_owned()));
     }
+    let after = rest.strip_prefix(names.grant.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    let (granted, rest) = match after.filter(|_| !names.grant.is_empty()) {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
     let (reach, rest) = restricted(rest);
     if let Some(url) = prefixed(rest)? {
-        return if names.is_own_url(&url) { Err(Refused::Loop) } else { Ok(Target::Prefix { url, reach }) };
+        if names.is_own_url(&url) {
+            return Err(Refused::Loop);
+        }
+        return Ok(Target::Prefix { url, reach, granted });
     }
-    if reach != Reach::Loopback {
+    if granted || reach != Reach::Loopback {
         return Err(Refused::NotFound("this is not a URL"));
     }
     let (name, rest) = rest.split_once('/').ok_or(Refused::NotFound("a channel is /NAME/index.m3u8"))?;

@@ -1,14 +1,18 @@
 //! Whom the proxy serves, and how far into private networks each may lead it.
 //!
 //! What somebody names is never more private than where he stands: a daemon that listens for other machines is no way for
-//! them into this one, nor a public page's way into the network of whoever looks at it. Strangers are not served at all: an
-//! open proxy is found within hours.
+//! them into this one, nor a public page's way into the network of whoever looks at it. Only channels lead further, since the
+//! user said where. Strangers are not served at all: an open proxy is found within hours.
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::HeaderMap;
 use url::{Host, Url};
 
 use crate::engine::origin::{Reach, class};
+
+/// Fields by which a reverse proxy says for whom it asks.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +31,29 @@ impl Client {
         Self { ip, reach: reach(ip, local.map(|local| local.ip().to_canonical())) }
     }
 
-    /// Whether it runs on this machine.
+    /// Whoever asks with these fields: behind a reverse proxy that is anybody.
     #[must_use]
-    pub fn is_here(&self) -> bool {
-        self.reach == Some(Reach::Loopback)
+    pub fn of(self, fields: &HeaderMap) -> Self {
+        let behind = FORWARDED.iter().any(|name| fields.contains_key(*name));
+        Self { reach: self.reach.map(|reach| if behind { Reach::Public } else { reach }), ..self }
+    }
+
+    /// Whether it is on this machine or its private network.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.reach > Some(Reach::Public)
     }
 }
 
 fn reach(client: IpAddr, local: Option<IpAddr>) -> Option<Reach> {
+    if client.is_loopback() || local == Some(client) {
+        return Some(Reach::Loopback);
+    }
     match class(client) {
-        _ if local == Some(client) => Some(Reach::Loopback),
-        Some(private @ (Reach::Loopback | Reach::Lan)) => Some(private),
-        // Networks whose machines have public addresses, as all have with IPv6.
-        _ => local.is_some_and(|local| is_near(local, client)).then_some(Reach::Lan),
+        // What holds another address within itself is not at that address.
+        Some(Reach::Loopback | Reach::Lan) => Some(Reach::Lan),
+        // Networks whose machines have public addresses, as all have with IPv6: whose the next machine is can't be told.
+        _ => local.is_some_and(|local| is_near(local, client)).then_some(Reach::Public),
     }
 }
 
@@ -77,7 +91,7 @@ mod tests {
 
     #[test]
     fn nobody_leads_us_where_he_could_not_be_himself() {
-        use Reach::{Lan, Loopback};
+        use Reach::{Lan, Loopback, Public};
         for (client, local, expected) in [
             ("127.0.0.1", "127.0.0.1", Some(Loopback)),
             ("::1", "::1", Some(Loopback)),
@@ -86,14 +100,24 @@ mod tests {
             ("192.168.1.6", "192.168.1.5", Some(Lan)),
             ("10.1.2.3", "192.168.1.5", Some(Lan)),
             ("fe80::2", "fe80::1", Some(Lan)),
-            ("2606:4700:1:2::7", "2606:4700:1:2::1", Some(Lan)),
+            ("64:ff9b::127.0.0.1", "64:ff9b::1", Some(Lan)),
+            ("2606:4700:1:2::7", "2606:4700:1:2::1", Some(Public)),
             ("2606:4700:1:3::7", "2606:4700:1:2::1", None),
-            ("8.8.8.9", "8.8.8.8", Some(Lan)),
+            ("8.8.8.9", "8.8.8.8", Some(Public)),
             ("8.8.8.8", "192.168.1.5", None),
             ("0.0.0.0", "192.168.1.5", None),
         ] {
             let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 9);
-            assert_eq!(Client::new(at(client), Some(at(local))).reach, expected, "{client} at {local}");
+            let client_at = Client::new(at(client), Some(at(local)));
+            assert_eq!(client_at.reach, expected, "{client} at {local}");
+            assert_eq!(client_at.of(&HeaderMap::new()), client_at);
+            let forwarded =
+                HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), "8.8.8.8".parse().unwrap())]);
+            assert_eq!(
+                client_at.of(&forwarded).reach,
+                expected.map(|_| Public),
+                "{client} is a reverse proxy"
+            );
         }
     }
 

@@ -17,8 +17,9 @@ const BREATHER: Duration = Duration::from_millis(100);
 pub enum BindError {
     /// Other machines could reach us, under names that we don't know.
     #[error(
-        "proxy.listen is {0}, which other machines can reach: set proxy.allowed_hosts to the names they may use, \
-         such as [\"box.lan:{port}\"], or listen on 127.0.0.1:{port}", port = .0.port()
+        "players are listened for at {0}, which other machines can reach: set proxy.allowed_hosts to the names they may \
+         use, such as [\"box.lan:{port}\"], or listen on 127.0.0.1:{port} (proxy.listen, or ListenStream of the socket unit)",
+        port = .0.port()
     )]
     Exposed(SocketAddr),
     /// Somebody listens there already.

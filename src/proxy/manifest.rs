@@ -30,6 +30,8 @@ use crate::model::shown::shown;
 struct Asked<'a> {
     url: &'a Url,
     way: Way,
+    /// A channel led here: what a manifest names may be followed by whoever could not lead us there.
+    grants: bool,
     /// How the player addresses us, such as `127.0.0.1:7223`.
     authority: String,
     caller: Caller,
@@ -40,14 +42,14 @@ struct Asked<'a> {
 pub async fn answer(
     asked: Request<Incoming>,
     url: Url,
-    way: Way,
+    (way, grants): (Way, bool),
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
     let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.unwrap_or_default().to_owned();
     let (head, body) = asked.into_parts();
-    let asked = Asked { url: &url, way, authority, caller, began: Instant::now() };
+    let asked = Asked { url: &url, way, grants, authority, caller, began: Instant::now() };
     if head.method == Method::GET
         && let Some(answer) = known(&head.headers, &asked, shared).await
     {
@@ -206,11 +208,11 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let mut fields = headers::to_player(coming.headers(), true);
     describe(&mut fields, format);
     fields.remove(header::CONTENT_ENCODING);
-    let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
+    let (url, way, grants, authority) = (asked.url.clone(), asked.way, asked.grants, asked.authority.clone());
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
         let manifest = take_in(manifest, (&url, &caller), &shared).await;
-        let asked = Asked { url: &url, way, authority, caller, began };
+        let asked = Asked { url: &url, way, grants, authority, caller, began };
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));
@@ -260,19 +262,21 @@ fn answer_with(
 /// What can't be rewritten is sent as it is: a player may still make something of it. What is only made to do harm is not.
 fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<Bytes, Error> {
     let Manifest { url, reach, text, .. } = manifest;
+    let path = |url: &Address, extension: Option<&str>| {
+        let path = address::path_for(url, *reach, extension)?;
+        Some(if asked.grants { format!("/{}{path}", shared.names.grant) } else { path })
+    };
     let rewritten = match manifest.format {
         Format::Hls => {
             let fragments = text.windows(11).any(|window| window.eq_ignore_ascii_case(b"#EXT-X-MAP:"));
-            let mut map =
-                |url: &Address, what: Use| address::path_for(url, *reach, extension(url, what, fragments));
+            let mut map = |url: &Address, what: Use| path(url, extension(url, what, fragments));
             let imported = shared.masters.variables(asked.caller.viewer, asked.url);
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
             // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
-            let mut map = |url: &Url, _: Use| {
-                Some(format!("http://{}{}", asked.authority, address::path_for(&url.into(), *reach, None)?))
-            };
+            let mut map =
+                |url: &Url, _: Use| Some(format!("http://{}{}", asked.authority, path(&url.into(), None)?));
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)
         }

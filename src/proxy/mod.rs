@@ -72,6 +72,8 @@ pub struct Setup {
     pub rules: Rules,
     /// Our name in Via, by which a loop through other proxies is seen.
     pub pseudonym: String,
+    /// Digits that nobody can guess; see [`address`].
+    pub grant: String,
 }
 
 /// What every request needs.
@@ -103,14 +105,11 @@ pub async fn run(
     setup: Setup,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut names = Names { ports: Vec::new(), hosts: setup.options.allowed_hosts.clone() };
+    let mut names = Names { hosts: setup.options.allowed_hosts.clone(), ..Names::default() };
+    names.grant = format!("~{}", setup.grant);
     for listener in &listeners {
         let address = listener.local_addr()?;
-        names.ports.push(address.port());
-        if !address.ip().is_unspecified() {
-            // An address that is written out is nobody else's: no name leads a browser here by it.
-            names.hosts.push(address.to_string());
-        }
+        names.listen_at(address);
         engine.origin().own().add(address);
     }
     let (closing, closed) = watch::channel(false);

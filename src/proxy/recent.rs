@@ -47,10 +47,13 @@ struct Kept {
     target: Option<Duration>,
     grows: bool,
     asked: u32,
+    /// It came when nobody waited for it, and nobody was answered with it since.
+    unseen: bool,
 }
 
-/// Who asked for what: what one viewer was given is never given to another.
-pub type Name = (u64, Option<http::HeaderValue>, String);
+/// Who asked for what, and how far he may lead us: what one viewer was given is never given to another, nor to a page that
+/// could not have asked for it.
+pub type Name = (u64, Reach, Option<http::HeaderValue>, String);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -91,7 +94,15 @@ impl Recent {
         let name = name(caller, asked);
         let mut kept = self.lock();
         kept.retain(|k| k.name != name);
-        kept.push_back(Kept { name, manifest, fetched: Instant::now(), target, grows, asked: 0 });
+        kept.push_back(Kept {
+            name,
+            manifest,
+            fetched: Instant::now(),
+            target,
+            grows,
+            asked: 0,
+            unseen: false,
+        });
         let bytes = |kept: &VecDeque<Kept>| kept.iter().map(|k| k.manifest.text.len()).sum::<usize>();
         while kept.len() > REMEMBERED || bytes(&kept) > BYTES {
             kept.pop_front();
@@ -114,7 +125,25 @@ impl Recent {
         if known.asked > PATIENCE && known.grows && age < rest {
             return Again::After(rest - age);
         }
-        if age < NEW.min(half) { Again::With(Arc::clone(&known.manifest)) } else { Again::Fetch }
+        if age < NEW.min(half) {
+            known.unseen = false;
+            return Again::With(Arc::clone(&known.manifest));
+        }
+        Again::Fetch
+    }
+
+    /// Nobody waited for what was just kept.
+    pub fn is_unseen(&self, name: &Name) {
+        self.lock().iter_mut().filter(|k| k.name == *name).for_each(|k| k.unseen = true);
+    }
+
+    /// What came when nobody waited for it, once: for a target duration, and the end of a stream for as long as it is kept.
+    pub fn take_unseen(&self, name: &Name) -> Option<Arc<Manifest>> {
+        let mut kept = self.lock();
+        let known = kept.iter_mut().find(|k| k.name == *name && k.unseen)?;
+        known.unseen = false;
+        let fresh = !known.grows || known.target.is_some_and(|target| known.fetched.elapsed() <= target);
+        fresh.then(|| Arc::clone(&known.manifest))
     }
 
     /// The last good copy of a live manifest: for a target duration after the reload that failed it is still good enough.
@@ -139,5 +168,10 @@ impl Recent {
 /// By what a caller's manifest is known.
 #[must_use]
 pub fn name(caller: &Caller, asked: &Url) -> Name {
-    (caller.viewer.0, caller.headers.get(http::header::COOKIE).cloned(), asked.as_str().to_owned())
+    (
+        caller.viewer.0,
+        caller.reach,
+        caller.headers.get(http::header::COOKIE).cloned(),
+        asked.as_str().to_owned(),
+    )
 }

@@ -111,7 +111,11 @@ pub async fn reload(
             let ask = || ask(&caller, &url, range.clone(), &shared);
             let outcome = match first_manifest(ask, &reload.again, LONGEST).await {
                 Some(Sent::Manifest(manifest)) => {
-                    Outcome::Manifest(intake::take_in(manifest, (&url, &caller), &shared).await)
+                    let manifest = intake::take_in(manifest, (&url, &caller), &shared).await;
+                    if reload.outcome.receiver_count() == 0 {
+                        shared.recent.is_unseen(&name(&caller, &url));
+                    }
+                    Outcome::Manifest(manifest)
                 }
                 Some(Sent::Other(response)) => {
                     Outcome::Other(response.status, Arc::new(Mutex::new(Some(response))))
@@ -122,9 +126,13 @@ pub async fn reload(
             reload.outcome.send_replace(Some(outcome));
         }
     };
-    match shared.reloads.join(name(caller, url), good.clone(), going_on) {
-        Some((reload, whose)) => reload.wait(whose, asked, good.map(|good| good.manifest)).await,
-        None => Told::Unknown,
+    let name = name(caller, url);
+    let unseen = shared.recent.take_unseen(&name);
+    match (shared.reloads.join(name, good.clone(), going_on), unseen) {
+        // The next one is on its way meanwhile: an origin that is always slow is always asked.
+        (_, Some(unseen)) => Told::Copy(unseen),
+        (Some((reload, whose)), None) => reload.wait(whose, asked, good.map(|good| good.manifest)).await,
+        (None, None) => Told::Unknown,
     }
 }
 
@@ -199,7 +207,9 @@ impl Reload {
     async fn wait(&self, whose: Whose, asked: Instant, good: Option<Arc<Manifest>>) -> Told {
         let mut outcome = self.outcome.subscribe();
         let outcome = outcome.wait_for(Option::is_some);
-        let outcome = match tokio::time::timeout_at((asked + self.patience()).into(), outcome).await {
+        // What it was made to wait before does not count against an origin that is slow and well.
+        let until = (asked + self.patience()).max(Instant::now() + LEAST);
+        let outcome = match tokio::time::timeout_at(until.into(), outcome).await {
             Ok(Ok(outcome)) => outcome.clone(),
             // Its sender is kept here, too: it can't have gone.
             Ok(Err(_)) => None,
@@ -207,6 +217,8 @@ impl Reload {
         };
         match (outcome, good) {
             (Some(Outcome::Manifest(manifest)), _) => Told::New(manifest),
+            // What it may not ask for it is not given either.
+            (Some(Outcome::Failed(Error::Forbidden(why))), _) => Told::Origin(Err(Error::Forbidden(why))),
             (Some(Outcome::Failed(_)), Some(good)) => Told::Copy(good),
             (Some(Outcome::Other(status, _)), Some(good)) if !status.is_success() => Told::Copy(good),
             (Some(Outcome::Failed(error)), None) => Told::Origin(Err(error)),
@@ -229,13 +241,13 @@ where
 {
     let mut tries = FuturesUnordered::from_iter([ask()]);
     let (mut once, mut word) = (true, None);
-    let sent = async {
+    let manifest = async {
         loop {
             tokio::select! {
                 sent = tries.next() => match sent {
-                    Some(Sent::Manifest(manifest)) => return Some(Sent::Manifest(manifest)),
+                    Some(manifest @ Sent::Manifest(_)) => return Some(manifest),
                     Some(other) => word = Some(other),
-                    None => return word,
+                    None => return None,
                 },
                 () = again.notified(), if once => {
                     once = false;
@@ -244,7 +256,7 @@ where
             }
         }
     };
-    tokio::time::timeout(longest, sent).await.ok().flatten()
+    tokio::time::timeout(longest, manifest).await.ok().flatten().or(word)
 }
 
 /// Asks the origin and reads what it sends.
@@ -332,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn one_for_each_name_and_so_many_in_all() {
         let reloads = Reloads::default();
-        let name = |n: u64| (n, None, "http://o.example/live.m3u8".to_owned());
+        let name = |n: u64| (n, Reach::Public, None, "http://o.example/live.m3u8".to_owned());
         let going_on = |reload: Arc<Reload>| async move {
             let _kept = reload;
             std::future::pending().await

@@ -71,6 +71,7 @@ async fn route(
     client: Client,
     shared: &Arc<Shared>,
 ) -> Result<Response<Body>, Refused> {
+    let client = client.of(asked.headers());
     let served = client.reach.ok_or(Refused::Stranger(client.ip))?;
     let hosts: Vec<&str> =
         asked.headers().get_all(header::HOST).iter().map(|h| h.to_str().unwrap_or("?")).collect();
@@ -81,7 +82,7 @@ async fn route(
     if headers::came_through_us(asked.headers(), &shared.setup.pseudonym) {
         return Err(Refused::Loop);
     }
-    let (mut numbered, mut is_channel) = (None, false);
+    let (mut numbered, mut of_channel) = (None, false);
     let (url, way, reach) = match target {
         Target::Connect { host, port } => return Ok(tunnel::open(asked, (&host, port), served, shared).await),
         Target::Control(path) => {
@@ -91,7 +92,10 @@ async fn route(
             });
         }
         Target::Forward(url) => (url, Way::Forward, served),
-        Target::Prefix { url, reach } => (url, Way::Ours, reach),
+        Target::Prefix { url, reach, granted } => {
+            of_channel = granted;
+            (url, Way::Ours, reach)
+        }
         Target::Channel { name, rest } => {
             let url = channel(shared, &name, &rest)?;
             let channel = shared.setup.channels.get(&name);
@@ -99,25 +103,35 @@ async fn route(
                 numbered = Some(name);
             }
             // Where it leads was said by whoever configured it.
-            is_channel = true;
+            of_channel = true;
             (url, Way::Ours, Reach::Loopback)
         }
     };
-    if way == Way::Ours {
-        let allowed = &shared.setup.options.allowed_origins;
-        if let Err(why) = headers::check_browser(asked.headers(), allowed, false) {
-            return Ok(sentence(StatusCode::FORBIDDEN, &why.to_string()));
-        }
-        if asked.method() == Method::OPTIONS && asked.headers().contains_key(header::ORIGIN) {
-            return Ok(preflight());
-        }
+    if let Some(answer) = to_a_page(&asked, shared).filter(|_| way == Way::Ours) {
+        return Ok(answer);
     }
-    let reach = if is_channel { reach } else { reach.min(served).min(of_page(&asked, way)) };
+    let most = served.min(of_page(&asked, way));
+    if of_channel && most < Reach::Loopback && !matches!(*asked.method(), Method::GET | Method::HEAD) {
+        return Ok(sentence(StatusCode::METHOD_NOT_ALLOWED, "a channel is only watched from here"));
+    }
+    let reach = if of_channel { reach } else { reach.min(most) };
+    // What it names is written so that whoever could not lead us there may follow it.
+    let grants = of_channel && most < Reach::Loopback;
     let caller = caller(&asked, client, &url, (way, reach), shared);
     if let Some(name) = numbered {
         shared.masters.number(caller.viewer, &url, name);
     }
-    Ok(manifest::answer(asked, url, way, caller, shared).await)
+    Ok(manifest::answer(asked, url, (way, grants), caller, shared).await)
+}
+
+/// What a web page is answered that may not play, or asks whether it may.
+fn to_a_page(asked: &Request<Incoming>, shared: &Shared) -> Option<Response<Body>> {
+    let allowed = &shared.setup.options.allowed_origins;
+    if let Err(why) = headers::check_browser(asked.headers(), allowed, false) {
+        return Some(sentence(StatusCode::FORBIDDEN, &why.to_string()));
+    }
+    let asks = asked.method() == Method::OPTIONS && asked.headers().contains_key(header::ORIGIN);
+    asks.then(preflight)
 }
 
 /// How far a page may lead us that a player runs in.
@@ -137,8 +151,11 @@ fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
         "index.m3u8" | "index.mpd" => Ok(channel.url.clone()),
         _ => {
             // With `./`, what follows can be no other host and no other scheme.
-            let file = channel.url.join(&format!("./{rest}"));
-            file.map_err(|_| Refused::NotFound("that is no file of the channel"))
+            let file = channel.url.join(&format!("./{rest}")).ok();
+            let folder = channel.url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+            let below =
+                |file: &Url| file.path().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+            file.filter(below).ok_or(Refused::NotFound("that is no file of the channel"))
         }
     }
 }

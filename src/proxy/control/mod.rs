@@ -47,10 +47,10 @@ pub(super) async fn answer(
             None => sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running"),
         },
         ("p2p", &Method::GET | &Method::HEAD) => switch(Change::default(), engine).await,
-        ("p2p", &Method::POST) if client.is_here() => change(asked, engine).await,
+        ("p2p", &Method::POST) if client.is_private() => change(asked, engine).await,
         ("p2p", &Method::POST) => sentence(
             StatusCode::FORBIDDEN,
-            "changes are taken from the machine that the daemon runs on, not from others",
+            "changes are taken from this machine and its private network, and not through a reverse proxy",
         ),
         ("events", &Method::GET) => shared.events.follow(engine),
         ("events", _) => not_allowed("GET"),

@@ -9,7 +9,7 @@ use crate::model::address::Address;
 use crate::proxy::address::{Names, Refused, Target, path_for, referred, target};
 
 fn names() -> Names {
-    Names { ports: vec![7223], hosts: vec!["box.lan:7223".into(), "tv".into()] }
+    Names { ports: vec![7223], hosts: vec!["box.lan:7223".into(), "tv".into()], grant: "~c0ffee".into() }
 }
 
 fn get(target_text: &str, host: &str) -> Result<Target, Refused> {
@@ -21,7 +21,7 @@ fn us(target: &str) -> Result<Target, Refused> {
 }
 
 fn prefix(url: &str, reach: Reach) -> Target {
-    Target::Prefix { url: Url::parse(url).unwrap(), reach }
+    Target::Prefix { url: Url::parse(url).unwrap(), reach, granted: false }
 }
 
 #[test]
@@ -65,6 +65,18 @@ fn channels_control_and_forward_requests_are_told_apart() {
     assert_eq!(us("/-/stats?x=1"), Ok(Target::Control("stats?x=1".into())));
     let channel = Target::Channel { name: "news".into(), rest: "index.m3u8?t=1".into() };
     assert_eq!(us("/news/index.m3u8?t=1"), Ok(channel));
+    let url = Url::parse("http://o.example/a.ts").unwrap();
+    let granted = |reach| Ok(Target::Prefix { url: url.clone(), reach, granted: true });
+    assert_eq!(us("/~c0ffee/http://o.example/a.ts"), granted(Reach::Loopback));
+    assert_eq!(us("/~c0ffee/~lan/http://o.example/a.ts"), granted(Reach::Lan));
+    for made_up in [
+        "/~c0ffe/http://o.example/a.ts",
+        "/~c0ffee0/http://o.example/a.ts",
+        "/~/http://o.example/a.ts",
+        "/~c0ffee/news/index.m3u8",
+    ] {
+        assert!(matches!(us(made_up), Err(Refused::NotFound(_))), "{made_up}");
+    }
     let forward = Url::parse("http://o.example/a?b").unwrap();
     assert_eq!(get("http://o.example/a?b", "whatever"), Ok(Target::Forward(forward)));
     assert_eq!(get("http://127.0.0.1:7223/-/health", "x"), Ok(Target::Control("health".into())));
@@ -211,7 +223,7 @@ proptest! {
         }
         let uri: Uri = written.parse().unwrap();
         let read = target(&Method::GET, &uri, &["localhost:7223"], &names());
-        prop_assert_eq!(read, Ok(Target::Prefix { url, reach }));
+        prop_assert_eq!(read, Ok(Target::Prefix { url, reach, granted: false }));
     }
 
     #[test]
@@ -225,7 +237,7 @@ proptest! {
         url.set_fragment(None);
         let Ok(uri) = written.parse::<Uri>() else { return Ok(()) };
         let read = target(&Method::GET, &uri, &["localhost:7223"], &names());
-        prop_assert_eq!(read, Ok(Target::Prefix { url, reach }));
+        prop_assert_eq!(read, Ok(Target::Prefix { url, reach, granted: false }));
     }
 
     #[test]

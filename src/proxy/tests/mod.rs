@@ -1,6 +1,7 @@
 //! The proxy as a player and an origin see it: a real one on real sockets, spoken to in bytes.
 
 mod address;
+mod channels;
 mod client;
 mod dash;
 mod failing;
@@ -75,6 +76,7 @@ impl Daemon {
             channels: channels.collect(),
             rules: Rules::default(),
             pseudonym: format!("paceline-{}", address.port()),
+            grant: "0123456789abcdef".to_owned(),
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(listeners, engine, setup, async {

@@ -106,6 +106,34 @@ async fn an_origin_that_is_always_slow_is_heard_each_time() {
     }
 }
 
+/// What came while nobody waited answers the next reload at once, though it is no longer new; behind that the next is on its way.
+/// So does the end of the stream, when there is nothing at the origin any more.
+#[tokio::test]
+async fn what_came_behind_an_answer_is_given_at_once() {
+    for ends in [false, true] {
+        let (gate, opens) = watch::channel(1);
+        let origin = counted(move |_, number| match (number, ends) {
+            (2, true) => trickling(whole(&(live(2) + "#EXT-X-ENDLIST\n")), 60, &opens, 2),
+            (3.., true) => (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone".to_vec(), Then::GoOn),
+            _ => trickling(whole(&live(number)), 60, &opens, number),
+        })
+        .await;
+        let daemon = Daemon::start().await;
+        is_copy(&reloads_until(2, &daemon, &origin, "/live.m3u8").await, 1);
+        gate.send_replace(2);
+        // For half a target duration it would be new, and given to whoever asks.
+        tokio::time::sleep(TARGET * 5 / 8).await;
+        let path = origin.prefix("/live.m3u8");
+        let reply = tokio::time::timeout(TARGET * 3 / 4, daemon.get(&path)).await.expect("it was there");
+        is_copy(&reply, 2);
+        assert_eq!(reply.text().contains("#EXT-X-ENDLIST"), ends);
+        if !ends {
+            gate.send_replace(3);
+            lists(&soon(async { daemon.get(&path).await }).await, 3);
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_that_is_stuck_is_asked_for_once_more() {
     let (gate, opens) = watch::channel(1);
