@@ -23,6 +23,7 @@ use crate::engine::steering::{Change, Kept};
 use crate::engine::{self, Handle, peers};
 use crate::manifest::identity::Rules;
 use crate::model::ids::PeerId;
+use crate::proxy::grants::Grants;
 use crate::proxy::{self, BindError, Setup};
 use crate::tracker;
 
@@ -162,10 +163,10 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let own = OwnListeners::default();
     let origin =
         Origin::new(config.origin.clone(), own).map_err(|error| Failure::Argument(error.to_string()))?;
-    let mut entropy = [0; 36];
+    let (mut entropy, mut key) = ([0; 20], [0; 32]);
     getrandom::fill(&mut entropy).map_err(Failure::running)?;
-    let (name, rest) = entropy.split_at(12);
-    let (seed, grant) = rest.split_at(8);
+    getrandom::fill(&mut key).map_err(Failure::running)?;
+    let (name, seed) = entropy.split_at(12);
     let mut options = engine::Options {
         configured: config.configured(),
         kept,
@@ -184,7 +185,7 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
         channels: config.channels,
         rules,
         pseudonym: format!("paceline-{me}"),
-        grant: grant.iter().map(|byte| format!("{byte:02x}")).collect(),
+        grants: Grants::new(key),
     };
     let (stop, stopped) = oneshot::channel();
     let asked = handle.clone();

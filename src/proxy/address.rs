@@ -4,8 +4,8 @@
 //! additions where they are needed, both taken off again here:
 //! - a first path component `~public` or `~lan`: how private the host may be that the URL leads to, because a playlist
 //!   may not send a player to places more private than its own. Whoever makes this up only restricts himself.
-//! - before that one, a component that nobody can make up: a channel's manifests named the URL, so that whoever may watch
-//!   the channel may follow it where he could not lead us himself.
+//! - before that one a [word](super::grants) that nobody can make up: a channel's manifests named the URL, so that whoever
+//!   may watch the channel may follow it where he could not lead us himself.
 //! - a last path component `~paceline.EXT` for players that refuse odd file names.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use http::{Method, Uri};
 use url::{Host, Url};
 
+use super::grants::{self, Grants};
 use crate::engine::origin::Reach;
 use crate::model::address::Address;
 
@@ -91,8 +92,8 @@ pub struct Names {
     pub ports: Vec<u16>,
     /// Other values of Host that are us, as configured: `name:port`, or `name`, which stands for all our ports as well.
     pub hosts: Vec<String>,
-    /// What stands in paths that a channel's manifests name: `~` and random digits; empty: there are none.
-    pub grant: String,
+    /// What a channel's manifests name private origins with.
+    pub grants: Option<Grants>,
 }
 
 impl Names {
@@ -181,19 +182,22 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
     if let Some(control) = rest.strip_prefix("-/") {
         return Ok(Target::Control(control.to_owned()));
     }
-    let after = rest.strip_prefix(names.grant.as_str()).and_then(|rest| rest.strip_prefix('/'));
-    let (granted, rest) = match after.filter(|_| !names.grant.is_empty()) {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
+    let (grant, rest) = grants::split(rest).map_or((None, rest), |(word, rest)| (Some(word), rest));
     let (reach, rest) = restricted(rest);
     if let Some(url) = prefixed(rest)? {
         if names.is_own_url(&url) {
             return Err(Refused::Loop);
         }
-        return Ok(Target::Prefix { url, reach, granted });
+        let holds =
+            |word| names.grants.as_ref().is_some_and(|all| all.holds(word, reach, &Address::from(&url)));
+        return match grant.map(holds) {
+            Some(false) => {
+                Err(Refused::NotFound("what a channel named in an earlier run; open the channel anew"))
+            }
+            granted => Ok(Target::Prefix { url, reach, granted: granted.is_some() }),
+        };
     }
-    if granted || reach != Reach::Loopback {
+    if grant.is_some() || reach != Reach::Loopback {
         return Err(Refused::NotFound("this is not a URL"));
     }
     let (name, rest) = rest.split_once('/').ok_or(Refused::NotFound("a channel is /NAME/index.m3u8"))?;
@@ -226,7 +230,8 @@ fn word(reach: Reach) -> &'static str {
 /// The page of an origin that a Referer of ours stands for.
 #[must_use]
 pub fn referred(referer: &str, names: &Names) -> Option<Url> {
-    let rest = referer.strip_prefix("http://")?;
+    // Before us there may be one that speaks TLS.
+    let rest = referer.strip_prefix("http://").or_else(|| referer.strip_prefix("https://"))?;
     let (authority, path) = rest.split_at(rest.find('/')?);
     if !names.is_us(authority) {
         return None;
@@ -307,6 +312,14 @@ pub fn path_for(url: &Address, reach: Reach, extension: Option<&str>) -> Option<
         path.push_str(query);
     }
     Some(path)
+}
+
+/// Whether a path, as origins may read it, leads out of where it begins: a step upwards, however it is spelled.
+#[must_use]
+pub fn climbs(path: &str) -> bool {
+    let Some(read) = decode(path) else { return true };
+    let name = |part: &str| part.split(';').next() == Some("..");
+    read.split(['/', '\\']).any(name)
 }
 
 /// `path` without the mark at its end, if it has one.

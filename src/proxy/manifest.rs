@@ -19,7 +19,7 @@ use super::reloads::{self, Told};
 use super::request::Way;
 use super::{Shared, address, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
-use crate::engine::origin::{self, Caller};
+use crate::engine::origin::{self, Caller, Reach};
 use crate::manifest::dash as mpd;
 use crate::manifest::rewrite::{self, Use};
 use crate::manifest::{Error, Format, Limits};
@@ -30,8 +30,8 @@ use crate::model::shown::shown;
 struct Asked<'a> {
     url: &'a Url,
     way: Way,
-    /// A channel led here: what a manifest names may be followed by whoever could not lead us there.
-    grants: bool,
+    /// A channel led here somebody who could lead us so far himself; what it names beyond that he may follow.
+    of_channel: Option<Reach>,
     /// How the player addresses us, such as `127.0.0.1:7223`.
     authority: String,
     caller: Caller,
@@ -42,14 +42,14 @@ struct Asked<'a> {
 pub async fn answer(
     asked: Request<Incoming>,
     url: Url,
-    (way, grants): (Way, bool),
+    (way, of_channel): (Way, Option<Reach>),
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
     let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.unwrap_or_default().to_owned();
     let (head, body) = asked.into_parts();
-    let asked = Asked { url: &url, way, grants, authority, caller, began: Instant::now() };
+    let asked = Asked { url: &url, way, of_channel, authority, caller, began: Instant::now() };
     if head.method == Method::GET
         && let Some(answer) = known(&head.headers, &asked, shared).await
     {
@@ -75,6 +75,8 @@ pub async fn answer(
     };
     let response = match answered {
         Ok(response) => response,
+        // What it may not be asked for it is not given from memory either.
+        Err(error @ origin::Error::Forbidden(_)) => return no_answer(&error),
         Err(error) => return last_good().unwrap_or_else(|| no_answer(&error)),
     };
     if method == Method::GET {
@@ -208,11 +210,12 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let mut fields = headers::to_player(coming.headers(), true);
     describe(&mut fields, format);
     fields.remove(header::CONTENT_ENCODING);
-    let (url, way, grants, authority) = (asked.url.clone(), asked.way, asked.grants, asked.authority.clone());
+    let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
+    let of_channel = asked.of_channel;
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
         let manifest = take_in(manifest, (&url, &caller), &shared).await;
-        let asked = Asked { url: &url, way, grants, authority, caller, began };
+        let asked = Asked { url: &url, way, of_channel, authority, caller, began };
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));
@@ -262,9 +265,10 @@ fn answer_with(
 /// What can't be rewritten is sent as it is: a player may still make something of it. What is only made to do harm is not.
 fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<Bytes, Error> {
     let Manifest { url, reach, text, .. } = manifest;
+    let grants = shared.names.grants.as_ref().filter(|_| asked.of_channel.is_some_and(|most| *reach > most));
     let path = |url: &Address, extension: Option<&str>| {
         let path = address::path_for(url, *reach, extension)?;
-        Some(if asked.grants { format!("/{}{path}", shared.names.grant) } else { path })
+        Some(grants.map_or_else(|| path.clone(), |grants| format!("/{}{path}", grants.word(*reach, url))))
     };
     let rewritten = match manifest.format {
         Format::Hls => {

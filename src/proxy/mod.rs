@@ -20,6 +20,7 @@ mod connection;
 pub mod control;
 mod dash;
 mod files;
+pub mod grants;
 pub mod headers;
 mod intake;
 mod listen;
@@ -47,6 +48,7 @@ use address::Names;
 use attend::attend;
 use control::events::Events;
 use files::Files;
+use grants::Grants;
 pub use listen::{BindError, bind, check_exposure};
 use masters::Masters;
 pub use options::{Channel, Options};
@@ -72,8 +74,8 @@ pub struct Setup {
     pub rules: Rules,
     /// Our name in Via, by which a loop through other proxies is seen.
     pub pseudonym: String,
-    /// Digits that nobody can guess; see [`address`].
-    pub grant: String,
+    /// What a channel's manifests name private origins with.
+    pub grants: Grants,
 }
 
 /// What every request needs.
@@ -106,7 +108,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut names = Names { hosts: setup.options.allowed_hosts.clone(), ..Names::default() };
-    names.grant = format!("~{}", setup.grant);
+    names.grants = Some(setup.grants.clone());
     for listener in &listeners {
         let address = listener.local_addr()?;
         names.listen_at(address);

@@ -24,6 +24,9 @@ const PATIENCE: u32 = 3;
 /// … and the next answer waits until three quarters of a target duration have passed, or this.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
+/// How long the end of a stream is told to who was away when it came.
+const ENDED: Duration = Duration::from_secs(60);
+
 /// A manifest as the origin sent it.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -134,15 +137,17 @@ impl Recent {
 
     /// Nobody waited for what was just kept.
     pub fn is_unseen(&self, name: &Name) {
-        self.lock().iter_mut().filter(|k| k.name == *name).for_each(|k| k.unseen = true);
+        let mut kept = self.lock();
+        kept.iter_mut().filter(|k| k.name == *name && k.target.is_some()).for_each(|k| k.unseen = true);
     }
 
-    /// What came when nobody waited for it, once: for a target duration, and the end of a stream for as long as it is kept.
+    /// What came when nobody waited for it any more, once: for a target duration, and the end of a stream for [`ENDED`].
     pub fn take_unseen(&self, name: &Name) -> Option<Arc<Manifest>> {
         let mut kept = self.lock();
         let known = kept.iter_mut().find(|k| k.name == *name && k.unseen)?;
         known.unseen = false;
-        let fresh = !known.grows || known.target.is_some_and(|target| known.fetched.elapsed() <= target);
+        let limit = known.target.filter(|_| known.grows).unwrap_or(ENDED);
+        let fresh = known.fetched.elapsed() <= limit;
         fresh.then(|| Arc::clone(&known.manifest))
     }
 

@@ -6,6 +6,7 @@
 //! same. A copy that is too old for a reload that *fails* does for one that is under way, since that ends: after [`LONGEST`] the
 //! player has the origin's own word.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,9 @@ struct Known {
 struct Reload {
     /// The copy with which it began.
     copy: Good,
+    began: Instant,
+    /// Somebody was answered with the copy.
+    left: AtomicBool,
     again: Notify,
     outcome: watch::Sender<Option<Outcome>>,
 }
@@ -112,7 +116,9 @@ pub async fn reload(
             let outcome = match first_manifest(ask, &reload.again, LONGEST).await {
                 Some(Sent::Manifest(manifest)) => {
                     let manifest = intake::take_in(manifest, (&url, &caller), &shared).await;
-                    if reload.outcome.receiver_count() == 0 {
+                    let slow =
+                        reload.left.load(Ordering::Relaxed) || reload.began.elapsed() >= reload.patience();
+                    if slow && reload.outcome.receiver_count() == 0 {
                         shared.recent.is_unseen(&name(&caller, &url));
                     }
                     Outcome::Manifest(manifest)
@@ -128,10 +134,16 @@ pub async fn reload(
     };
     let name = name(caller, url);
     let unseen = shared.recent.take_unseen(&name);
-    match (shared.reloads.join(name, good.clone(), going_on), unseen) {
+    match (shared.reloads.join(name.clone(), good.clone(), going_on), unseen) {
         // The next one is on its way meanwhile: an origin that is always slow is always asked.
         (_, Some(unseen)) => Told::Copy(unseen),
-        (Some((reload, whose)), None) => reload.wait(whose, asked, good.map(|good| good.manifest)).await,
+        (Some((reload, whose)), None) => {
+            let told = reload.wait(whose, asked, good.map(|good| good.manifest)).await;
+            if matches!(told, Told::New(_)) {
+                shared.recent.take_unseen(&name);
+            }
+            told
+        }
         (None, None) => Told::Unknown,
     }
 }
@@ -173,8 +185,13 @@ impl Reloads {
         if table.tasks.len() >= AT_ONCE {
             return None;
         }
-        let reload =
-            Arc::new(Reload { copy: good?, again: Notify::new(), outcome: watch::Sender::new(None) });
+        let reload = Arc::new(Reload {
+            copy: good?,
+            began: Instant::now(),
+            left: AtomicBool::new(false),
+            again: Notify::new(),
+            outcome: watch::Sender::new(None),
+        });
         table.tasks.spawn(going_on(Arc::clone(&reload)));
         table.known.push(Known { name, began: Instant::now(), reload: Arc::downgrade(&reload) });
         Some((reload, Whose::Own))
@@ -213,7 +230,10 @@ impl Reload {
             Ok(Ok(outcome)) => outcome.clone(),
             // Its sender is kept here, too: it can't have gone.
             Ok(Err(_)) => None,
-            Err(_) => return Told::Copy(good.unwrap_or_else(|| Arc::clone(&self.copy.manifest))),
+            Err(_) => {
+                self.left.store(true, Ordering::Relaxed);
+                return Told::Copy(good.unwrap_or_else(|| Arc::clone(&self.copy.manifest)));
+            }
         };
         match (outcome, good) {
             (Some(Outcome::Manifest(manifest)), _) => Told::New(manifest),
@@ -282,7 +302,7 @@ mod tests {
     use super::*;
     use crate::engine::origin::Reach;
     use crate::manifest::Format;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     const SOON: Duration = Duration::from_secs(60);
 

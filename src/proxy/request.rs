@@ -112,16 +112,16 @@ async fn route(
     }
     let most = served.min(of_page(&asked, way));
     if of_channel && most < Reach::Loopback && !matches!(*asked.method(), Method::GET | Method::HEAD) {
-        return Ok(sentence(StatusCode::METHOD_NOT_ALLOWED, "a channel is only watched from here"));
+        let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "a channel is only watched from there");
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(answer);
     }
     let reach = if of_channel { reach } else { reach.min(most) };
-    // What it names is written so that whoever could not lead us there may follow it.
-    let grants = of_channel && most < Reach::Loopback;
     let caller = caller(&asked, client, &url, (way, reach), shared);
     if let Some(name) = numbered {
         shared.masters.number(caller.viewer, &url, name);
     }
-    Ok(manifest::answer(asked, url, (way, grants), caller, shared).await)
+    Ok(manifest::answer(asked, url, (way, of_channel.then_some(most)), caller, shared).await)
 }
 
 /// What a web page is answered that may not play, or asks whether it may.
@@ -153,8 +153,10 @@ fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
             // With `./`, what follows can be no other host and no other scheme.
             let file = channel.url.join(&format!("./{rest}")).ok();
             let folder = channel.url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            let below =
-                |file: &Url| file.path().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+            let below = |file: &Url| {
+                let rest = file.path().strip_prefix(folder);
+                rest.is_some_and(|rest| rest.starts_with('/') && !address::climbs(rest))
+            };
             file.filter(below).ok_or(Refused::NotFound("that is no file of the channel"))
         }
     }
@@ -212,7 +214,8 @@ fn leads_to_a_neighbour(url: &Url) -> bool {
 }
 
 fn is_ours(text: &str, shared: &Shared) -> bool {
-    let authority = text.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.split('/').next());
     authority.is_some_and(|authority| shared.names.is_us(authority))
 }
 

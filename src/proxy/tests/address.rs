@@ -7,9 +7,14 @@ use url::Url;
 use crate::engine::origin::Reach;
 use crate::model::address::Address;
 use crate::proxy::address::{Names, Refused, Target, path_for, referred, target};
+use crate::proxy::grants::Grants;
 
 fn names() -> Names {
-    Names { ports: vec![7223], hosts: vec!["box.lan:7223".into(), "tv".into()], grant: "~c0ffee".into() }
+    Names {
+        ports: vec![7223],
+        hosts: vec!["box.lan:7223".into(), "tv".into()],
+        grants: Some(Grants::new([1; 32])),
+    }
 }
 
 fn get(target_text: &str, host: &str) -> Result<Target, Refused> {
@@ -66,16 +71,21 @@ fn channels_control_and_forward_requests_are_told_apart() {
     let channel = Target::Channel { name: "news".into(), rest: "index.m3u8?t=1".into() };
     assert_eq!(us("/news/index.m3u8?t=1"), Ok(channel));
     let url = Url::parse("http://o.example/a.ts").unwrap();
-    let granted = |reach| Ok(Target::Prefix { url: url.clone(), reach, granted: true });
-    assert_eq!(us("/~c0ffee/http://o.example/a.ts"), granted(Reach::Loopback));
-    assert_eq!(us("/~c0ffee/~lan/http://o.example/a.ts"), granted(Reach::Lan));
+    let word = |reach| Grants::new([1; 32]).word(reach, &Address::from(&url));
+    for (reach, restriction) in [(Reach::Loopback, ""), (Reach::Lan, "~lan/"), (Reach::Public, "~public/")] {
+        let granted = Ok(Target::Prefix { url: url.clone(), reach, granted: true });
+        assert_eq!(us(&format!("/{}/{restriction}{url}", word(reach))), granted);
+    }
+    let word = word(Reach::Loopback);
     for made_up in [
-        "/~c0ffe/http://o.example/a.ts",
-        "/~c0ffee0/http://o.example/a.ts",
-        "/~/http://o.example/a.ts",
-        "/~c0ffee/news/index.m3u8",
+        format!("/{}/{url}", word.replace(['0', '1', '2', '3'], "4")),
+        format!("/{word}0/{url}"),
+        format!("/{word}/~lan/{url}"),
+        format!("/{word}/http://p.example/a.ts"),
+        format!("/~/{url}"),
+        format!("/{word}/news/index.m3u8"),
     ] {
-        assert!(matches!(us(made_up), Err(Refused::NotFound(_))), "{made_up}");
+        assert!(matches!(us(&made_up), Err(Refused::NotFound(_))), "{made_up}");
     }
     let forward = Url::parse("http://o.example/a?b").unwrap();
     assert_eq!(get("http://o.example/a?b", "whatever"), Ok(Target::Forward(forward)));

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use super::grants::Grants;
 use super::{Channel, Options, Setup, bind, run};
 use crate::engine::Handle;
 use crate::engine::origin as outwards;
@@ -76,7 +77,7 @@ impl Daemon {
             channels: channels.collect(),
             rules: Rules::default(),
             pseudonym: format!("paceline-{}", address.port()),
-            grant: "0123456789abcdef".to_owned(),
+            grants: Grants::new([9; 32]),
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(listeners, engine, setup, async {

@@ -25,6 +25,11 @@ fn live(newest: usize) -> String {
     )
 }
 
+/// The same with a target duration of 4 s.
+fn longer(newest: usize) -> String {
+    live(newest).replace("TARGETDURATION:2", "TARGETDURATION:4")
+}
+
 fn whole(text: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into()
 }
@@ -113,23 +118,33 @@ async fn what_came_behind_an_answer_is_given_at_once() {
     for ends in [false, true] {
         let (gate, opens) = watch::channel(1);
         let origin = counted(move |_, number| match (number, ends) {
-            (2, true) => trickling(whole(&(live(2) + "#EXT-X-ENDLIST\n")), 60, &opens, 2),
+            (2, true) => trickling(whole(&(longer(2) + "#EXT-X-ENDLIST\n")), 60, &opens, 2),
             (3.., true) => (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone".to_vec(), Then::GoOn),
-            _ => trickling(whole(&live(number)), 60, &opens, number),
+            _ => trickling(whole(&longer(number)), 60, &opens, number),
         })
         .await;
         let daemon = Daemon::start().await;
         is_copy(&reloads_until(2, &daemon, &origin, "/live.m3u8").await, 1);
         gate.send_replace(2);
-        // For half a target duration it would be new, and given to whoever asks.
-        tokio::time::sleep(TARGET * 5 / 8).await;
+        // For a second it would be new, and given to whoever asks.
+        tokio::time::sleep(Duration::from_millis(1250)).await;
         let path = origin.prefix("/live.m3u8");
-        let reply = tokio::time::timeout(TARGET * 3 / 4, daemon.get(&path)).await.expect("it was there");
+        let reply = tokio::time::timeout(TARGET * 3 / 2, daemon.get(&path)).await.expect("it was there");
         is_copy(&reply, 2);
         assert_eq!(reply.text().contains("#EXT-X-ENDLIST"), ends);
         if !ends {
-            gate.send_replace(3);
-            lists(&soon(async { daemon.get(&path).await }).await, 3);
+            // From now on the origin is quick. What came behind that answer is not handed on once it is old.
+            gate.send_replace(100);
+            soon(async {
+                while origin.seen().len() < 3 {
+                    tokio::task::yield_now().await
+                }
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(1250)).await;
+            let reply = daemon.get(&path).await;
+            lists(&reply, 4);
+            assert_eq!(reply.header("x-paceline-source"), Some("http"));
         }
     }
 }
