@@ -203,8 +203,9 @@ impl World {
                 }
                 self.sending.push((peer, segment, piece));
             }
-            Output::Disconnect { peer, .. } => {
-                assert!(self.connected.remove(&peer), "somebody who is not there");
+            Output::Disconnect { peer, shun } => {
+                // Whoever lied is refused from now on, there or not.
+                assert!(self.connected.remove(&peer) || shun, "somebody who is not there");
                 self.gone(peer);
             }
             Output::Renew => self.renews = true,
