@@ -51,8 +51,9 @@ for service in 127.0.0.1:7223/-/health 127.0.0.1:7224/health 10.7.0.3:7224/healt
 done
 while read -r from what; do
     set -f
-    status=$(curl --silent --noproxy '' --output /dev/null --write-out '%{http_code}' --max-time 60 --interface "$from" $what)
+    status=$(curl --silent --noproxy '' --output answer --write-out '%{http_code}' --max-time 60 --interface "$from" $what)
     set +f
+    grep -h 'is of neither' answer
     echo "= $status"
 done <"$2"
 echo over
@@ -65,6 +66,7 @@ fn nobody_leads_the_daemon_where_he_could_not_go_himself() {
     let lines: Vec<String> = ASKED.iter().map(|(from, what, _)| format!("{from} {what}\n")).collect();
     std::fs::write(&questions, lines.concat()).unwrap();
     let mut command = Command::new("unshare");
+    command.current_dir(dir.path());
     command.args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", SCRIPT, "sh"]);
     command
         .arg(env!("CARGO_BIN_EXE_paceline"))
@@ -80,4 +82,8 @@ fn nobody_leads_the_daemon_where_he_could_not_go_himself() {
         assert_eq!(status, expected.to_string(), "{from} asks for {what}\n{log}");
     }
     assert!(log.contains("point a player at http://box.lan:7223/"), "{log}");
+    assert!(
+        log.contains("8.8.8.8 is of neither; where it has a private address"),
+        "he is told what to do:\n{log}"
+    );
 }

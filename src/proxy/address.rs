@@ -78,7 +78,9 @@ pub enum Refused {
     #[error("a request's Transfer-Encoding can only be `chunked`")]
     Framing,
     /// A machine of another network.
-    #[error("this proxy serves its own machine and network, and {0} is of neither")]
+    #[error(
+        "this proxy serves its own machine and network, and {0} is of neither; where it has a private address, use that one"
+    )]
     Stranger(std::net::IpAddr),
     /// It would come back to us.
     #[error("that URL leads to this proxy itself")]
