@@ -131,7 +131,7 @@ fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
             continue;
         }
         let (mut copies, mut holders) = ([0; 4], 0);
-        for &bits in pieces.words.bits() {
+        for bits in pieces.words.bits() {
             holders += usize::from(bits != 0);
             add(&mut copies, bits);
         }

@@ -36,7 +36,7 @@ pub fn victims(sessions: &[Session], limit: u64, now: Time) -> Vec<(usize, Segme
             }
             used += bytes;
             if pieces.idle() && bytes > 0 {
-                let copies = pieces.words.bits().iter().filter(|&&bits| bits != 0).count();
+                let copies = pieces.words.bits().filter(|&bits| bits != 0).count();
                 spare.push((!behind, Reverse(copies), pieces.segment.sequence, index, pieces.id(), bytes));
             }
         }

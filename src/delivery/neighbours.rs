@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::pace::Base;
 use super::policy::{
     BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
@@ -32,45 +34,48 @@ pub struct Watches {
 }
 
 /// A peer with an open data channel.
+///
+/// What is asked with every message of somebody's stands together, in two cache lines.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Neighbour {
-    /// Who.
-    pub peer: PeerId,
+    /// What it watches. One in place: it is looked at with every message, and most watch one.
+    pub watches: SmallVec<[Watches; 1]>,
+    /// Requests to it that are in flight.
+    pub flights: usize,
     /// Whether it may be asked for pieces; false until its hello.
     pub uploads: bool,
     /// Its hello has come.
     pub greeted: bool,
     /// Its word has agreed with bytes we trust; until then it is noted, not gone by.
     pub confirmed: bool,
-    /// What it watches.
-    pub watches: Vec<Watches>,
-    /// Requests to it that are in flight.
-    pub flights: usize,
-    /// Not asked before this.
-    pub busy_until: Time,
     /// Pieces it owed and did not bring in time, since the last that came.
     pub misses: u8,
-    /// Its newest measured round trip.
-    pub round_trip: Option<Duration>,
-    /// The shortest round trips of the last minutes.
-    pub base: Base,
+    /// Not asked before this.
+    pub busy_until: Time,
+    /// Who.
+    pub peer: PeerId,
+    piece_time: Option<Duration>,
     /// The ping under way: number and time.
     pub ping: Option<(u32, Time)>,
-    /// Bytes of accepted pieces from it, all in all.
-    pub delivered: u64,
-    /// Bytes we sent it, all in all.
-    pub uploaded: u64,
+    /// Its newest measured round trip.
+    pub round_trip: Option<Duration>,
     /// Bytes of accepted pieces from it, fading, as of a time.
     recent: (f64, Time),
+    /// Bytes of accepted pieces from it, all in all.
+    pub delivered: u64,
     /// What it was good for since neighbours were last compared: bytes from it, and half of those to it.
     pub worth: u64,
+    /// Bytes we sent it, all in all.
+    pub uploaded: u64,
     /// When it came.
     pub since: Time,
     /// When it last watched something that we watch.
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
-    piece_time: Option<Duration>,
+    /// The shortest round trips of the last minutes.
+    pub base: Base,
 }
 
 impl Neighbour {
@@ -82,7 +87,7 @@ impl Neighbour {
             uploads: false,
             greeted: false,
             confirmed: false,
-            watches: Vec::new(),
+            watches: SmallVec::new(),
             flights: 0,
             busy_until: Time::ZERO,
             misses: 0,

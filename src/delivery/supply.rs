@@ -144,7 +144,7 @@ fn rescue(
     if view.now < since {
         return Some((Verdict::Wait(since, Wake::Lottery), Vec::new()));
     }
-    let near = pieces.words.bits().iter().zip(neighbours).filter(|(_, n)| usable(n, session) && !n.owes());
+    let near = pieces.words.bits().zip(neighbours).filter(|(_, n)| usable(n, session) && !n.owes());
     let there = near.fold(pieces.held() | pieces.coming(grid), |all, (bits, _)| all | bits);
     let nowhere = grid.all() & !there;
     if nowhere == 0 {

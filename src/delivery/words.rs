@@ -5,17 +5,28 @@
 
 use crate::model::time::Time;
 
-/// What else is known besides the pieces that either side was told of.
+/// What a neighbour said.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rest {
-    /// More will come from it; since when.
-    loading: Option<Time>,
+struct Theirs {
+    /// A bit for each piece it announced.
+    bits: u64,
+    /// Since when more will come, if it will.
+    since: Time,
+    /// More will come.
+    loading: bool,
     /// It announced the segment at all.
     announced: bool,
-    /// We mentioned the segment to it.
-    mentioned: bool,
+}
+
+/// What we said and gave.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ours {
+    /// A bit for each piece we announced.
+    told: u64,
     /// Pieces that we sent it: a count of two bits, one from each.
     sent: (u64, u64),
+    /// We mentioned the segment at all.
+    mentioned: bool,
 }
 
 /// What a neighbour announced of a segment.
@@ -27,109 +38,109 @@ pub struct Has {
     pub loading: Option<Time>,
 }
 
-/// One segment, between us and all neighbours; each is named by its place. The three rows are of equal length.
+/// One segment, between us and all neighbours; each is named by its place. Hearing touches the one row, telling the other.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    has: Vec<u64>,
-    told: Vec<u64>,
-    rest: Vec<Rest>,
+    theirs: Vec<Theirs>,
+    ours: Vec<Ours>,
 }
 
 impl Words {
     /// The pieces each neighbour announced, a bit for each piece; those that never spoke of the segment may be missing at
     /// the end.
     #[must_use]
-    pub fn bits(&self) -> &[u64] {
-        &self.has
+    pub fn bits(&self) -> impl Iterator<Item = u64> {
+        self.theirs.iter().map(|theirs| theirs.bits)
     }
 
     /// The pieces that neighbour `n` announced.
     #[must_use]
     pub fn of(&self, n: usize) -> u64 {
-        self.has.get(n).copied().unwrap_or(0)
+        self.theirs.get(n).map_or(0, |theirs| theirs.bits)
     }
 
     /// The pieces that any neighbour announced.
     #[must_use]
     pub fn anywhere(&self) -> u64 {
-        self.has.iter().fold(0, |all, bits| all | bits)
+        self.bits().fold(0, |all, bits| all | bits)
     }
 
     /// How many neighbours announced a piece.
     #[must_use]
     pub fn copies(&self, piece: u8) -> usize {
         let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
-        self.has.iter().filter(|&&bits| bits & bit != 0).count()
+        self.bits().filter(|bits| bits & bit != 0).count()
     }
 
     /// What neighbour `n` announced; `None` when it did not.
     #[must_use]
     pub fn has(&self, n: usize) -> Option<Has> {
-        let rest = self.rest.get(n).filter(|rest| rest.announced)?;
-        Some(Has { bits: self.has[n], loading: rest.loading })
+        let theirs = self.theirs.get(n).filter(|theirs| theirs.announced)?;
+        Some(Has { bits: theirs.bits, loading: theirs.loading.then_some(theirs.since) })
     }
 
     /// Notes an announcement.
     pub fn announces(&mut self, n: usize, bits: u64, loading: bool, now: Time) {
-        let rest = self.entry(n);
-        rest.announced = true;
-        rest.loading = loading.then(|| rest.loading.unwrap_or(now));
-        self.has[n] |= bits;
+        if self.theirs.len() <= n {
+            self.theirs.resize(n + 1, Theirs::default());
+        }
+        let theirs = &mut self.theirs[n];
+        let since = if theirs.loading { theirs.since } else { now };
+        *theirs = Theirs { bits: theirs.bits | bits, since, loading, announced: true };
     }
 
     /// Neighbour `n` no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
     pub fn loses(&mut self, n: usize) {
-        if let Some(rest) = self.rest.get_mut(n) {
-            (rest.announced, rest.loading) = (false, None);
-            self.has[n] = 0;
+        if let Some(theirs) = self.theirs.get_mut(n) {
+            *theirs = Theirs::default();
         }
     }
 
     /// Neighbour `n` has left the rendition, or we have: all that was said is void. What was sent stays noted.
     pub fn unsay(&mut self, n: usize) {
         self.loses(n);
-        if let Some(rest) = self.rest.get_mut(n) {
-            rest.mentioned = false;
-            self.told[n] = 0;
+        if let Some(ours) = self.ours.get_mut(n) {
+            (ours.mentioned, ours.told) = (false, 0);
         }
     }
 
     /// It said that one piece is not to be had from it.
     pub fn lacks(&mut self, n: usize, piece: u8) {
-        if let Some(bits) = self.has.get_mut(n) {
-            *bits &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
+        if let Some(theirs) = self.theirs.get_mut(n) {
+            theirs.bits &= !(1u64.checked_shl(u32::from(piece)).unwrap_or(0));
         }
     }
 
     /// What neighbour `n` was told that we hold; `None` when the segment was never mentioned to it.
     #[must_use]
     pub fn told(&self, n: usize) -> Option<u64> {
-        self.rest.get(n).filter(|rest| rest.mentioned).map(|_| self.told[n])
+        self.ours.get(n).filter(|ours| ours.mentioned).map(|ours| ours.told)
     }
 
     /// Of `held`, what neighbour `n` has neither got nor been told of.
     #[must_use]
     pub fn news(&self, n: usize, held: u64) -> u64 {
-        held & !self.of(n) & !self.told.get(n).copied().unwrap_or(0)
+        held & !self.of(n) & !self.ours.get(n).map_or(0, |ours| ours.told)
     }
 
     /// Notes what neighbour `n` is being told.
     pub fn tell(&mut self, n: usize, bits: u64) {
-        self.entry(n).mentioned = true;
-        self.told[n] |= bits;
+        let ours = self.ours(n);
+        ours.mentioned = true;
+        ours.told |= bits;
     }
 
     /// How often a piece was sent to neighbour `n`, up to three times.
     #[must_use]
     pub fn times_sent(&self, n: usize, piece: u8) -> u8 {
         let bit = |bits: u64| u8::from(bits & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0);
-        self.rest.get(n).map_or(0, |rest| bit(rest.sent.0) + 2 * bit(rest.sent.1))
+        self.ours.get(n).map_or(0, |ours| bit(ours.sent.0) + 2 * bit(ours.sent.1))
     }
 
     /// A piece is being sent to neighbour `n`.
     pub fn sends(&mut self, n: usize, piece: u8) {
         let bit = 1u64.checked_shl(u32::from(piece)).unwrap_or(0);
-        let (once, twice) = &mut self.entry(n).sent;
+        let (once, twice) = &mut self.ours(n).sent;
         match (*once & bit != 0, *twice & bit != 0) {
             (true, true) => {}
             (true, false) => (*once, *twice) = (*once & !bit, *twice | bit),
@@ -139,20 +150,19 @@ impl Words {
 
     /// Neighbour `n` has gone; those after it move up.
     pub fn forget(&mut self, n: usize) {
-        if n < self.has.len() {
-            self.has.remove(n);
-            self.told.remove(n);
-            self.rest.remove(n);
+        if n < self.theirs.len() {
+            self.theirs.remove(n);
+        }
+        if n < self.ours.len() {
+            self.ours.remove(n);
         }
     }
 
-    fn entry(&mut self, n: usize) -> &mut Rest {
-        if self.rest.len() <= n {
-            self.has.resize(n + 1, 0);
-            self.told.resize(n + 1, 0);
-            self.rest.resize(n + 1, Rest::default());
+    fn ours(&mut self, n: usize) -> &mut Ours {
+        if self.ours.len() <= n {
+            self.ours.resize(n + 1, Ours::default());
         }
-        &mut self.rest[n]
+        &mut self.ours[n]
     }
 }
 
@@ -212,7 +222,7 @@ mod tests {
         }
         words.forget(1);
         words.forget(7);
-        assert_eq!(words.bits(), [0b0001, 0b0100, 0b1000]);
+        assert!(words.bits().eq([0b0001, 0b0100, 0b1000]));
         assert_eq!(words.told(1), Some(0b0100));
     }
 }

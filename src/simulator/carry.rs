@@ -2,7 +2,7 @@
 
 use super::content::{forgery, truth};
 use super::event::{Incoming, What};
-use super::host::{Fetching, Host, Scene};
+use super::host::{Fetching, Host, Scene, peer_id};
 use super::origin::Request;
 use super::scenario::Role;
 use crate::delivery::{AskId, Failure, FetchId, Input, Output, Report};
@@ -162,7 +162,10 @@ impl Host {
         (segment, piece, length, hash): (SegmentId, u8, u32, PieceHash),
         scene: &mut Scene<'_>,
     ) {
-        let Some(peer) = self.link(from).filter(|l| l.open).map(|l| l.id) else { return };
+        if !self.link(from).is_some_and(|l| l.open) {
+            return;
+        }
+        let peer = peer_id(scene.around.seed, from);
         self.incoming = Some((length, hash));
         self.kept = false;
         self.tell(Input::Piece { peer, segment, piece, length, hash }, scene);
@@ -224,7 +227,10 @@ impl Host {
         (to, segment, piece, bytes): super::host::Leaving,
         scene: &mut Scene<'_>,
     ) {
-        let Some(peer) = self.link(to).map(|l| l.id) else { return };
+        if self.link(to).is_none() {
+            return;
+        }
+        let peer = peer_id(scene.around.seed, to);
         let wrong = self.wrong.contains(&(segment, piece)) || self.role == Role::Forger;
         let hash = if wrong { forgery(segment, piece, self.index) } else { truth(segment, piece) };
         let there = &scene.around.places[to as usize];

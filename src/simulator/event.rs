@@ -1,10 +1,10 @@
 //! What travels between the parties of the simulated world.
 
+use super::said::Said;
 use crate::delivery::{Fault, FetchId};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::wire::digest::PieceHash;
-use crate::wire::message::Message;
 use crate::wire::tracker::{FromTracker, OfferId, ToTracker};
 
 /// The origin, as a sender.
@@ -49,9 +49,7 @@ pub enum What {
     /// Its player does something that its user wants.
     User(Wish),
     /// A neighbour's message.
-    Said(Box<Message>),
-    /// A short and frequent one, without a box.
-    Asked(SegmentId, u8, u16),
+    Said(Said),
     /// A neighbour's piece.
     Piece(SegmentId, u8, u32, PieceHash),
     /// A part of an answer of the origin, up to this offset.

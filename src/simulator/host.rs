@@ -69,10 +69,7 @@ impl Around {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub peer: u32,
-    pub id: PeerId,
     pub open: bool,
-    /// Messages that wait behind a piece on the same channel, which is ordered.
-    pub behind: Vec<Message>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +113,8 @@ pub struct Host {
     pub(super) rendition: u32,
     pub(super) uplink: Uplink<Leaving>,
     pub(super) links: Vec<Link>,
+    /// Messages that wait behind a piece for the same host: channels are ordered.
+    pub(super) behind: Vec<(u32, Message)>,
     pub(super) fetches: Vec<Fetching>,
     /// What is left of fetches that broke off, by segment.
     pub(super) scraps: Vec<(SegmentId, u32, u32)>,
@@ -135,7 +134,6 @@ pub struct Host {
     pub(super) next_ask: u64,
     pub(super) wrong: Vec<(SegmentId, u8)>,
     last: Time,
-    inputs: VecDeque<Input>,
     telling: bool,
     /// The player has got something and is to be looked at.
     pub(super) again: bool,
@@ -144,9 +142,15 @@ pub struct Host {
     pub(super) kept: bool,
     /// Live segments before this one were counted as spread.
     pub(super) counted: u64,
-    out: Vec<Output>,
     /// The window in which it is looked at next by itself.
     pub(super) looked_at: Option<u64>,
+}
+
+/// What a host is being told and answers. One host acts at a time, so a shard has one for all: it stays near.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    inputs: VecDeque<Input>,
+    out: Vec<Output>,
 }
 
 /// Everything a host needs besides itself to act.
@@ -155,6 +159,7 @@ pub(super) struct Scene<'a> {
     pub tally: &'a mut Tally,
     pub outbox: &'a mut Outbox,
     pub story: &'a mut Story,
+    pub desk: &'a mut Desk,
     pub now: Time,
 }
 
@@ -179,6 +184,7 @@ impl Host {
             rendition: 0,
             uplink: Uplink::new(place.up),
             links: Vec::new(),
+            behind: Vec::new(),
             fetches: Vec::new(),
             scraps: Vec::new(),
             shunned: Vec::new(),
@@ -194,13 +200,11 @@ impl Host {
             next_ask: 0,
             wrong: Vec::new(),
             last: now,
-            inputs: VecDeque::new(),
             telling: false,
             again: false,
             incoming: None,
             kept: false,
             counted: 0,
-            out: Vec::new(),
             looked_at: None,
         }
     }
@@ -326,10 +330,7 @@ impl Host {
         match what {
             What::Own | What::Join | What::Leave(_) => self.own(scene),
             What::User(wish) => self.wishes(wish, scene),
-            What::Said(message) => self.hears(from, *message, scene),
-            What::Asked(segment, piece, within_ms) => {
-                self.hears(from, Message::Request { segment, piece, within_ms }, scene);
-            }
+            What::Said(said) => self.hears(from, said, scene),
             What::Piece(_, _, bytes, _) => self.over_downlink(from, bytes, what, scene),
             What::Portion { fetch, up_to, .. } => {
                 let Some(fetching) = self.fetches.iter_mut().find(|f| f.fetch == fetch) else { return };
@@ -435,19 +436,19 @@ impl Host {
 
     /// Tells the Node, and does what it says; what follows from that at once is told in turn.
     pub(super) fn tell(&mut self, input: Input, scene: &mut Scene<'_>) {
-        self.inputs.push_back(input);
+        scene.desk.inputs.push_back(input);
         if self.telling {
             return;
         }
         self.telling = true;
-        while let Some(input) = self.inputs.pop_front() {
+        while let Some(input) = scene.desk.inputs.pop_front() {
             scene.tally.events += 1;
-            let mut out = std::mem::take(&mut self.out);
+            let mut out = std::mem::take(&mut scene.desk.out);
             self.node.handle(scene.now, input, &mut out);
             for output in out.drain(..) {
                 self.carry_out(output, scene);
             }
-            self.out = out;
+            scene.desk.out = out;
         }
         self.telling = false;
         if std::mem::take(&mut self.again) {

@@ -17,6 +17,7 @@ mod place;
 mod plain;
 mod player;
 pub mod report;
+mod said;
 pub mod scenario;
 mod shard;
 mod story;

@@ -2,7 +2,8 @@
 
 use super::content::forgery;
 use super::event::{Incoming, ToBroker, What, host_of, offer};
-use super::host::{Due, Host, Link, OPENING, Scene};
+use super::host::{Due, Host, Link, OPENING, Scene, peer_id};
+use super::said::Said;
 use super::scenario::Role;
 use crate::delivery::Input;
 use crate::model::ids::{PeerId, SwarmId};
@@ -21,11 +22,13 @@ impl Host {
     pub(super) fn say(&mut self, peer: PeerId, message: Message, scene: &mut Scene<'_>) {
         let to = host_of(peer);
         let behind = self.uplink.any(|leaving| leaving.0 == to);
-        let Some(link) = self.link(to) else { return };
+        if self.link(to).is_none() {
+            return;
+        }
         scene.tally.messages += 1;
         scene.tally.message_bytes += message.encoded_len() as u64;
         if behind {
-            link.behind.push(message);
+            self.behind.push((to, message));
         } else {
             self.put(to, message, scene);
         }
@@ -34,10 +37,7 @@ impl Host {
     fn put(&mut self, to: u32, message: Message, scene: &mut Scene<'_>) {
         let at = scene.now + self.place.delay(&scene.around.places[to as usize]);
         self.number = self.number.wrapping_add(1);
-        let what = match self.twist(message) {
-            Message::Request { segment, piece, within_ms } => What::Asked(segment, piece, within_ms),
-            message => What::Said(Box::new(message)),
-        };
+        let what = What::Said(self.twist(message).into());
         scene.outbox.hosts.push(Incoming { at, to, from: self.index, number: self.number, what });
     }
 
@@ -62,18 +62,19 @@ impl Host {
 
     /// The piece before them has left: what waited behind it goes.
     pub(super) fn flush(&mut self, to: u32, scene: &mut Scene<'_>) {
-        if self.uplink.any(|leaving| leaving.0 == to) {
-            return;
-        }
-        let Some(link) = self.link(to) else { return };
-        for message in std::mem::take(&mut link.behind) {
+        while !self.uplink.any(|leaving| leaving.0 == to)
+            && let Some(at) = self.behind.iter().position(|(waits, _)| *waits == to)
+        {
+            let (_, message) = self.behind.remove(at);
             self.put(to, message, scene);
         }
     }
 
-    pub(super) fn hears(&mut self, from: u32, message: Message, scene: &mut Scene<'_>) {
-        let Some(peer) = self.link(from).filter(|l| l.open).map(|l| l.id) else { return };
-        self.tell(Input::Said { peer, message }, scene);
+    pub(super) fn hears(&mut self, from: u32, said: Said, scene: &mut Scene<'_>) {
+        if self.link(from).is_some_and(|l| l.open) {
+            let peer = peer_id(scene.around.seed, from);
+            self.tell(Input::Said { peer, message: said.into() }, scene);
+        }
     }
 
     pub(super) fn announce(&mut self, swarm: SwarmId, offers: usize, started: bool, scene: &mut Scene<'_>) {
@@ -91,7 +92,7 @@ impl Host {
             offers,
             extra: Some(Extra {
                 uploads: self.node.gives(swarm),
-                known: self.links.iter().map(|l| l.id).collect(),
+                known: self.links.iter().map(|l| peer_id(scene.around.seed, l.peer)).collect(),
                 ..Extra::default()
             }),
         };
@@ -148,7 +149,7 @@ impl Host {
         if refused || self.link(from).is_some() || from == self.index {
             return;
         }
-        self.links.push(Link { peer: from, id: peer, open: false, behind: Vec::new() });
+        self.links.push(Link { peer: from, open: false });
         let answer = ToTracker::Answer {
             info_hash,
             peer_id: self.node.me(),
@@ -173,7 +174,7 @@ impl Host {
             self.send(from, What::Closed, scene);
             return;
         } else {
-            self.links.push(Link { peer: from, id: peer, open: false, behind: Vec::new() });
+            self.links.push(Link { peer: from, open: false });
         }
         self.due.push((scene.now + OPENING, Due::Opens(from)));
     }
@@ -182,9 +183,8 @@ impl Host {
     pub(super) fn open_with(&mut self, peer: u32, scene: &mut Scene<'_>) {
         let Some(link) = self.link(peer).filter(|l| !l.open) else { return };
         link.open = true;
-        let id = link.id;
         self.send(peer, What::Open, scene);
-        self.tell(Input::Joined { peer: id }, scene);
+        self.tell(Input::Joined { peer: peer_id(scene.around.seed, peer) }, scene);
     }
 
     /// The channel that was offered to us is open.
@@ -195,7 +195,7 @@ impl Host {
         };
         if !link.open {
             link.open = true;
-            let peer = link.id;
+            let peer = peer_id(scene.around.seed, from);
             self.tell(Input::Joined { peer }, scene);
         }
     }
@@ -208,7 +208,8 @@ impl Host {
 
     /// The other side is gone.
     pub(super) fn closed(&mut self, from: u32, scene: &mut Scene<'_>) {
-        if let Some((peer, true)) = self.unlink(from, scene) {
+        if self.unlink(from, scene) == Some(true) {
+            let peer = peer_id(scene.around.seed, from);
             self.tell(Input::Left { peer, misbehaved: false }, scene);
         }
     }
@@ -226,11 +227,12 @@ impl Host {
         }
     }
 
-    fn unlink(&mut self, peer: u32, scene: &mut Scene<'_>) -> Option<(PeerId, bool)> {
+    fn unlink(&mut self, peer: u32, scene: &mut Scene<'_>) -> Option<bool> {
         let at = self.links.iter().position(|l| l.peer == peer)?;
         let link = self.links.remove(at);
         self.uplink.retain(scene.now, |leaving| leaving.0 != peer);
         self.due.retain(|(_, due)| !matches!(due, Due::Opens(p) if *p == peer));
-        Some((link.id, link.open))
+        self.behind.retain(|(to, _)| *to != peer);
+        Some(link.open)
     }
 }

@@ -8,10 +8,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::event::{Incoming, SCENARIO, What};
-use super::host::{Around, Host, Outbox, SILENCE, Scene};
+use super::host::{Around, Desk, Host, Outbox, SILENCE, Scene};
 use super::story::Story;
 use super::tally::Tally;
 use crate::model::time::Time;
+
+/// What a host acts in: all of a shard but its hosts.
+macro_rules! scene {
+    ($shard:ident, $now:expr) => {
+        Scene {
+            around: &$shard.around,
+            tally: &mut $shard.tally,
+            outbox: &mut $shard.outbox,
+            story: &mut $shard.story,
+            desk: &mut $shard.desk,
+            now: $now,
+        }
+    };
+}
 
 /// A host that is woken so often at the same moment is a defect, of its Node or of its player.
 const IDLE: u32 = 1000;
@@ -32,6 +46,7 @@ pub struct Shard {
     /// What it counted.
     pub(super) tally: Tally,
     pub(super) story: Story,
+    desk: Desk,
     /// Hosts that are there.
     pub(super) present: u32,
 }
@@ -53,6 +68,7 @@ impl Shard {
             outbox: Outbox::default(),
             tally: Tally::default(),
             story,
+            desk: Desk::default(),
             present: 0,
         }
     }
@@ -102,7 +118,7 @@ impl Shard {
                     }
                     return;
                 };
-                let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+                let mut scene = scene!(self, at);
                 host.meets(from, what, &mut scene);
             }
         }
@@ -119,7 +135,7 @@ impl Shard {
     fn join(&mut self, slot: usize, index: u32, at: Time) {
         let mut host = Box::new(Host::new(index, &self.around, at));
         self.present += 1;
-        let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+        let mut scene = scene!(self, at);
         host.play(&mut scene);
         self.hosts[slot] = Some(host);
     }
@@ -128,7 +144,7 @@ impl Shard {
         self.catch_up(slot, at);
         let Some(host) = self.hosts[slot].take() else { return };
         self.present -= 1;
-        let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, at);
+        let mut scene = scene!(self, at);
         host.ends(abrupt, &mut scene);
     }
 
@@ -141,7 +157,7 @@ impl Shard {
             now = at.max(host.last());
             idle = if now > before { 0 } else { idle + 1 };
             assert!(idle < IDLE, "{} wakes for nothing at {now}: {:?}", host.name(), host.why(now));
-            let mut scene = scene(&self.around, &mut self.tally, &mut self.outbox, &mut self.story, now);
+            let mut scene = scene!(self, now);
             host.own(&mut scene);
         }
     }
@@ -174,14 +190,4 @@ impl Shard {
             host.count(at, &self.around, &mut self.tally);
         }
     }
-}
-
-fn scene<'a>(
-    around: &'a Around,
-    tally: &'a mut Tally,
-    outbox: &'a mut Outbox,
-    story: &'a mut Story,
-    now: Time,
-) -> Scene<'a> {
-    Scene { around, tally, outbox, story, now }
 }

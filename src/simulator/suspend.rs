@@ -55,6 +55,7 @@ impl Host {
     /// Its connections turn out to be dead.
     pub(super) fn finds_all_dead(&mut self, scene: &mut Scene<'_>) {
         let links = std::mem::take(&mut self.links);
+        self.behind.clear();
         self.due.retain(|(_, due)| !matches!(due, Due::Opens(_)));
         self.uplink.retain(scene.now, |_| false);
         for fetching in std::mem::take(&mut self.fetches) {
@@ -65,7 +66,10 @@ impl Host {
             self.send(link.peer, What::Closed, scene);
         }
         for link in links.into_iter().filter(|link| link.open) {
-            self.tell(Input::Left { peer: link.id, misbehaved: false }, scene);
+            self.tell(
+                Input::Left { peer: super::host::peer_id(scene.around.seed, link.peer), misbehaved: false },
+                scene,
+            );
         }
         self.tracker_up(false, scene);
     }
