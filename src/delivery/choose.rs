@@ -201,7 +201,7 @@ fn doubled(pieces: &Pieces, n: usize, neighbours: &[Neighbour]) -> u64 {
         more |= if ours { bit } else { once & bit };
         once |= bit;
     }
-    let coming = pieces.grid.map_or(0, |grid| pieces.coming(grid));
+    let coming = pieces.grid.map_or(0, |grid| pieces.arriving(grid));
     once & !more & !coming & !pieces.held()
 }
 

@@ -42,7 +42,7 @@ impl Node {
         pieces.failures = 0;
         pieces.shareable &= shareable;
         if let Some(begun) = pieces.fetches.iter_mut().find(|f| f.id == fetch) {
-            begun.head = Some(now);
+            (begun.head, begun.stirred, begun.silent) = (Some(now), now, false);
         }
         let (mut liars, mut said) = (Vec::new(), Vec::new());
         if let Some(grid) = length.and_then(PieceGrid::for_length) {
@@ -89,12 +89,14 @@ impl Node {
 
     pub(super) fn arrived(&mut self, fetch: FetchId, up_to: u32, out: &mut Vec<Output>) {
         let Some((s, p)) = self.fetch_of(fetch) else { return };
+        let now = self.now;
         let session = &mut self.sessions[s];
         let pieces = &mut session.active[p];
         let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
         let Some(under_way) = pieces.fetches.iter_mut().find(|f| f.id == fetch) else { return };
         let fresh = u64::from(up_to.saturating_sub(under_way.got));
         under_way.got = under_way.got.max(up_to);
+        (under_way.stirred, under_way.silent) = (now, false);
         session.bytes.http += fresh;
         session.ledger.of(segment, sequence).http += fresh;
         self.feed(s, segment, out);
@@ -205,7 +207,8 @@ impl Node {
         let promising = pieces.words.anywhere() != 0;
         let session = &mut self.sessions[s];
         let again = match fault {
-            Fault::Unavailable | Fault::Broken => promising || (failures < FETCH_TRIES && in_time),
+            // Neighbours may still bring it, but no player bears more than that without a byte.
+            Fault::Unavailable | Fault::Broken => in_time && (promising || failures < FETCH_TRIES),
             Fault::Missing if session.is_newest(segment) => {
                 pause * u32::from(failures) < session.timeline.target && in_time
             }
@@ -374,6 +377,13 @@ impl Node {
             });
             self.faults.late += late;
         }
+    }
+
+    /// Notes which fetches the origin has left without a byte for too long; answers when the next one will be.
+    pub(super) fn listen(&mut self) -> Option<Time> {
+        let now = self.now;
+        let awake = self.sessions.iter_mut().flat_map(|s| s.active.awake_mut());
+        awake.filter_map(|pieces| pieces.listen(now)).min()
     }
 
     /// When the next request to a neighbour will be late.

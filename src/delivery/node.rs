@@ -215,6 +215,7 @@ impl Node {
         }
         self.room(out);
         self.give_up_late(out);
+        self.listen();
         for session in &mut self.sessions {
             let policy = session.terms.over(&self.policy);
             let view = View { me: self.me, policy: &policy, now, uplink: self.uploads.rate() };
@@ -237,6 +238,8 @@ impl Node {
         let due = self.membership.drive(&mut self.sessions, &mut self.neighbours, &self.policy, now, out);
         wake = due.map_or(wake, |due| earlier(wake, due));
         self.content_at = self.next_late().map_or(wake, |at| earlier(wake, (at, Wake::Patience)));
+        self.content_at =
+            self.listen().map_or(self.content_at, |at| earlier(self.content_at, (at, Wake::Silence)));
     }
 
     /// Asks neighbours for more. What the origin is asked for can only have become less urgent, and is looked at when it

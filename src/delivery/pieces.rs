@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::contest::Contest;
+use super::policy::SILENCE;
 use super::words::Words;
 use super::{AskId, FetchId};
 use crate::model::ids::{PeerId, SegmentId};
@@ -42,6 +43,10 @@ pub struct Fetch {
     pub started: Time,
     /// When its head came.
     pub head: Option<Time>,
+    /// When it last showed life.
+    pub stirred: Time,
+    /// It has shown none for too long: neighbours are asked meanwhile.
+    pub silent: bool,
     /// How far ahead of the player it may run, where that is limited.
     pub allowed: Option<u32>,
 }
@@ -506,7 +511,7 @@ impl Pieces {
         });
     }
 
-    /// Pieces that `asks` from peers make sense for: not held, not in flight, not coming from the origin, and vouched for.
+    /// Pieces that `asks` from peers make sense for: not held, not in flight, not arriving from the origin, and vouched for.
     #[must_use]
     pub fn open(&self) -> u64 {
         let Some(grid) = self.grid.filter(|_| self.contest.is_none()) else { return 0 };
@@ -514,14 +519,39 @@ impl Pieces {
         for flight in &self.flights {
             open &= !(1 << flight.piece);
         }
-        open & !self.coming(grid) & self.known
+        open & !self.arriving(grid) & self.known
     }
 
     /// Pieces that origin fetches under way will complete.
     #[must_use]
     pub fn coming(&self, grid: PieceGrid) -> u64 {
+        self.brought_by(grid, |_| true)
+    }
+
+    /// Of those, the ones whose fetches show life.
+    #[must_use]
+    pub fn arriving(&self, grid: PieceGrid) -> u64 {
+        self.brought_by(grid, |fetch| !fetch.silent)
+    }
+
+    /// Notes which fetches have shown no life for `SILENCE`; answers when the next one will be due, where a neighbour has
+    /// what it is to bring. One that we keep from reading on is not silent.
+    pub fn listen(&mut self, now: Time) -> Option<Time> {
+        let elsewhere = self.words.anywhere() & !self.held != 0;
+        let mut next: Option<Time> = None;
+        for fetch in self.fetches.iter_mut().filter(|f| f.allowed.is_none_or(|allowed| f.got < allowed)) {
+            let due = fetch.stirred + SILENCE;
+            fetch.silent = due <= now;
+            if elsewhere && !fetch.silent {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        next
+    }
+
+    fn brought_by(&self, grid: PieceGrid, which: impl Fn(&Fetch) -> bool) -> u64 {
         let mut bits = 0;
-        for fetch in &self.fetches {
+        for fetch in self.fetches.iter().filter(|fetch| which(fetch)) {
             let end = fetch.to.unwrap_or(grid.length());
             for piece in ones(grid.all() & !self.held) {
                 let span = grid.span(piece);

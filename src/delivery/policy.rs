@@ -299,6 +299,8 @@ pub const SWAP_SHORT: Duration = Duration::from_secs(10);
 /// Neighbours are pinged this often: their round trip is what ranks are spaced by.
 pub const PING: Duration = Duration::from_secs(10);
 
+/// Of an origin that has sent nothing for this long nothing is expected: neighbours are asked for what it was to bring.
+pub const SILENCE: Duration = Duration::from_secs(3);
 /// A broken or failed origin fetch is tried again this many times …
 pub const FETCH_TRIES: u8 = 5;
 /// … after this, doubling: the last try begins 3.75 s after the first failed.

@@ -319,12 +319,14 @@ fn fetch(
         let id = FetchId(*next_fetch);
         *next_fetch += 1;
         let allowed = (!watched).then(|| from.saturating_add(PROBE_AHEAD));
-        pieces.fetches.push(Fetch { id, from, to, got: from, started: view.now, head: None, allowed });
+        let (started, stirred) = (view.now, view.now);
+        let (head, silent) = (None, false);
+        pieces.fetches.push(Fetch { id, from, to, got: from, started, head, stirred, silent, allowed });
         out.push(Output::Fetch { fetch: id, swarm, segment, from, to, allowed });
     }
     if let Some(grid) = pieces.grid {
-        let coming = pieces.coming(grid);
-        withdraw(pieces, neighbours, |flight| coming & 1 << flight.piece != 0, out);
+        let arriving = pieces.arriving(grid);
+        withdraw(pieces, neighbours, |flight| arriving & 1 << flight.piece != 0, out);
     }
     pieces.dirty = true;
     if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {

@@ -93,7 +93,7 @@ impl Node {
         }
         if !was_watched {
             for fetch in session.active.awake_mut().flat_map(|p| &mut p.fetches) {
-                fetch.allowed = None;
+                (fetch.allowed, fetch.stirred) = (None, now);
                 out.push(Output::Allow { fetch: fetch.id, up_to: None });
             }
         }
@@ -197,6 +197,7 @@ impl Node {
                     && *allowed < up_to.saturating_add(PROBE_AHEAD / 2)
                 {
                     *allowed = up_to.saturating_add(PROBE_AHEAD);
+                    fetch.stirred = now;
                     out.push(Output::Allow { fetch: fetch.id, up_to: Some(*allowed) });
                 }
             }

@@ -11,6 +11,8 @@ pub enum Wake {
     OriginRetry,
     /// A neighbour owes a piece.
     Patience,
+    /// The origin has sent nothing for a while.
+    Silence,
     /// A busy neighbour may be asked again.
     Busy,
     /// New pieces are to be announced.

@@ -11,4 +11,5 @@ mod properties;
 mod resting;
 mod rig;
 mod rules;
+mod silence;
 mod universe;
