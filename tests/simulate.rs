@@ -96,7 +96,9 @@ fn the_story_of_a_viewer_follows_the_table() {
     let trace = document["trace"].as_array().unwrap();
     let times: Vec<u64> = trace.iter().map(|line| line["at_ms"].as_u64().unwrap()).collect();
     assert!(!times.is_empty() && times.is_sorted(), "{times:?}");
+    let says = |what: &str| trace.iter().any(|line| line["what"].as_str().unwrap().ends_with(what));
     assert!(trace.iter().all(|line| !line["what"].as_str().unwrap().is_empty()));
+    assert!(says(": start-up"), "segment by segment, with the reason: {trace:?}");
 }
 
 #[test]

@@ -208,7 +208,10 @@ impl Node {
         let session = &mut self.sessions[s];
         let again = match fault {
             // Neighbours may still bring it, but no player bears more than that without a byte.
-            Fault::Unavailable | Fault::Broken => in_time && (promising || failures < FETCH_TRIES),
+            // Once it is tried again whatever the clock says: the machine may have been asleep.
+            Fault::Unavailable | Fault::Broken => {
+                failures <= 1 || in_time && (promising || failures < FETCH_TRIES)
+            }
             Fault::Missing if session.is_newest(segment) => {
                 pause * u32::from(failures) < session.timeline.target && in_time
             }

@@ -7,11 +7,12 @@ use bytes::Buf;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::{mpsc, watch};
+use url::Url;
 
 use super::NoAnswer;
 use super::brain::Event;
 use super::memory::{Buffer, Hashed};
-use super::origin::{Caller, Error, Origin, Refusal, Request, Response};
+use super::origin::{Body, Caller, Error, Insisting, Origin, Refusal, Request, Response};
 use crate::delivery::{Fault, FetchId};
 use crate::model::timeline::{PieceGrid, Place};
 
@@ -90,14 +91,9 @@ fn no_url() -> Failed {
 async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> Result<Vec<Hashed>, Failed> {
     let base = job.place.range.as_ref().map_or(0, |r| r.start);
     let wanted = u64::from(job.from)..job.to.map_or(u64::MAX, u64::from);
-    let request = Request {
-        caller: job.caller.clone(),
-        method: Method::GET,
-        url: job.place.url.url().ok_or_else(no_url)?,
-        range: range_header(&job),
-        body: None,
-    };
-    let response = origin.send(request).await.map_err(unreachable)?;
+    let url = job.place.url.url().ok_or_else(no_url)?;
+    let request = || ask_for(&job, url.clone(), job.from);
+    let response = origin.send_twice(request).await.map_err(unreachable)?;
     if !matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Err(refused(response).await);
     }
@@ -123,10 +119,10 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
     // What a server without Range support sends before the bytes that are wanted.
     let mut skip = base + wanted.start - file.start;
     let mut at = job.from;
-    let mut body = response.body;
+    let mut body = Insisting::new(response.body);
     while u64::from(at) < end {
         wait_for(&mut job.allowed, at).await;
-        let frame = match body.frame().await {
+        let frame = match body.frame(rest(&job, origin, &url, at, file.total.filter(|_| skip == 0))).await {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => return Err((Fault::Broken, NoAnswer::Failed(error))),
             None if length.is_none() && job.to.is_none() => break,
@@ -155,8 +151,8 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         send(events, job.fetch, News::Bytes { up_to, hashed }).await?;
     }
     // The last chunk of a chunked body tells that it is whole, and lets the connection be used again.
-    while u64::from(at) >= end && !http_body::Body::is_end_stream(&body) {
-        match body.frame().await {
+    while u64::from(at) >= end && !body.is_over() {
+        match body.frame(std::future::ready(None)).await {
             Some(Ok(frame)) if frame.is_trailers() => {}
             _ => break,
         }
@@ -169,6 +165,18 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
     })
 }
 
+/// The body of an answer that brings the same file from offset `at` of the segment on. Only of a file whose length is known
+/// can be told that it is the same, and only where a server understands Range.
+async fn rest(job: &Job, origin: &Origin, url: &Url, at: u32, total: Option<u64>) -> Option<Body> {
+    let total = total?;
+    let response = origin.send(ask_for(job, url.clone(), at)).await.ok()?;
+    let base = job.place.range.as_ref().map_or(0, |r| r.start);
+    let file = place_of(&response);
+    let same = response.status == StatusCode::PARTIAL_CONTENT && file.total == Some(total);
+    let plain = !response.headers.contains_key(header::CONTENT_ENCODING);
+    (same && plain && file.start == base + u64::from(at)).then_some(response.body)
+}
+
 async fn send(events: &mpsc::Sender<Event>, fetch: FetchId, news: News) -> Result<(), Failed> {
     let gone = |_| (Fault::Broken, NoAnswer::PassThrough);
     events.send(Event::Fetch { fetch, news }).await.map_err(gone)
@@ -179,8 +187,14 @@ async fn wait_for(allowed: &mut watch::Receiver<u32>, at: u32) {
     let _ = allowed.wait_for(|&up_to| up_to > at).await;
 }
 
-fn range_header(job: &Job) -> Option<String> {
-    let from = u64::from(job.from);
+/// What of the segment is wanted, from offset `at` on.
+fn ask_for(job: &Job, url: Url, at: u32) -> Request {
+    let (caller, range) = (job.caller.clone(), range_header(job, at));
+    Request { caller, method: Method::GET, url, range, body: None }
+}
+
+fn range_header(job: &Job, at: u32) -> Option<String> {
+    let from = u64::from(at);
     match (&job.place.range, job.to) {
         (None, None) if from == 0 => None,
         (None, None) => Some(format!("bytes={from}-")),

@@ -19,7 +19,8 @@ use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
 /// No try begins later than this after the first one, so that the last may take as long again within what players bear.
 const TRIED: Duration = Duration::from_secs(4);
 
-/// Asks the origin; a GET or HEAD is asked again when it fails in a way that may be over in a moment.
+/// Asks the origin; a GET or HEAD is asked again when it fails in a way that may be over in a moment, and once more beside
+/// the first when that is silent.
 ///
 /// # Errors
 /// The last try's.
@@ -32,11 +33,18 @@ pub async fn ask(
     shared: &Shared,
 ) -> Result<Response, Error> {
     let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
-    let (mut body, began) = (body, Instant::now());
+    // A server may keep a blocking reload waiting for as long as it likes (RFC 8216bis §6.2.5.2).
+    let prompt = repeatable && !url.query().is_some_and(|query| query.contains("_HLS_"));
+    let (mut body, began, origin) = (body, Instant::now(), shared.engine.origin());
     for failures in 1.. {
-        let (method, url, range) = (method.clone(), url.clone(), range.clone());
-        let request = Request { caller: caller.clone(), method, url, range, body: body.take() };
-        let answer = shared.engine.origin().send(request).await;
+        let request = |body| {
+            let (method, url, range) = (method.clone(), url.clone(), range.clone());
+            Request { caller: caller.clone(), method, url, range, body }
+        };
+        let answer = match prompt {
+            true => origin.send_twice(|| request(None)).await,
+            false => origin.send(request(body.take())).await,
+        };
         let again = match &answer {
             Ok(response) => is_momentary(response),
             Err(Error::Unreachable(_)) => true,

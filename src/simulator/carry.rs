@@ -55,8 +55,16 @@ impl Host {
         let span = Some((from, to));
         scene.outbox.origin.push(Request { at, host: self.index, fetch, span, length });
         scene.story.tell(self.index, scene.now, Some(sequence), || {
-            format!("asks the origin for {} kB of {} kB", (to - from) / 1000, length / 1000)
+            let why = self.why_so(segment);
+            format!("asks the origin for {} kB of {} kB{why}", (to - from) / 1000, length / 1000)
         });
+    }
+
+    /// Why a segment comes the way it does, as the Node accounts for it: `: lottery`.
+    fn why_so(&self, segment: SegmentId) -> String {
+        let records = self.node.sessions().iter().flat_map(|session| session.ledger.records());
+        let record = records.filter(|record| record.id == segment).last();
+        record.map_or(String::new(), |record| format!(": {}", record.reason.as_str()))
     }
 
     fn cancel(&mut self, fetch: FetchId, scene: &mut Scene<'_>) {
@@ -130,7 +138,8 @@ impl Host {
             scene.story.tell(self.index, scene.now, Some(sequence), || {
                 let buffered = self.player.playout().buffered(scene.now).as_secs_f64();
                 let late = if taken.late { ", too late" } else { "" };
-                format!("the player has all of it{late}; {buffered:.1} s buffered")
+                let why = self.why_so(taken.segment.id);
+                format!("the player has all of it{late}{why}; {buffered:.1} s buffered")
             });
         }
         self.again = true;

@@ -42,6 +42,8 @@ pub struct Report {
     /// Segments that came later than HTTP alone would have brought them plus 100 ms, and were missed by their player: it
     /// had nothing else to play, be it that it had just begun.
     pub late_segments: u64,
+    /// Requests of players that were answered with an error.
+    pub failed_requests: u64,
     /// Interruptions of all players.
     pub stalls: u64,
     /// Their length together, in milliseconds.

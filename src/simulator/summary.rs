@@ -43,6 +43,7 @@ pub(super) fn report(world: &World, tally: &Tally) -> Report {
         waste: round(bytes.wasted as f64 / (all + bytes.wasted) as f64),
         wrong_pieces: tally.wrong,
         late_segments: tally.late,
+        failed_requests: tally.failed,
         stalls: tally.stalls,
         stall_ms: tally.stalled.as_millis() as u64,
         startup_ms_p50: quantile(&startups, 0.5),

@@ -35,8 +35,13 @@ fn changed(name: &str, adjust: fn(&mut Setting, u32)) -> Scenario {
     Scenario { adjust, ..*scenario(name) }
 }
 
-/// Nobody got anything later than HTTP alone would have brought it plus 100 ms and missed it, nor a wrong byte.
+/// Nobody got anything later than HTTP alone would have brought it plus 100 ms and missed it, nor a wrong byte, nor an error.
 fn nobody_suffers(report: &Report) {
+    assert_eq!(report.failed_requests, 0, "{}, seed {}", report.scenario, report.seed);
+    nobody_is_late(report);
+}
+
+fn nobody_is_late(report: &Report) {
     let Report { scenario, seed, late_segments, wrong_pieces, waste, .. } = report;
     assert_eq!(*late_segments, 0, "{scenario}, seed {seed}");
     assert_eq!(*wrong_pieces, 0, "{scenario}, seed {seed}");
@@ -129,7 +134,8 @@ fn clocks_that_jump_are_hardly_noticed() {
     let scenario = changed("live", closed);
     let report = run(&scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap();
     let without = run(&scenario, &Knobs { p2p: false, ..knobs(VIEWERS, SECONDS, 1) }).unwrap();
-    nobody_suffers(&report);
+    // What was open when the lid closed may fail when it opens again.
+    nobody_is_late(&report);
     assert!(report.stalls <= without.stalls, "{} stalls, {} with HTTP alone", report.stalls, without.stalls);
     let (steady, best) = (report.peer_efficiency_steady, undisturbed(1).peer_efficiency_steady);
     assert!(steady >= 0.93 * best, "{steady}, and {best} undisturbed");

@@ -55,6 +55,7 @@ fn outcome(report: &Report) -> Vec<(&'static str, String)> {
         ("share from peers", share),
         ("at best", format!("{} ({})", percent(report.bound), limit(report.bound_by))),
         ("late segments", format!("{} of {}", HumanCount(report.late_segments), HumanCount(report.segments))),
+        ("failed requests", HumanCount(report.failed_requests).to_string()),
         ("stalls", format!("{}, {} together", HumanCount(report.stalls), duration(report.stall_ms as f64))),
         ("start-up", startup),
         ("wrong pieces", HumanCount(report.wrong_pieces).to_string()),
@@ -64,9 +65,10 @@ fn outcome(report: &Report) -> Vec<(&'static str, String)> {
 /// What it took.
 fn effort(report: &Report) -> Vec<(&'static str, String)> {
     let peak = format!(
-        "{}, {} once settled; all viewers play {}",
+        "{}, {} once settled, {} to viewers without a picture; all viewers play {}",
         rate(report.origin_peak_bps),
         rate(report.origin_peak_steady_bps),
+        rate(report.startup_peak_bps),
         rate(report.demand_bps)
     );
     let uplinks = format!(

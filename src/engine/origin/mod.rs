@@ -17,6 +17,7 @@ mod error;
 mod options;
 mod patient;
 pub mod reach;
+mod second;
 mod send;
 mod tls;
 mod upload;
@@ -27,6 +28,7 @@ use cookies::Jars;
 pub use error::Error;
 pub use options::{BadOptions, Options};
 pub use reach::{OwnListeners, Reach, class};
+pub use second::Insisting;
 pub use tls::tls_config;
 
 /// Idle connections kept for one host; a player uses two or three.

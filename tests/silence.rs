@@ -1,0 +1,60 @@
+//! Origins that accept a connection, or begin an answer, and then send nothing: half a minute is longer than players bear.
+
+mod common;
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+
+use common::Daemon;
+use scripted::{Scripted, from_of, respond};
+
+const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n#EXT-X-ENDLIST\n";
+
+fn content() -> Vec<u8> {
+    (0..200_000u32).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+/// An origin whose first answer to this ends, without closing, after `sent` bytes of the body (or before there is any answer),
+/// until the gate is opened; it answers whoever asks again.
+fn hanging(what: &'static str, sent: Option<usize>) -> (Scripted, Sender<()>) {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let (gate, first) = (Mutex::new(gate), Mutex::new(true));
+    let origin = Scripted::start(move |_, head, stream| {
+        let body = if head.contains(".m3u8") { PLAYLIST.as_bytes().to_vec() } else { content() };
+        if head.contains(what) && std::mem::take(&mut *first.lock().unwrap()) {
+            if let Some(sent) = sent {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..sent]));
+            }
+            let _ = gate.lock().unwrap().recv();
+            return;
+        }
+        let from = from_of(head);
+        if from == 0 {
+            return respond(stream, "200 OK", "", &body);
+        }
+        let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
+        respond(stream, "206 Partial Content", &range, &body[from..]);
+    });
+    (origin, release)
+}
+
+#[test]
+fn a_silent_origin_is_asked_once_more_beside() {
+    // No answer, a head alone, some of the body; and the first manifest.
+    for (what, sent) in [("a.ts", None), ("a.ts", Some(0)), ("a.ts", Some(70_000)), ("index.m3u8", None)] {
+        let (origin, release) = hanging(what, sent);
+        // Nothing else ends the wait: a connection that hangs is not given up before the test is.
+        let patient = ["PACELINE_ORIGIN_FIRST_BYTE_TIMEOUT_S", "PACELINE_ORIGIN_IDLE_TIMEOUT_S"];
+        let daemon = Daemon::start(&[], &patient.map(|key| (key, "300")));
+        assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200);
+        let reply = daemon.get(&origin.url("a.ts"));
+        assert_eq!((reply.status, reply.body == content()), (200, true), "{what}, {sent:?}");
+        assert_eq!(origin.requests.load(Ordering::SeqCst), 3, "{what}, {sent:?}");
+        drop(release);
+    }
+}
