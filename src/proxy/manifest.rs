@@ -101,7 +101,8 @@ pub async fn answer(
 /// The answer to a GET for which the origin need not be asked as if we were not there.
 async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Option<Response<Body>> {
     let Asked { url, way, caller, began, .. } = asked;
-    if shared.absent.is_known(caller.viewer, url) {
+    // While there is a copy, that is better than no answer, whoever has been told so before.
+    if shared.absent.is_known(caller.viewer, url) && shared.recent.last_good(caller, url).is_none() {
         return Some(sentence(
             StatusCode::NOT_FOUND,
             "the origin has just said twice that this is not there",

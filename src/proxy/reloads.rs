@@ -285,7 +285,10 @@ async fn ask(caller: &Caller, url: &Url, range: Option<String>, shared: &Shared)
         Ok(response) => response,
         Err(error) => return Sent::Failed(error),
     };
-    shared.absent.note(caller.viewer, url, response.status);
+    // Its failure is nobody's answer while the copy does: it must not count when that is too old.
+    if response.status.is_success() {
+        shared.absent.note(caller.viewer, url, response.status);
+    }
     if !coming::may_come(&response) {
         return Sent::Other(response);
     }
