@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use url::Url;
 
 use super::answer::Body;
-use super::{Shared, range};
-use crate::engine::origin::{Caller, Request, ViewerKey};
+use super::{Shared, range, repair};
+use crate::engine::origin::{Caller, ViewerKey};
 use crate::engine::{SegmentAsk, Span};
 use crate::model::address::Address;
 use crate::model::timeline::Listing;
@@ -130,14 +130,8 @@ pub async fn known(file: Arc<File>, url: &Url, caller: &Caller, shared: &Shared)
     if file.total.is_some() {
         return Some(file);
     }
-    let request = Request {
-        caller: caller.clone(),
-        method: Method::GET,
-        url: url.clone(),
-        range: Some("bytes=0-0".into()),
-        body: None,
-    };
-    let response = shared.engine.origin().send(request).await.ok()?;
+    let first = Some("bytes=0-0".into());
+    let response = repair::ask(caller, &Method::GET, url, first, None, shared).await.ok()?;
     if response.status != StatusCode::PARTIAL_CONTENT
         || response.headers.contains_key(header::CONTENT_ENCODING)
     {
@@ -217,13 +211,13 @@ async fn open(
         Part::Between(bytes) => bytes,
     };
     let range = Some(format!("bytes={}-{}", bytes.start, bytes.end - 1));
-    let request =
-        Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
-    let response = shared.engine.origin().send(request).await?;
+    // What was promised of the file can't be taken back: a moment's failure must not break it off.
+    let response = repair::ask(caller, &Method::GET, url, range, None, shared).await?;
     let there = response.status == StatusCode::PARTIAL_CONTENT
         && range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes);
     if !there {
         return Err(format!("the origin answered {} to a part of the file", response.status).into());
     }
+    let response = repair::resumed(response, caller, &Method::GET, shared);
     Ok(response.body.map_err(Into::into).boxed())
 }

@@ -25,6 +25,9 @@ const CLOCK_TOLERANCE: i64 = 1_500_000;
 const BELIEVED: Duration = Duration::from_secs(60);
 /// A live Representation is listed again after this time, when a request shows that somebody plays it.
 const LISTED_ANEW: Duration = Duration::from_millis(250);
+/// An index that could not be read is read again with the first request after this time: until then its file is passed
+/// through, and an origin in trouble gets no second request with each.
+const READ_AGAIN: Duration = Duration::from_secs(2);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -52,6 +55,8 @@ struct State {
     confirmed: Option<Instant>,
     listed: HashMap<usize, (usize, Instant)>,
     indexes: HashMap<usize, Arc<Vec<Subsegment>>>,
+    /// When an index could not be read.
+    unread: HashMap<usize, Instant>,
 }
 
 impl Presentations {
@@ -130,9 +135,21 @@ impl Kept {
         self.lock().indexes.contains_key(&of)
     }
 
-    /// Its index has been read; without subsegments nothing of the file is shared.
-    pub fn index(&self, of: usize, subsegments: Vec<Subsegment>) {
-        self.lock().indexes.insert(of, Arc::new(subsegments));
+    /// Whether its index is to be read now.
+    #[must_use]
+    pub fn wants_index(&self, of: usize) -> bool {
+        let state = self.lock();
+        let lately = |at: &Instant| at.elapsed() < READ_AGAIN;
+        !state.indexes.contains_key(&of) && !state.unread.get(&of).is_some_and(lately)
+    }
+
+    /// Its index has been read; without subsegments nothing of the file is shared. `None`: it could not be read for now.
+    pub fn index(&self, of: usize, subsegments: Option<Vec<Subsegment>>) {
+        let mut state = self.lock();
+        match subsegments {
+            Some(subsegments) => drop(state.indexes.insert(of, Arc::new(subsegments))),
+            None => drop(state.unread.insert(of, Instant::now())),
+        }
     }
 
     /// Whether a request for what should not be there is to be passed on, to see.
