@@ -79,14 +79,23 @@ async fn playlists_are_known_by_what_they_are() {
 
 #[tokio::test]
 async fn a_head_promises_what_a_get_keeps() {
+    let mpd = "<MPD><Period/></MPD>";
+    for (body, path, kind) in [(MEDIA, "/list.m3u8", MIME), (mpd, "/list.mpd", "application/dash+xml")] {
+        let (origin, daemon) = serving(body, "text/plain").await;
+        let mut client = daemon.client().await;
+        let head = client.ask("HEAD", &origin.prefix(path), "").await;
+        assert_eq!(
+            (head.status, head.header("content-type"), head.header("content-length")),
+            (200, Some(kind), None)
+        );
+        assert_eq!(origin.last().method, "HEAD", "the origin sees what it would have seen");
+        let get = client.get(&origin.prefix(path)).await;
+        for name in ["content-type", "etag", "accept-ranges", "content-encoding"] {
+            assert_eq!(head.header(name), get.header(name), "{name} of {path}");
+        }
+    }
     let (origin, daemon) = serving(MEDIA, "text/plain").await;
     let mut client = daemon.client().await;
-    let head = client.ask("HEAD", &origin.prefix("/list.m3u8"), "").await;
-    assert_eq!(
-        (head.status, head.header("content-type"), head.header("content-length")),
-        (200, Some(MIME), None)
-    );
-    assert_eq!(origin.last().method, "HEAD", "the origin sees what it would have seen");
     let other = client.ask("HEAD", &origin.prefix("/media.bin"), "").await;
     assert_eq!(other.header("content-length"), Some("5"));
 }
