@@ -115,7 +115,7 @@ async fn index(url: &Url, head: Range<u64>, caller: &Caller, shared: &Shared) ->
     let sent = range::content_range(&response.headers).filter(|(span, _)| is_part && *span == head);
     let Some((_, total)) = sent else { return Some(Vec::new()) };
     let response = repair::resumed(response, caller, &Method::GET, shared);
-    let bytes = Limited::new(response.body, limits.bytes).collect().await.ok()?.to_bytes();
+    let bytes = Limited::new(response.body, limits.index).collect().await.ok()?.to_bytes();
     if bytes.len() as u64 != head.end - head.start {
         return None;
     }

@@ -179,7 +179,7 @@ async fn manifest(
     let most = Limits::default().bytes;
     let ours = asked.way == Way::Ours;
     let named = named_format(&response);
-    let mut coming = Coming::new(response, most);
+    let mut coming = Coming::new(response, most, &shared.turns);
     let late = tokio::time::Instant::from_std(asked.began + LONGEST_HOLD);
     match tokio::time::timeout_at(late, coming.read()).await {
         Ok(Read::Whole(format, text)) => {
