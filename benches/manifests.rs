@@ -18,7 +18,7 @@ use paceline::manifest::{Limits, hls};
 use paceline::model::address::Address;
 use url::Url;
 
-/// Segments of the long playlist; the short one has a tenth.
+/// Segments of the long playlist, as many as are shared; the short one has a tenth.
 const SEGMENTS: usize = 100_000;
 /// Runs of each; the median counts.
 const RUNS: usize = 15;
@@ -79,7 +79,7 @@ struct Cost {
 fn main() {
     let base = Url::parse("https://cdn.example/vod/720p/index.m3u8?token=0123456789abcdef").unwrap();
     let rules = Rules::default();
-    let limits = Limits { bytes: 64 << 20, segments: 2 * SEGMENTS, ..Limits::default() };
+    let limits = Limits::default();
     let parse = |text: &[u8]| match hls::parse(&base, text, &limits, &rules) {
         Ok(hls::Playlist::Media(media)) => Some(black_box(&media).listing.places.len()),
         other => panic!("not a media playlist: {other:?}"),

@@ -208,6 +208,28 @@ fn every_variant_of_a_master_is_looked_at() {
 }
 
 #[test]
+fn variables_that_the_master_defines_are_known() {
+    let origin = Origin::start(|path, _| {
+        match path {
+        "/master.m3u8" => plain(
+            b"#EXTM3U\n#EXT-X-DEFINE:NAME=\"folder\",VALUE=\"media\"\n#EXT-X-STREAM-INF:BANDWIDTH=800000\nlist.m3u8\n"
+                .to_vec(),
+        ),
+        "/list.m3u8" => {
+            let list = String::from_utf8(playlist(0, 12, "{$folder}/", true)).unwrap();
+            plain(list.replacen('\n', "\n#EXT-X-DEFINE:IMPORT=\"folder\"\n", 1).into_bytes())
+        }
+        _ if path.starts_with("/media/seg") => plain(b"the same".to_vec()),
+        _ => None,
+    }
+    });
+    let (status, document) = document(&[&origin.url("master.m3u8")]);
+    assert_eq!(severity(&document, "12 segments of 4.0 s"), "ok", "{document:#}");
+    assert!(origin.asked().contains(&"/media/seg11.ts".to_owned()), "{:?}", origin.asked());
+    assert_eq!(status, 0, "{document:#}");
+}
+
+#[test]
 fn byte_ranges_of_one_file_are_segments() {
     let dir = tempfile::tempdir().unwrap();
     recording(dir.path(), 12, &["-hls_flags", "single_file"]);

@@ -274,6 +274,26 @@ async fn redirects_ranges_and_the_best_variant_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_master_defines_is_filled_in() {
+    let (url, _) = origin(|path, _| match path {
+        "/master.m3u8" => {
+            let text = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"folder\",VALUE=\"media\"\n#EXT-X-STREAM-INF:BANDWIDTH=100\nlist.m3u8\n";
+            reply("200 OK", "", text.as_bytes())
+        }
+        "/list.m3u8" => {
+            let text = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"folder\"\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{$folder}/a.ts\n#EXT-X-ENDLIST\n";
+            reply("200 OK", "", text.as_bytes())
+        }
+        "/media/a.ts" => reply("200 OK", "", b"media"),
+        other => panic!("nobody may ask for {other}"),
+    })
+    .await;
+    let outcome = play(&format!("{url}/master.m3u8"), to_the_end).await;
+    assert_eq!(outcome.errors, Vec::<String>::new());
+    assert_eq!((outcome.segments, outcome.missed, outcome.bytes), (1, 0, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_tried_again_and_told_without_secrets() {
     let (url, _) = origin(|path, before| match (path, before) {
         ("/index.m3u8?token=secret", 0) => reply("503 Service Unavailable", "", b""),

@@ -9,6 +9,7 @@ use http::HeaderMap;
 
 use super::Span;
 use super::origin::{Caller, ViewerKey};
+use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Listing, Place};
 
@@ -56,7 +57,7 @@ pub struct Rendition {
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
-    viewers: Vec<(ViewerKey, HashMap<String, Vec<Known>>)>,
+    viewers: Vec<(ViewerKey, HashMap<Address, Vec<Known>>)>,
     /// Where each segment is, as the newest manifest that lists it says.
     places: HashMap<SegmentId, (u64, Place)>,
 }
@@ -102,7 +103,8 @@ impl Listings {
         for (segment, place) in listing.timeline.segments.iter().zip(&listing.places) {
             rendition.places.insert(segment.id, (segment.sequence, place.clone()));
             let known = Known { segment: segment.id, sequence: segment.sequence, place: place.clone() };
-            urls.entry(place.url.as_str().to_owned()).or_default().push(known);
+            // Nearly always the only one of its file; room for more would be most of what a long playlist takes.
+            urls.entry(place.url.clone()).or_insert_with(|| Vec::with_capacity(1)).push(known);
         }
         if rendition.viewers.len() == VIEWERS {
             rendition.viewers.remove(0);

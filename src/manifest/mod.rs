@@ -28,10 +28,12 @@ mod tests;
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// The longest manifest, in bytes. More lets longer recordings be shared and costs about twice as much memory
-    /// while one is read.
+    /// while one is read. Enough for [`segments`](Self::segments) with names of 300 bytes.
     pub bytes: usize,
+    /// The longest part of a file up to the end of its segment index, in bytes; it is kept while the file is played.
+    pub index: usize,
     /// The most segments of a rendition, and the most keys and init segments each. Each costs some 200 bytes of
-    /// memory for as long as the rendition is watched.
+    /// memory for as long as the rendition is watched. All renditions that an MPD spells out may have ten times as many.
     pub segments: usize,
     /// The longest line, in bytes.
     pub line: usize,
@@ -41,7 +43,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 4 * 1024 * 1024, segments: 20_000, line: 16 * 1024, renditions: 200 }
+        let (bytes, index) = (32 * 1024 * 1024, 4 * 1024 * 1024);
+        Self { bytes, index, segments: 100_000, line: 16 * 1024, renditions: 200 }
     }
 }
 

@@ -15,8 +15,9 @@ use super::resolve::Resolver;
 use super::variables::{Variables, defined};
 use crate::model::address::Address;
 
-/// The longest rewritten playlist, in bytes; beyond it the player gets the original. Enough for 200,000 segments.
-pub const MAX_REWRITTEN: usize = 32 * 1024 * 1024;
+/// The longest rewritten playlist, in bytes; beyond it the player gets the original. Twice the longest that
+/// is read: relative names grow by the address of their folder.
+pub const MAX_REWRITTEN: usize = 64 * 1024 * 1024;
 
 /// What a URI in a playlist leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! Where a media file is.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,6 +63,13 @@ impl Address {
 impl From<&Url> for Address {
     fn from(url: &Url) -> Self {
         Self::of(url.as_str())
+    }
+}
+
+/// Found by its text: both are compared and hashed letter by letter.
+impl Borrow<str> for Address {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -14,6 +14,7 @@ use super::answer::{Beginning, Body, streamed};
 use super::coding;
 use super::names::{may_be_manifest, named_format};
 use super::recent::Manifest;
+use super::turns::{LONG, Turn, Turns};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Reach};
 use crate::manifest::{Error, Format, is_manifest};
@@ -54,6 +55,8 @@ pub struct Coming {
     headers: HeaderMap,
     body: Beginning,
     most: usize,
+    turns: Turns,
+    turn: Option<Turn>,
 }
 
 /// What it turned out to be.
@@ -70,33 +73,62 @@ pub enum Read {
 }
 
 impl Coming {
-    /// Nothing of the body is read yet; of a manifest no more than `most` bytes ever are.
+    /// Nothing of the body is read yet; of a manifest no more than `most` bytes ever are, and more than [`LONG`] when it is its
+    /// turn.
     #[must_use]
-    pub fn new(response: origin::Response, most: usize) -> Self {
+    pub fn new(response: origin::Response, most: usize, turns: &Turns) -> Self {
         let origin::Response { url, reach, status, headers, body } = response;
-        Self { url, reach, status, headers, body: Beginning::new(body), most }
+        let (body, turns) = (Beginning::new(body), turns.clone());
+        Self { url, reach, status, headers, body, most, turns, turn: None }
     }
 
     /// Reads on. May be dropped and called again: what has come is kept.
     pub async fn read(&mut self) -> Read {
         let text = |name| self.headers.get(name).and_then(|value| value.to_str().ok());
         let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-        let kind = text(header::CONTENT_TYPE);
+        let kind = text(header::CONTENT_TYPE).map(str::to_owned);
         let coded = coding::is_gzip(&self.headers);
-        let enough = self.body.read(if coded { self.most + 1 } else { SIGNATURE }).await;
+        let enough = if coded { self.read_past_most().await } else { self.body.read(SIGNATURE).await };
         if !enough && self.body.failure().is_some() {
             return Read::Broken;
         }
-        let decoded = if coded { coding::gunzip(&self.body.bytes(), self.most) } else { None };
+        let decoded = if coded { self.decode().await } else { None };
         let beginning = decoded.as_ref().unwrap_or(&self.body.bytes()).clone();
-        let Some(format) = is_manifest(kind, &self.url, &beginning) else { return Read::Other };
-        if announced.is_some_and(|length| length > self.most) || self.body.read(self.most + 1).await {
+        let Some(format) = is_manifest(kind.as_deref(), &self.url, &beginning) else { return Read::Other };
+        if announced.is_some_and(|length| length > self.most) || self.read_past_most().await {
             return Read::TooLong;
         }
         if self.body.failure().is_some() {
             return Read::Broken;
         }
         Read::Whole(format, decoded.unwrap_or_else(|| self.body.bytes()))
+    }
+
+    /// Reads until there are more bytes than may be read, or the end. Returns whether there are.
+    async fn read_past_most(&mut self) -> bool {
+        if self.most > LONG && self.body.read(LONG + 1).await {
+            self.take_turn().await;
+        }
+        self.body.read(self.most + 1).await
+    }
+
+    /// What is in the coded body, all of which has been read.
+    async fn decode(&mut self) -> Option<Bytes> {
+        let coded = self.body.bytes();
+        if let Some(short) = coding::gunzip(&coded, self.most.min(LONG)) {
+            return Some(short);
+        }
+        if self.most <= LONG {
+            return None;
+        }
+        self.take_turn().await;
+        coding::gunzip(&coded, self.most)
+    }
+
+    async fn take_turn(&mut self) {
+        if self.turn.is_none() {
+            self.turn = Some(self.turns.take().await);
+        }
     }
 
     /// What it is by as much as has come; by its name and type, `named`, while that is too little to tell.
@@ -137,7 +169,8 @@ impl Coming {
     /// The manifest that was read.
     #[must_use]
     pub fn into_manifest(self, format: Format, text: Bytes) -> Manifest {
-        Manifest { url: self.url, reach: self.reach, headers: self.headers, text, format }
+        let Self { url, reach, headers, turn, .. } = self;
+        Manifest { url, reach, headers, text, format, turn }
     }
 
     /// What can be read of it by now.

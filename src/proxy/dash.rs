@@ -13,11 +13,11 @@ use super::answer::{Body, no_answer, pass_on, sentence};
 use super::files::File;
 use super::presentations::Kept;
 use super::request::Way;
-use super::{Shared, range};
+use super::{Shared, range, repair};
 use crate::delivery::policy::LONGEST_HOLD;
-use crate::engine::origin::{self, Caller};
+use crate::engine::origin::Caller;
 use crate::manifest::Limits;
-use crate::manifest::dash::sidx::subsegments;
+use crate::manifest::dash::sidx::{Subsegment, subsegments};
 use crate::manifest::dash::{Found, When};
 
 /// Prepares for a GET of `url`; an answer means that nothing more is to be done.
@@ -52,9 +52,12 @@ pub async fn prepare(
             });
         }
         When::Unindexed(head) => {
-            if !kept.is_indexed(found.representation) {
-                let found_there = index(url, head.clone(), caller, shared).await.unwrap_or_default();
-                kept.index(found.representation, found_there);
+            let of = found.representation;
+            if kept.wants_index(of) {
+                kept.index(of, index(url, head.clone(), caller, shared).await);
+            }
+            if !kept.is_indexed(of) {
+                return None;
             }
         }
     }
@@ -82,9 +85,7 @@ async fn probe(
 ) -> Option<Response<Body>> {
     let began = Instant::now();
     let range = asked.get(header::RANGE).and_then(|range| Some(range.to_str().ok()?.to_owned()));
-    let request =
-        origin::Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
-    match shared.engine.origin().send(request).await {
+    match repair::ask(caller, &Method::GET, url, range, None, shared).await {
         Ok(response) if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) => {
             kept.confirm();
             None
@@ -93,39 +94,33 @@ async fn probe(
             if response.status.is_success() {
                 kept.correct(early);
             }
+            let response = repair::resumed(response, caller, &Method::GET, shared);
             Some(pass_on(response, way == Way::Ours, began.elapsed()))
         }
         Err(error) => Some(no_answer(&error)),
     }
 }
 
-/// Reads the beginning of a file up to the end of its index, and keeps it for those who ask for it.
-async fn index(
-    url: &Url,
-    head: Range<u64>,
-    caller: &Caller,
-    shared: &Shared,
-) -> Option<Vec<crate::manifest::dash::sidx::Subsegment>> {
+/// Reads the beginning of a file up to the end of its index, and keeps it for those who ask for it. Empty where the origin
+/// sends no such part, or no index is in it; `None` where it failed, which says nothing of the file.
+async fn index(url: &Url, head: Range<u64>, caller: &Caller, shared: &Shared) -> Option<Vec<Subsegment>> {
     let limits = Limits::default();
     let range = Some(format!("bytes={}-{}", head.start, head.end - 1));
-    let request =
-        origin::Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
-    let response = shared.engine.origin().send(request).await.ok()?;
-    if response.status != StatusCode::PARTIAL_CONTENT
-        || response.headers.contains_key(header::CONTENT_ENCODING)
-    {
+    let response = repair::ask(caller, &Method::GET, url, range, None, shared).await.ok()?;
+    if !response.status.is_success() {
         return None;
     }
-    let (span, total) = range::content_range(&response.headers)?;
-    if span != head {
-        return None;
-    }
-    let bytes = Limited::new(response.body, limits.bytes).collect().await.ok()?.to_bytes();
+    let is_part = response.status == StatusCode::PARTIAL_CONTENT
+        && !response.headers.contains_key(header::CONTENT_ENCODING);
+    let sent = range::content_range(&response.headers).filter(|(span, _)| is_part && *span == head);
+    let Some((_, total)) = sent else { return Some(Vec::new()) };
+    let response = repair::resumed(response, caller, &Method::GET, shared);
+    let bytes = Limited::new(response.body, limits.index).collect().await.ok()?.to_bytes();
     if bytes.len() as u64 != head.end - head.start {
         return None;
     }
     // The index itself may begin after what only precedes it.
-    let found = subsegments(&bytes, head.start, limits.segments)?;
+    let Some(found) = subsegments(&bytes, head.start, limits.segments) else { return Some(Vec::new()) };
     let ranges = found.iter().map(|of| of.range.clone()).collect();
     let file = File { head: Some((head.start, bytes)), headers: response.headers, ranges, total };
     shared.files.keep(caller.viewer, url, file);

@@ -3,7 +3,7 @@
 //! Players ask for one range at a time, for several in one, or for the whole file and read it as fast as they play it.
 //! Whatever they ask, it is cut where segments end, so that all of them hit the same memory.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use url::Url;
 
 use super::answer::Body;
-use super::{Shared, range};
-use crate::engine::origin::{Caller, Request, ViewerKey};
+use super::{Shared, range, repair};
+use crate::engine::origin::{Caller, ViewerKey};
 use crate::engine::{SegmentAsk, Span};
 use crate::model::address::Address;
 use crate::model::timeline::Listing;
@@ -71,10 +71,13 @@ impl Files {
 
     /// Notes the files that a playlist lists ranges of.
     pub fn list(&self, viewer: ViewerKey, listing: &Listing) {
+        // In the order in which they are listed first; one file may go on behind another, as behind an advertisement.
         let mut files: Vec<(&Address, Vec<Range<u64>>)> = Vec::new();
+        let mut known: HashMap<&Address, usize> = HashMap::new();
         for place in &listing.places {
             let Some(range) = &place.range else { continue };
-            match files.last_mut().filter(|(url, _)| **url == place.url) {
+            let at = *known.entry(&place.url).or_insert(files.len());
+            match files.get_mut(at) {
                 Some((_, ranges)) => ranges.push(range.clone()),
                 None => files.push((&place.url, vec![range.clone()])),
             }
@@ -130,14 +133,8 @@ pub async fn known(file: Arc<File>, url: &Url, caller: &Caller, shared: &Shared)
     if file.total.is_some() {
         return Some(file);
     }
-    let request = Request {
-        caller: caller.clone(),
-        method: Method::GET,
-        url: url.clone(),
-        range: Some("bytes=0-0".into()),
-        body: None,
-    };
-    let response = shared.engine.origin().send(request).await.ok()?;
+    let first = Some("bytes=0-0".into());
+    let response = repair::ask(caller, &Method::GET, url, first, None, shared).await.ok()?;
     if response.status != StatusCode::PARTIAL_CONTENT
         || response.headers.contains_key(header::CONTENT_ENCODING)
     {
@@ -217,13 +214,56 @@ async fn open(
         Part::Between(bytes) => bytes,
     };
     let range = Some(format!("bytes={}-{}", bytes.start, bytes.end - 1));
-    let request =
-        Request { caller: caller.clone(), method: Method::GET, url: url.clone(), range, body: None };
-    let response = shared.engine.origin().send(request).await?;
+    // What was promised of the file can't be taken back: a moment's failure must not break it off.
+    let response = repair::ask(caller, &Method::GET, url, range, None, shared).await?;
     let there = response.status == StatusCode::PARTIAL_CONTENT
         && range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes);
     if !there {
         return Err(format!("the origin answered {} to a part of the file", response.status).into());
     }
+    let response = repair::resumed(response, caller, &Method::GET, shared);
     Ok(response.body.map_err(Into::into).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Limits;
+    use crate::manifest::hls::{Playlist, parse};
+    use crate::manifest::identity::Rules;
+
+    /// The ranges that are known of `name` when these are listed, each as file, first byte and length.
+    fn known_of(name: &str, listed: &[(&str, u64, u64)]) -> Option<Vec<Range<u64>>> {
+        let base = Url::parse("http://o.example/list.m3u8").unwrap();
+        let entry = |(name, at, length): &(&str, u64, u64)| {
+            format!("#EXTINF:4,\n#EXT-X-BYTERANGE:{length}@{at}\n{name}\n")
+        };
+        let text = format!("#EXTM3U\n{}", listed.iter().map(entry).collect::<String>());
+        let read = parse(&base, text.as_bytes(), &Limits::default(), &Rules::default());
+        let Ok(Playlist::Media(media)) = read else { panic!("no media playlist: {read:?}") };
+        let files = Files::default();
+        files.list(ViewerKey(1), &media.listing);
+        files.get(ViewerKey(1), &base.join(name).unwrap()).map(|file| file.ranges.clone())
+    }
+
+    #[test]
+    fn all_ranges_of_a_file_are_known_wherever_they_are_listed() {
+        let (a, b) = ("a.ts", "b.ts");
+        for (listed, of_a, of_b) in [
+            (&[(a, 0, 10), (a, 10, 10)][..], Some(vec![0..10, 10..20]), None),
+            (
+                &[(a, 0, 10), (b, 0, 5), (b, 5, 5), (a, 10, 10)],
+                Some(vec![0..10, 10..20]),
+                Some(vec![0..5, 5..10]),
+            ),
+            (
+                &[(a, 10, 10), (b, 0, 5), (a, 0, 10), (b, 9, 1)],
+                Some(vec![0..10, 10..20]),
+                Some(vec![0..5, 9..10]),
+            ),
+            (&[(a, 0, 10), (b, 0, 5), (a, 5, 10)], Some(vec![0..10]), Some(vec![0..5])),
+        ] {
+            assert_eq!((known_of(a, listed), known_of(b, listed)), (of_a, of_b), "{listed:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use url::Url;
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
 use super::intake::take_in;
-use super::names::{extension, named_format, named_manifest, says_playlist};
+use super::names::{extension, named_format, named_manifest};
 use super::recent::{Again, Manifest};
 use super::reloads::{self, Told};
 use super::request::Way;
@@ -89,11 +89,15 @@ pub async fn answer(
             return answer;
         }
     }
-    let playlist = method == Method::HEAD && way == Way::Ours && says_playlist(&response);
+    // What a GET would be answered with is another text, of the name's or the type's format.
+    let described = (method == Method::HEAD && way == Way::Ours && coming::may_come(&response))
+        .then(|| named_format(&response))
+        .flatten();
     let response = repair::resumed(response, &asked.caller, &method, shared);
     let mut answer = pass_on(response, way == Way::Ours, asked.began.elapsed());
-    if playlist && answer.status().is_success() {
-        describe(answer.headers_mut(), Format::Hls);
+    if let Some(format) = described {
+        describe(answer.headers_mut(), format);
+        answer.headers_mut().remove(header::CONTENT_ENCODING);
     }
     answer
 }
@@ -101,7 +105,8 @@ pub async fn answer(
 /// The answer to a GET for which the origin need not be asked as if we were not there.
 async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Option<Response<Body>> {
     let Asked { url, way, caller, began, .. } = asked;
-    if shared.absent.is_known(caller.viewer, url) {
+    // While there is a copy, that is better than no answer, whoever has been told so before.
+    if shared.absent.is_known(caller.viewer, url) && shared.recent.last_good(caller, url).is_none() {
         return Some(sentence(
             StatusCode::NOT_FOUND,
             "the origin has just said twice that this is not there",
@@ -174,7 +179,7 @@ async fn manifest(
     let most = Limits::default().bytes;
     let ours = asked.way == Way::Ours;
     let named = named_format(&response);
-    let mut coming = Coming::new(response, most);
+    let mut coming = Coming::new(response, most, &shared.turns);
     let late = tokio::time::Instant::from_std(asked.began + LONGEST_HOLD);
     match tokio::time::timeout_at(late, coming.read()).await {
         Ok(Read::Whole(format, text)) => {

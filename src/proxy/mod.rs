@@ -37,6 +37,7 @@ mod request;
 mod segment;
 mod streams;
 mod tunnel;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ use recent::Recent;
 use reloads::Reloads;
 use streams::Streams;
 use tunnel::Tunnels;
+use turns::Turns;
 
 /// Client connections at the same time; the next one waits to be accepted.
 const CONNECTIONS: usize = 256;
@@ -91,6 +93,7 @@ pub(crate) struct Shared {
     recent: Recent,
     reloads: Reloads,
     absent: Absent,
+    turns: Turns,
     tunnels: Tunnels,
     events: Events,
 }
@@ -127,6 +130,7 @@ pub async fn run(
         recent: Recent::default(),
         reloads: Reloads::default(),
         absent: Absent::default(),
+        turns: Turns::default(),
         tunnels: Tunnels::default(),
         events: Events::new(closed.clone()),
     });

@@ -34,8 +34,7 @@ fn kind(response: &Response) -> String {
 }
 
 /// Whether the name or the type says playlist.
-#[must_use]
-pub fn says_playlist(response: &Response) -> bool {
+fn says_playlist(response: &Response) -> bool {
     kind(response).contains("mpegurl") || named_playlist(&response.url)
 }
 

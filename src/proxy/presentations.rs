@@ -19,12 +19,17 @@ use crate::model::timeline::Listing;
 
 /// MPDs that are remembered; a player needs one. What the oldest one names is then passed through.
 const REMEMBERED: usize = 64;
+/// Segments that all of them spell out, but for the newest.
+const SPELLED: usize = 1_000_000;
 /// A clock that differs by less is taken for right: the Date of an answer has whole seconds.
 const CLOCK_TOLERANCE: i64 = 1_500_000;
 /// How long a clock that was seen to be right is believed without asking again.
 const BELIEVED: Duration = Duration::from_secs(60);
 /// A live Representation is listed again after this time, when a request shows that somebody plays it.
 const LISTED_ANEW: Duration = Duration::from_millis(250);
+/// An index that could not be read is read again with the first request after this time: until then its file is passed
+/// through, and an origin in trouble gets no second request with each.
+const READ_AGAIN: Duration = Duration::from_secs(2);
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -52,6 +57,8 @@ struct State {
     confirmed: Option<Instant>,
     listed: HashMap<usize, (usize, Instant)>,
     indexes: HashMap<usize, Arc<Vec<Subsegment>>>,
+    /// When an index could not be read.
+    unread: HashMap<usize, Instant>,
 }
 
 impl Presentations {
@@ -73,10 +80,12 @@ impl Presentations {
                 (state.skew, state.confirmed) = (before.skew, before.confirmed);
             }
         }
-        if kept.len() == REMEMBERED {
+        let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
+        let spelled =
+            |kept: &VecDeque<Arc<Kept>>| kept.iter().map(|k| k.presentation.spelled()).sum::<usize>();
+        while kept.len() >= REMEMBERED || spelled(&kept) > SPELLED {
             kept.pop_front();
         }
-        let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
         kept.push_back(Arc::new(Kept { viewer, asked, channel, presentation, state }));
     }
 
@@ -130,9 +139,21 @@ impl Kept {
         self.lock().indexes.contains_key(&of)
     }
 
-    /// Its index has been read; without subsegments nothing of the file is shared.
-    pub fn index(&self, of: usize, subsegments: Vec<Subsegment>) {
-        self.lock().indexes.insert(of, Arc::new(subsegments));
+    /// Whether its index is to be read now.
+    #[must_use]
+    pub fn wants_index(&self, of: usize) -> bool {
+        let state = self.lock();
+        let lately = |at: &Instant| at.elapsed() < READ_AGAIN;
+        !state.indexes.contains_key(&of) && !state.unread.get(&of).is_some_and(lately)
+    }
+
+    /// Its index has been read; without subsegments nothing of the file is shared. `None`: it could not be read for now.
+    pub fn index(&self, of: usize, subsegments: Option<Vec<Subsegment>>) {
+        let mut state = self.lock();
+        match subsegments {
+            Some(subsegments) => drop(state.indexes.insert(of, Arc::new(subsegments))),
+            None => drop(state.unread.insert(of, Instant::now())),
+        }
     }
 
     /// Whether a request for what should not be there is to be passed on, to see.
@@ -181,4 +202,30 @@ fn skew(headers: &HeaderMap) -> i64 {
     let theirs = i64::try_from(date.as_micros()).unwrap_or(i64::MAX).saturating_add(500_000);
     let skew = theirs.saturating_sub(ours());
     if skew.abs() < CLOCK_TOLERANCE { 0 } else { skew }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Limits;
+    use crate::manifest::dash::parse;
+
+    #[test]
+    fn of_presentations_that_spell_out_very_many_segments_few_are_kept() {
+        let presentations = Presentations::default();
+        let url = Url::parse("http://o.example/s.mpd").unwrap();
+        let representations: String = (0..8).map(|n| format!("<Representation id=\"{n}\"/>")).collect();
+        let text = format!(
+            "<MPD><Period><AdaptationSet><SegmentTemplate media=\"$RepresentationID$/$Time$\"><SegmentTimeline>\
+             <S d=\"2\" r=\"79999\"/></SegmentTimeline></SegmentTemplate>{representations}</AdaptationSet></Period></MPD>"
+        );
+        let read = parse(&url, text.as_bytes(), &Limits::default(), &Rules::default()).unwrap();
+        assert_eq!(read.spelled(), 640_000);
+        let segment = url.join("7/2").unwrap();
+        for viewer in 0..4 {
+            presentations.keep(ViewerKey(viewer), (&url, None), read.clone(), &HeaderMap::new());
+        }
+        let known = |viewer| presentations.find(ViewerKey(viewer), &segment).is_some();
+        assert_eq!([0, 1, 2, 3].map(known), [false, false, true, true], "the newest, and one before it");
+    }
 }

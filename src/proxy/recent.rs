@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
 
+use super::turns::{LONG, Turn};
 use crate::engine::origin::{Caller, Reach};
 use crate::manifest::Format;
 
@@ -28,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 const ENDED: Duration = Duration::from_secs(60);
 
 /// A manifest as the origin sent it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Manifest {
     /// Where it came from, after redirects.
     pub url: Url,
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub text: Bytes,
     /// Which kind.
     pub format: Format,
+    /// The turn of a long one, which others wait for until it is answered with.
+    #[expect(dead_code, reason = "it ends with the manifest")]
+    pub turn: Option<Turn>,
 }
 
 #[derive(Debug)]
@@ -85,7 +89,8 @@ pub enum Again {
 }
 
 impl Recent {
-    /// Takes in a manifest that was just fetched: its target duration, where it has one, and whether it will change.
+    /// Takes in a manifest that was just fetched: its target duration, where it has one, and whether it will change. A long one
+    /// is not kept.
     pub fn keep(
         &self,
         caller: &Caller,
@@ -97,6 +102,9 @@ impl Recent {
         let name = name(caller, asked);
         let mut kept = self.lock();
         kept.retain(|k| k.name != name);
+        if manifest.text.len() > LONG {
+            return;
+        }
         kept.push_back(Kept {
             name,
             manifest,

@@ -19,10 +19,10 @@ use url::Url;
 
 use super::coming::{self, Coming, Read};
 use super::recent::{Good, Manifest, Name, name};
+use super::turns::LONG;
 use super::{Shared, intake, repair};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{Caller, Error, Response};
-use crate::manifest::Limits;
 
 /// A player is answered after a target duration: later it would miss its next reload. But no sooner than this: an origin that
 /// is slow and well is to be heard itself.
@@ -32,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Who asks when this many patiences have passed has the origin asked once more beside it: perhaps this one is stuck, and
 /// the next comes at once. After [`LONGEST_HOLD`] in any case, when players would have hung up and tried again.
 const STUCK: u32 = 3;
-/// Reloads at the same time, all viewers together, each of at most two bodies of [`Limits::bytes`]. Who comes to one more
+/// Reloads at the same time, all viewers together, each of at most two bodies of [`LONG`] bytes. Who comes to one more
 /// waits for the origin, like everybody for whom there is no copy.
 const AT_ONCE: usize = 16;
 
@@ -285,11 +285,15 @@ async fn ask(caller: &Caller, url: &Url, range: Option<String>, shared: &Shared)
         Ok(response) => response,
         Err(error) => return Sent::Failed(error),
     };
-    shared.absent.note(caller.viewer, url, response.status);
+    // Its failure is nobody's answer while the copy does: it must not count when that is too old.
+    if response.status.is_success() {
+        shared.absent.note(caller.viewer, url, response.status);
+    }
     if !coming::may_come(&response) {
         return Sent::Other(response);
     }
-    let mut coming = Coming::new(response, Limits::default().bytes);
+    // There was a copy, so it was not long before; one that is by now is the player's to read on.
+    let mut coming = Coming::new(response, LONG, &shared.turns);
     match (coming.read().await, coming.failure()) {
         (Read::Whole(format, text), _) => Sent::Manifest(coming.into_manifest(format, text)),
         (Read::Broken, Some(error)) => Sent::Failed(error.clone()),
@@ -313,6 +317,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             text: bytes::Bytes::new(),
             format: Format::Hls,
+            turn: None,
         }
     }
 

@@ -16,6 +16,7 @@ use super::playout::{Cursor, Next, Playout, reload_after};
 use crate::manifest::Limits;
 use crate::manifest::hls::{self, Media, Playlist};
 use crate::manifest::identity::Rules;
+use crate::manifest::variables::Variables;
 use crate::model::shown::bare;
 use crate::model::time::Time;
 use crate::model::timeline::{Listing, Place, Segment};
@@ -109,6 +110,7 @@ pub async fn play(
         playout: Playout::new(Time::ZERO),
         cursor: Cursor::default(),
         failing: Failing::default(),
+        imported: Variables::default(),
         outcome: Outcome::default(),
         hasher: Sha256::new(),
     };
@@ -144,6 +146,8 @@ struct Player {
     playout: Playout,
     cursor: Cursor,
     failing: Failing,
+    /// What the master playlist defines for the media playlist.
+    imported: Variables,
     outcome: Outcome,
     hasher: Sha256,
 }
@@ -233,6 +237,7 @@ impl Player {
             Playlist::Media(media) => return Some((url, media)),
             Playlist::Master(master) => master,
         };
+        self.imported = master.variables;
         let Some(best) = master.variants.into_iter().max_by_key(|variant| variant.bandwidth) else {
             self.failed("the master playlist lists nothing to play".into());
             return None;
@@ -257,7 +262,8 @@ impl Player {
         for _ in 0..tries {
             let read = self.get(url, None, limits.bytes).await.map_err(|error| error.to_string());
             let read = read.and_then(|got| {
-                hls::parse(&got.url, &got.bytes, &limits, &Rules::default())
+                let rules = Rules::default();
+                hls::parse_importing(&got.url, &got.bytes, &limits, &rules, &self.imported)
                     .map_err(|error| error.to_string())
             });
             match read {

@@ -15,6 +15,7 @@ use crate::manifest::fitness::{Facts, Rendition, Sample};
 use crate::manifest::hls::{self, Content, Master, Media, Playlist};
 use crate::manifest::identity::Rules;
 use crate::manifest::remarks::{Remarks, remarks};
+use crate::manifest::variables::Variables;
 use crate::manifest::{Error, Format, Limits, is_manifest};
 use crate::model::timeline::{Kind, Listing};
 use crate::model::units::BitsPerSecond;
@@ -114,8 +115,9 @@ async fn dash(viewer: &Viewer, got: &Got, rules: &Rules) -> Result<Stream, Strin
     Ok(Stream { renditions: renditions.enumerate().collect(), listed, unseen })
 }
 
-/// The renditions of a master playlist, but for those without sound or pictures.
+/// The renditions of a master playlist, but for those without sound or pictures. What it defines they may import.
 async fn renditions(viewer: &Viewer, master: Master, reach: Reach, rules: &Rules) -> Stream {
+    let variables = master.variables;
     let variants = master.variants.into_iter().map(|variant| (variant.url, Some(variant.bandwidth)));
     let others = master.renditions.into_iter();
     let others = others.filter(|it| matches!(it.content, Content::Audio | Content::Video));
@@ -134,7 +136,7 @@ async fn renditions(viewer: &Viewer, master: Master, reach: Reach, rules: &Rules
         stream.unseen.push(format!("{} of {} renditions were left out", all.len() - LISTED, all.len()));
     }
     for (index, (url, bit_rate)) in all.into_iter().take(LISTED).enumerate() {
-        match media(viewer, &url, reach, rules).await {
+        match media(viewer, &url, reach, rules, &variables).await {
             Ok(told) => drop(stream.renditions.insert(index, Told { bit_rate, ..told })),
             Err(why) => stream.unseen.push(why),
         }
@@ -142,10 +144,16 @@ async fn renditions(viewer: &Viewer, master: Master, reach: Reach, rules: &Rules
     stream
 }
 
-async fn media(viewer: &Viewer, url: &Url, reach: Reach, rules: &Rules) -> Result<Told, String> {
+async fn media(
+    viewer: &Viewer,
+    url: &Url,
+    reach: Reach,
+    rules: &Rules,
+    imported: &Variables,
+) -> Result<Told, String> {
     let limits = Limits::default();
     let got = viewer.get(url, reach, limits.bytes).await?;
-    let read = hls::parse(&got.url, &got.bytes, &limits, rules);
+    let read = hls::parse_importing(&got.url, &got.bytes, &limits, rules, imported);
     match read.map_err(|error| format!("{}: {error}", told(url)))? {
         Playlist::Media(media) => Ok(Told::new(&got, media)),
         Playlist::Master(_) => Err(format!("{} is a master playlist inside a master playlist", told(url))),

@@ -161,6 +161,12 @@ impl Presentation {
         }
     }
 
+    /// How many segments it spells out one by one: the memory that it takes, 40 bytes each and more.
+    #[must_use]
+    pub fn spelled(&self) -> usize {
+        self.representations.iter().map(|of| of.shape.spelled()).sum()
+    }
+
     /// How far back segments are kept, where they come and go and the MPD says.
     #[must_use]
     pub fn window(&self) -> Option<Duration> {

@@ -1,5 +1,6 @@
 //! From the parsed XML to what a player would make of it: inheritance, base URLs, periods, timelines.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use crate::model::timeline::Place;
 const BASES: usize = 8;
 /// A duration that is believed, in microseconds: an hour.
 const LONGEST: i64 = 3_600_000_000;
+/// How often as many segments as one Representation may have all of them together may spell out: a few bytes of an
+/// MPD can stand for very many, and count for each Representation below them. What comes after those is not listed.
+const SPELLED: usize = 10;
 /// The target duration of a presentation that does not say.
 const USUAL_TARGET: Duration = Duration::from_secs(6);
 
@@ -41,10 +45,10 @@ pub(super) fn presentation(
     if let Some(lifted) = runs::lift(text, most)
         && let Ok(mpd) = parsed(&lifted.text, most - lifted.elements)
     {
-        return Ok(Reader { base, mpd: &mpd, runs: &lifted.runs, limits, rules }.presentation());
+        return Ok(Reader::new(base, &mpd, &lifted.runs, limits, rules).presentation());
     }
     let mpd = parsed(text, most)?;
-    Ok(Reader { base, mpd: &mpd, runs: &Runs::default(), limits, rules }.presentation())
+    Ok(Reader::new(base, &mpd, &Runs::default(), limits, rules).presentation())
 }
 
 fn parsed(text: &str, most: usize) -> Result<mpd::MPD, Error> {
@@ -72,6 +76,8 @@ struct Reader<'a> {
     runs: &'a Runs<'a>,
     limits: &'a Limits,
     rules: &'a Rules,
+    /// Segments that may still be spelled out.
+    left: Cell<usize>,
 }
 
 /// What is inherited on the way down to a Representation.
@@ -95,7 +101,24 @@ struct Span {
     key: String,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(
+        base: &'a Url,
+        mpd: &'a mpd::MPD,
+        runs: &'a Runs<'a>,
+        limits: &'a Limits,
+        rules: &'a Rules,
+    ) -> Self {
+        let left = Cell::new(limits.segments.saturating_mul(SPELLED));
+        Self { base, mpd, runs, limits, rules, left }
+    }
+
+    /// Takes so many off what may still be spelled out.
+    fn spell(&self, count: usize) -> Option<()> {
+        self.left.set(self.left.get().checked_sub(count)?);
+        Some(())
+    }
+
     fn presentation(&self) -> Presentation {
         let dynamic = self.mpd.mpdtype.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("dynamic"));
         let top = Inherited {
@@ -274,6 +297,7 @@ impl Reader<'_> {
             {
                 return None;
             }
+            self.spell(count as usize)?;
             for _ in 0..count {
                 let start = micros(i128::from(time) - i128::from(offset))?;
                 items.push(Item { number, time, units: s.d, start, duration });
@@ -301,6 +325,7 @@ impl Reader<'_> {
             (None, None) => return None,
         };
         items.truncate(files.len());
+        self.spell(items.len().saturating_mul(level.bases.len()))?;
         let places = |base: &Url| -> Option<Vec<Place>> {
             let mut resolver = Resolver::new(|media: &str| {
                 let mut url = base.join(media).ok()?;
@@ -325,9 +350,9 @@ impl Reader<'_> {
 
     fn single(&self, single: &mpd::SegmentBase, level: &Inherited) -> Option<Shape> {
         let index = byte_range(single.indexRange.as_deref()?)?;
-        let near = (index.end - index.start) as usize <= self.limits.bytes;
+        let near = (index.end - index.start) as usize <= self.limits.index;
         // What stands before the index is the init segment, in one stretch with it.
-        let start = if index.end as usize <= self.limits.bytes { 0 } else { index.start };
+        let start = if index.end as usize <= self.limits.index { 0 } else { index.start };
         near.then(|| Shape::Indexed { files: level.bases.clone(), head: start..index.end })
     }
 }

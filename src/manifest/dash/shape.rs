@@ -91,6 +91,15 @@ impl Shape {
         }
     }
 
+    /// How many segments are held here one by one, for each base URL where each has its own.
+    pub fn spelled(&self) -> usize {
+        match self {
+            Self::Numbered(_) | Self::Indexed { .. } => 0,
+            Self::Spelled(Spelled { items, names: Names::Patterns(_) }) => items.len(),
+            Self::Spelled(Spelled { items, names: Names::Places(bases) }) => items.len() * (1 + bases.len()),
+        }
+    }
+
     /// What there is; `None` for a file whose index is not known.
     pub fn entries(
         &self,

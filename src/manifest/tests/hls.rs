@@ -220,7 +220,7 @@ fn the_rules_shape_swarm_and_segments() {
 
 #[test]
 fn what_is_too_much_is_refused_with_its_line() {
-    let limits = Limits { bytes: 400, segments: 3, line: 60, renditions: 2 };
+    let limits = Limits { bytes: 400, segments: 3, line: 60, renditions: 2, ..Limits::default() };
     let refused = |body: &str| {
         let text = format!("#EXTM3U\n{body}");
         parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap_err()

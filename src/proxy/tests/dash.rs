@@ -1,7 +1,7 @@
 //! DASH as a player and an origin see it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Daemon;
@@ -92,6 +92,76 @@ async fn a_clock_that_is_wrong_is_found_out() {
         let reply = daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await;
         assert_eq!((reply.status, reply.text()), (200, "media"), "{number}");
     }
+}
+
+#[tokio::test]
+async fn a_segment_that_comes_early_may_fail_for_a_moment() {
+    let asked = AtomicUsize::new(0);
+    let origin = Origin::start(move |seen| match number(seen) {
+        None => answer(200, &[MIME], live(Duration::ZERO)),
+        Some(_) if asked.fetch_add(1, Ordering::SeqCst) == 0 => answer(503, &[], "busy"),
+        Some(_) => answer(200, &[("content-type", "video/mp4")], "media"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/live/s.mpd")).await;
+    let reply = daemon.get(&origin.prefix("/live/v/30.m4s")).await;
+    assert_eq!((reply.status, reply.text()), (200, "media"));
+}
+
+/// A segment index (ISO/IEC 14496-12 §8.16.3) of one subsegment, ten bytes long; [`INDEX`] is where it is.
+fn index() -> Vec<u8> {
+    let numbers = [0u32, 1, 1000, 0, 0, 1, 10, 4000, 0x9000_0000];
+    let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
+    [&44u32.to_be_bytes()[..], b"sidx", &body].concat()
+}
+const INDEX: &str = "bytes=0-43";
+
+#[tokio::test]
+async fn an_index_that_could_not_be_read_is_read_again_and_one_that_is_not_there_is_not() {
+    let files = ["busy", "gone", "none"];
+    let representations = files.map(|name| {
+        format!("<Representation id=\"{name}\"><BaseURL>{name}.mp4</BaseURL><SegmentBase indexRange=\"0-43\"/></Representation>")
+    });
+    let mpd = format!(
+        "<MPD type=\"static\" mediaPresentationDuration=\"PT4S\"><Period><AdaptationSet>{}</AdaptationSet></Period></MPD>",
+        representations.concat()
+    );
+    let reads = [const { AtomicUsize::new(0) }; 3];
+    let origin = Origin::start(move |seen| {
+        let Some(which) = files.iter().position(|name| seen.target == format!("/{name}.mp4")) else {
+            return answer(200, &[MIME], mpd.clone());
+        };
+        if seen.header("range") != Some(INDEX) {
+            return answer(206, &[("content-range", "bytes 44-53/54")], "0123456789");
+        }
+        match (which, reads[which].fetch_add(1, Ordering::SeqCst)) {
+            (0, 0) => answer(503, &[], "busy"),
+            (1, 0) => answer(404, &[], "gone"),
+            (2, _) => answer(206, &[("content-range", "bytes 0-43/54")], vec![0u8; 44]),
+            _ => answer(206, &[("content-range", "bytes 0-43/54")], index()),
+        }
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/s.mpd")).await;
+    let read = async || {
+        for name in files {
+            let target = origin.prefix(&format!("/{name}.mp4"));
+            let reply = daemon.client().await.ask("GET", &target, "Range: bytes=44-53\r\n").await;
+            assert_eq!((reply.status, reply.text()), (206, "0123456789"), "{name}");
+        }
+        files.map(|name| {
+            let of =
+                |seen: &&Seen| seen.target == format!("/{name}.mp4") && seen.header("range") == Some(INDEX);
+            origin.seen().iter().filter(of).count()
+        })
+    };
+    assert_eq!(read().await, [2, 1, 1], "what is over in a moment is waited for");
+    assert_eq!(read().await, [2, 1, 1], "not with every request");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(read().await, [2, 2, 1]);
+    assert_eq!(read().await, [2, 2, 1]);
 }
 
 #[tokio::test]

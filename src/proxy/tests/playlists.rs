@@ -79,14 +79,23 @@ async fn playlists_are_known_by_what_they_are() {
 
 #[tokio::test]
 async fn a_head_promises_what_a_get_keeps() {
+    let mpd = "<MPD><Period/></MPD>";
+    for (body, path, kind) in [(MEDIA, "/list.m3u8", MIME), (mpd, "/list.mpd", "application/dash+xml")] {
+        let (origin, daemon) = serving(body, "text/plain").await;
+        let mut client = daemon.client().await;
+        let head = client.ask("HEAD", &origin.prefix(path), "").await;
+        assert_eq!(
+            (head.status, head.header("content-type"), head.header("content-length")),
+            (200, Some(kind), None)
+        );
+        assert_eq!(origin.last().method, "HEAD", "the origin sees what it would have seen");
+        let get = client.get(&origin.prefix(path)).await;
+        for name in ["content-type", "etag", "accept-ranges", "content-encoding"] {
+            assert_eq!(head.header(name), get.header(name), "{name} of {path}");
+        }
+    }
     let (origin, daemon) = serving(MEDIA, "text/plain").await;
     let mut client = daemon.client().await;
-    let head = client.ask("HEAD", &origin.prefix("/list.m3u8"), "").await;
-    assert_eq!(
-        (head.status, head.header("content-type"), head.header("content-length")),
-        (200, Some(MIME), None)
-    );
-    assert_eq!(origin.last().method, "HEAD", "the origin sees what it would have seen");
     let other = client.ask("HEAD", &origin.prefix("/media.bin"), "").await;
     assert_eq!(other.header("content-length"), Some("5"));
 }
@@ -174,7 +183,7 @@ async fn a_playlist_that_breaks_off_is_not_passed_off_as_whole() {
 #[tokio::test]
 async fn an_endless_playlist_ends_at_the_limit() {
     let line = format!("#{}\n", "x".repeat(1022));
-    let text = format!("#EXTM3U\n{}", line.repeat(5 * 1024));
+    let text = format!("#EXTM3U\n{}", line.repeat(33 * 1024));
     let length = text.len();
     let origin = Origin::raw(move |head, _| {
         let framing = if head.contains("announced") { "Content-Length: 52428800\r\n\r\n" } else { "\r\n" };
@@ -186,10 +195,31 @@ async fn an_endless_playlist_ends_at_the_limit() {
     for path in ["/announced.m3u8?secret=1", "/endless.m3u8?secret=1"] {
         let reply = daemon.get(&origin.prefix(path)).await;
         assert_eq!(reply.status, 502, "{path}");
-        assert!(reply.text().contains("4194304") && !reply.text().contains("secret"), "{}", reply.text());
+        assert!(reply.text().contains("33554432") && !reply.text().contains("secret"), "{}", reply.text());
     }
     let forward = daemon.get(&origin.url("/forward.m3u8")).await;
     assert_eq!((forward.status, forward.body.len()), (200, length), "nothing has to be rewritten there");
+}
+
+#[tokio::test]
+async fn long_playlists_take_turns_and_are_not_kept() {
+    // About six MiB, with names as long as signed ones are.
+    let signed = "s".repeat(900);
+    let segments: String = (0..6500).map(|n| format!("#EXTINF:4,\nseg{n}.ts?{signed}\n")).collect();
+    let list = format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}");
+    let origin = Origin::start(move |_| answer(200, &[], list.clone())).await;
+    let daemon = Daemon::start().await;
+    let at_once = (0..6).map(|n| {
+        let target = origin.prefix(&format!("/{n}/list.m3u8"));
+        let daemon = &daemon;
+        async move { daemon.get(&target).await }
+    });
+    for (n, reply) in futures_util::future::join_all(at_once).await.iter().enumerate() {
+        assert_eq!((reply.status, reply.whole), (200, true));
+        assert_eq!(reply.text().matches(&origin.prefix(&format!("/{n}/seg"))).count(), 6500);
+    }
+    assert_eq!(daemon.get(&origin.prefix("/5/list.m3u8")).await.status, 200);
+    assert_eq!(origin.seen().len(), 7, "fetched again, though it is new");
 }
 
 #[tokio::test]

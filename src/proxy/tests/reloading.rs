@@ -248,6 +248,21 @@ async fn a_blocking_reload_waits_for_the_origin_alone() {
 }
 
 #[tokio::test]
+async fn one_that_grows_long_is_read_for_its_player_alone() {
+    let origin = counted(|_, number| {
+        let longer = format!("#{}\n", "x".repeat(15_000)).repeat(if number > 1 { 300 } else { 0 });
+        (whole(&(live(number) + &longer)), Then::GoOn)
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    for newest in 1..4 {
+        let reply = reloads_until(newest, &daemon, &origin, "/live.m3u8").await;
+        assert_eq!((reply.status, reply.header("x-paceline-source")), (200, Some("http")));
+        lists(&reply, newest);
+    }
+}
+
+#[tokio::test]
 async fn a_live_mpd_is_waited_for_no_longer() {
     let mpd = |number: usize| {
         whole(&format!(

@@ -67,6 +67,15 @@ fn what_is_too_much_is_refused() {
         text.replace("</AdaptationSet>", &format!("{again}{}</AdaptationSet>", again.replace('x', "y")));
     let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
     assert_eq!(read.representations().len(), 2, "as many as are allowed");
+    // Few bytes that stand for many segments, and for as many again in each Representation.
+    let limits = Limits { segments: 10, ..Limits::default() };
+    let timeline = r#"<SegmentTemplate media="$RepresentationID$/$Time$"><SegmentTimeline><S d="2" r="9"/></SegmentTimeline></SegmentTemplate>"#;
+    let each: String = (0..30).map(|n| format!("<Representation id=\"{n}\"/>")).collect();
+    let text = format!(
+        "<MPD type=\"static\"><Period><AdaptationSet>{timeline}{each}</AdaptationSet></Period></MPD>"
+    );
+    let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
+    assert_eq!((read.representations().len(), read.spelled()), (10, 100));
     let attributes: String = (0..101).map(|n| format!(" a{n}='1'")).collect();
     let error = refused(format!("<MPD>\n<Period{attributes}/></MPD>").as_bytes(), &Limits::default());
     assert_eq!(error.to_string(), "line 2: more than 100 attributes of one element");
