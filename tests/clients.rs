@@ -3,9 +3,13 @@
 
 mod common;
 
+#[path = "common/scripted.rs"]
+mod scripted;
+
 use std::process::Command;
 
-use common::{Process, until};
+use common::{Daemon, Process, raw, until};
+use scripted::{Scripted, respond};
 
 /// Who asks (from which address), what, and what is answered.
 const ASKED: [(&str, &str, u16); 15] = [
@@ -86,4 +90,28 @@ fn nobody_leads_the_daemon_where_he_could_not_go_himself() {
         log.contains("8.8.8.8 is of neither; where it has a private address"),
         "he is told what to do:\n{log}"
     );
+}
+
+#[test]
+fn what_a_player_is_watching_is_not_given_to_a_stranger_who_looks_like_it() {
+    let origin = Scripted::start(|_, head, stream| {
+        let list = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg12.ts\n#EXT-X-ENDLIST\n";
+        let of: &[u8] = if head.contains(".m3u8") { list.as_bytes() } else { b"private" };
+        respond(stream, "200 OK", "", of);
+    });
+    let daemon = Daemon::start(&[], &[("PACELINE_PROXY_ALLOWED_ORIGINS", "https://player.example")]);
+    let ask = |path: &str, fields: &str| {
+        let (address, url) = (daemon.address, origin.url(path));
+        let request = format!("GET /{url} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: VLC\r\n{fields}\r\n");
+        let reply = raw(address, &request).unwrap();
+        (reply.status, reply.text())
+    };
+    assert_eq!(ask("cam.m3u8", "").0, 200);
+    assert_eq!(ask("seg12.ts", ""), (200, "private".to_owned()));
+    for (who, fields) in [
+        ("anybody behind a reverse proxy", "X-Forwarded-For: 9.9.9.9\r\n"),
+        ("a page", "Origin: https://player.example\r\n"),
+    ] {
+        assert_eq!(ask("seg12.ts", fields).0, 403, "{who}");
+    }
 }

@@ -12,7 +12,7 @@ use url::{Host, Url};
 use crate::engine::origin::{Reach, class};
 
 /// Fields by which a reverse proxy says for whom it asks.
-const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+pub const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

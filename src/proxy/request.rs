@@ -170,7 +170,9 @@ fn caller(
     shared: &Shared,
 ) -> Caller {
     let mut sent = headers::to_origin(asked.headers());
-    let viewer = headers::viewer(client.ip, asked.headers());
+    // To a forward proxy Origin says nothing of who plays: a browser sends it with some requests of a page and not with others.
+    let page = asked.headers().get(header::ORIGIN).filter(|_| way == Way::Ours);
+    let viewer = headers::viewer(client.ip, asked.headers(), page);
     if way == Way::Ours {
         // Cookies that a player has for 127.0.0.1 belong to no origin.
         sent.remove(header::COOKIE);
