@@ -92,6 +92,40 @@ fn nobody_leads_the_daemon_where_he_could_not_go_himself() {
     );
 }
 
+/// A page of the public Internet, which a channel leads to this machine, plays on whatever else it asks for.
+#[test]
+fn a_wish_that_is_refused_does_not_end_a_channel() {
+    let origin = Scripted::start(|_, head, stream| {
+        let mpd = "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" mediaPresentationDuration=\"PT8S\"><Period>\
+            <AdaptationSet mimeType=\"video/mp4\"><SegmentTemplate duration=\"4\" startNumber=\"1\" media=\"$Number$.m4s\"/>\
+            <Representation id=\"a\" bandwidth=\"1\"/></AdaptationSet></Period></MPD>";
+        let of: &[u8] = if head.contains(".mpd") { mpd.as_bytes() } else { b"media" };
+        respond(stream, "200 OK", "", of);
+    });
+    let env = [
+        ("PACELINE_PROXY_ALLOWED_ORIGINS", "https://player.example"),
+        ("PACELINE_CHANNELS_NEWS", &*origin.url("s.mpd")),
+    ];
+    let daemon = Daemon::start(&[], &env);
+    let ask = |path: &str| {
+        let address = daemon.address;
+        let page = "Origin: https://player.example\r\nUser-Agent: Chromium";
+        let reply =
+            raw(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{page}\r\n\r\n")).unwrap();
+        (reply.status, reply.text())
+    };
+    let (status, mpd) = ask("/news/index.mpd");
+    assert_eq!(status, 200, "{mpd}");
+    let word = mpd.split('/').find(|part| part.starts_with('~')).expect("the channel's word");
+    let bare = format!("/{}", origin.url("1.m4s"));
+    assert_eq!(ask(&bare).0, 403, "by itself it may not go there");
+    for segment in ["1.m4s", "2.m4s"] {
+        let named = format!("/{word}/{}", origin.url(segment));
+        assert_eq!(ask(&named), (200, "media".to_owned()), "{named}");
+    }
+    assert_eq!(ask(&bare).0, 403, "nor is it given from memory what it may not ask for");
+}
+
 #[test]
 fn what_a_player_is_watching_is_not_given_to_a_stranger_who_looks_like_it() {
     let origin = Scripted::start(|_, head, stream| {

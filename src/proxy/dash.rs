@@ -28,7 +28,7 @@ pub async fn prepare(
     caller: &Caller,
     shared: &Arc<Shared>,
 ) -> Option<Response<Body>> {
-    let (kept, found) = shared.presentations.find(caller.viewer, url)?;
+    let (kept, found) = shared.presentations.find(caller, url)?;
     match &found.when {
         When::Now => {}
         When::In(wait) => {
@@ -67,7 +67,9 @@ async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
         if !matches!(found.when, When::Unindexed(_)) {
             shared.files.list(caller.viewer, &listing);
         }
-        shared.engine.listed(listing, caller, kept.channel.clone()).await;
+        // As far as the MPD leads, and not whoever asks for one of its segments: others play it, too.
+        let named = Caller { reach: kept.reach, ..caller.clone() };
+        shared.engine.listed(listing, &named, kept.channel.clone()).await;
     }
 }
 
