@@ -12,7 +12,7 @@ use common::{Daemon, Process, raw, until};
 use scripted::{Scripted, respond};
 
 /// Who asks (from which address), what, and what is answered.
-const ASKED: [(&str, &str, u16); 15] = [
+const ASKED: [(&str, &str, u16); 22] = [
     // This machine, by whatever address of its own.
     ("127.0.0.1", "http://127.0.0.1:7223/-/health", 200),
     ("127.0.0.1", "http://127.0.0.1:7223/http://127.0.0.1:7224/health", 200),
@@ -37,6 +37,22 @@ const ASKED: [(&str, &str, u16); 15] = [
         "http://127.0.0.1:7223/-/p2p -H Forwarded:for=10.7.0.2 -H X-Paceline:1 --json {\"p2p\":false}",
         403,
     ),
+    // Public addresses of this machine (which also has 9.9.9.1/24 and 2606:4700:1:2::1/64), and of its network.
+    ("127.0.0.1", "http://127.0.0.1:7223/http://9.9.9.1:7224/health", 200),
+    ("127.0.0.1", "http://127.0.0.1:7223/http://[2606:4700:1:2::1]:7224/health", 200),
+    ("10.7.0.2", "http://10.7.0.1:7223/http://9.9.9.1:7224/health -H Host:box.lan:7223", 403),
+    ("127.0.0.1", "http://127.0.0.1:7223/http://9.9.9.1:7224/health -H X-Forwarded-For:10.7.0.2", 403),
+    ("127.0.0.1", "http://127.0.0.1:7223/http://9.9.9.2:7224/health -H X-Forwarded-For:10.7.0.2", 403),
+    (
+        "127.0.0.1",
+        "http://127.0.0.1:7223/http://[2606:4700:1:2::1]:7224/health -H X-Forwarded-For:10.7.0.2",
+        403,
+    ),
+    (
+        "127.0.0.1",
+        "http://127.0.0.1:7223/http://[2606:4700:1:2::2]:7224/health -H X-Forwarded-For:10.7.0.2",
+        403,
+    ),
     // A stranger.
     ("8.8.8.8", "http://10.7.0.1:7223/-/health -H Host:box.lan:7223", 403),
     ("8.8.8.8", "http://10.7.0.3:7224/health --proxy http://10.7.0.1:7223", 403),
@@ -46,16 +62,19 @@ const ASKED: [(&str, &str, u16); 15] = [
 /// input, a line each, and says `= STATUS` of each.
 const SCRIPT: &str = r#"
 ip link set lo up
-for address in 10.7.0.1/24 10.7.0.2/24 10.7.0.3/24 8.8.8.8/32; do ip address add "$address" dev lo; done
+for address in 10.7.0.1/24 10.7.0.2/24 10.7.0.3/24 8.8.8.8/32 9.9.9.1/24 2606:4700:1:2::1/64; do ip address add "$address" dev lo; done
 "$1" tracker --listen 127.0.0.1:7224 &
 "$1" tracker --listen 10.7.0.3:7224 &
+"$1" tracker --listen 9.9.9.1:7224 &
+"$1" tracker --listen [2606:4700:1:2::1]:7224 &
 "$1" serve --listen 0.0.0.0:7223 &
-for service in 127.0.0.1:7223/-/health 127.0.0.1:7224/health 10.7.0.3:7224/health; do
-    curl --silent --output /dev/null --retry 100 --retry-connrefused --retry-delay 1 --max-time 60 "http://$service"
+for service in 127.0.0.1:7223/-/health 127.0.0.1:7224/health 10.7.0.3:7224/health 9.9.9.1:7224/health \
+    [2606:4700:1:2::1]:7224/health; do
+    curl --globoff --silent --output /dev/null --retry 100 --retry-connrefused --retry-delay 1 --max-time 60 "http://$service"
 done
 while read -r from what; do
     set -f
-    status=$(curl --silent --noproxy '' --output answer --write-out '%{http_code}' --max-time 60 --interface "$from" $what)
+    status=$(curl --globoff --silent --noproxy '' --output answer --write-out '%{http_code}' --max-time 60 --interface "$from" $what)
     set +f
     grep -h 'is of neither' answer
     echo "= $status"

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use url::{Host, Url};
 
+use crate::engine::origin::reach::is_near;
 use crate::engine::origin::{Reach, class};
 
 /// Fields by which a reverse proxy says for whom it asks.
@@ -54,15 +55,6 @@ fn reach(client: IpAddr, local: Option<IpAddr>) -> Option<Reach> {
         Some(Reach::Loopback | Reach::Lan) => Some(Reach::Lan),
         // Networks whose machines have public addresses, as all have with IPv6: whose the next machine is can't be told.
         _ => local.is_some_and(|local| is_near(local, client)).then_some(Reach::Public),
-    }
-}
-
-/// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
-fn is_near(one: IpAddr, other: IpAddr) -> bool {
-    match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
-        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,7 +140,7 @@ impl Connector {
         if answers.iter().any(|&address| self.own.is_own(address)) {
             return Err(denied(format!("{host} leads to this daemon itself")));
         }
-        let classes = answers.iter().filter_map(|address| Some((*address, reach::class(address.ip())?)));
+        let classes = answers.iter().filter_map(|address| Some((*address, class(*address)?)));
         let allowed: Vec<_> = classes.filter(|(_, class)| *class <= self.reach).take(ADDRESSES).collect();
         match (allowed.is_empty(), answers.is_empty()) {
             (false, _) => Ok(allowed),
@@ -150,6 +150,29 @@ impl Connector {
             }
         }
     }
+}
+
+/// How private an address is, seen from this machine.
+fn class(address: SocketAddr) -> Option<Reach> {
+    match reach::class(address.ip())? {
+        Reach::Public => {
+            let source = source(address).ok();
+            Some(source.map_or(Reach::Public, |source| reach::from_here(address.ip(), source)))
+        }
+        private => Some(private),
+    }
+}
+
+/// The address that packets to `address` leave from. Nothing is sent: connecting a UDP socket only looks up the way; where
+/// there is none, nothing will be connected to either.
+fn source(address: SocketAddr) -> io::Result<IpAddr> {
+    let any = match address {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn bare(host: &str) -> &str {

@@ -12,9 +12,9 @@ use std::sync::{Arc, RwLock};
 pub enum Reach {
     /// Addresses of the public Internet.
     Public,
-    /// Also private networks (RFC 1918, RFC 4193, RFC 6598) and link-local ones.
+    /// Also private networks (RFC 1918, RFC 4193, RFC 6598), link-local ones, and the public addresses next to our own.
     Lan,
-    /// Also this machine, but never one of the daemon's own listeners.
+    /// Also this machine, by its loopback or a public address, but never one of the daemon's own listeners.
     Loopback,
 }
 
@@ -82,6 +82,31 @@ fn class_v6(v6: Ipv6Addr) -> Option<Reach> {
         0xFD20 if s[1] == 0xCE => None,
         0xFC00..0xFE00 | 0xFE80..0xFEC0 => Some(Reach::Lan),
         _ => None,
+    }
+}
+
+/// How private a public address is to whom packets to it leave from `source`: one of this machine's own is no more public
+/// than its loopback, and one of its network no more than a private one. With IPv6 all machines have such, and whoever asks
+/// from within comes past the firewall that keeps the Internet from them.
+#[must_use]
+pub fn from_here(address: IpAddr, source: IpAddr) -> Reach {
+    let (address, source) = (address.to_canonical(), source.to_canonical());
+    if address == source {
+        Reach::Loopback
+    } else if is_near(address, source) {
+        Reach::Lan
+    } else {
+        Reach::Public
+    }
+}
+
+/// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
+#[must_use]
+pub fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
     }
 }
 
@@ -173,6 +198,25 @@ mod tests {
             ("198.18.0.1", None),
         ] {
             assert_eq!(class(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_as_private_as_where_it_is() {
+        for (address, source, expected) in [
+            ("2606:4700:1:2::7", "2606:4700:1:2::7", Reach::Loopback),
+            ("2606:4700:1:2::7", "2606:4700:1:2:abcd::1", Reach::Lan),
+            ("2606:4700:1:3::7", "2606:4700:1:2::7", Reach::Public),
+            ("2606:4700:1:3::7", "fd00::7", Reach::Public),
+            ("9.9.9.9", "9.9.9.9", Reach::Loopback),
+            ("::ffff:9.9.9.9", "9.9.9.9", Reach::Loopback),
+            ("9.9.9.9", "9.9.9.1", Reach::Lan),
+            ("9.9.8.9", "9.9.9.9", Reach::Public),
+            ("9.9.9.9", "192.168.1.5", Reach::Public),
+        ] {
+            let expected = (address, source, expected);
+            let judged = from_here(address.parse().unwrap(), source.parse().unwrap());
+            assert_eq!((address, source, judged), expected);
         }
     }
 
