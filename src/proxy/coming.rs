@@ -15,7 +15,7 @@ use super::coding;
 use super::names::{may_be_manifest, named_format};
 use super::recent::Manifest;
 use crate::delivery::policy::LONGEST_HOLD;
-use crate::engine::origin::{self, Reach};
+use crate::engine::origin::{self, Caller, Reach};
 use crate::manifest::{Error, Format, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
@@ -49,6 +49,7 @@ pub fn may_come(response: &origin::Response) -> bool {
 #[derive(Debug)]
 pub struct Coming {
     url: Url,
+    caller: Caller,
     reach: Reach,
     status: StatusCode,
     headers: HeaderMap,
@@ -73,8 +74,8 @@ impl Coming {
     /// Nothing of the body is read yet; of a manifest no more than `most` bytes ever are.
     #[must_use]
     pub fn new(response: origin::Response, most: usize) -> Self {
-        let origin::Response { url, reach, status, headers, body } = response;
-        Self { url, reach, status, headers, body: Beginning::new(body), most }
+        let origin::Response { url, caller, reach, status, headers, body } = response;
+        Self { url, caller, reach, status, headers, body: Beginning::new(body), most }
     }
 
     /// Reads on. May be dropped and called again: what has come is kept.
@@ -130,8 +131,8 @@ impl Coming {
     /// The answer as the origin gave it, nothing of it lost.
     #[must_use]
     pub fn into_response(self) -> origin::Response {
-        let Self { url, reach, status, headers, body, .. } = self;
-        origin::Response { url, reach, status, headers, body: body.boxed() }
+        let Self { url, caller, reach, status, headers, body, .. } = self;
+        origin::Response { url, caller, reach, status, headers, body: body.boxed() }
     }
 
     /// The manifest that was read.

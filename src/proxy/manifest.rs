@@ -70,7 +70,7 @@ pub async fn answer(
     let answered = match told {
         Told::New(manifest) => return answer_with(&manifest, &asked, "http", asked.began.elapsed(), shared),
         Told::Copy(copy) => return answer_with(&copy, &asked, "memory", asked.began.elapsed(), shared),
-        Told::Origin(answered) => answered,
+        Told::Origin(answered) => *answered,
         Told::Unknown => ask(&method, range, body, copy.is_some(), &asked, shared).await,
     };
     let response = match answered {
@@ -90,7 +90,7 @@ pub async fn answer(
         }
     }
     let playlist = method == Method::HEAD && way == Way::Ours && says_playlist(&response);
-    let response = repair::resumed(response, &asked.caller, &method, shared);
+    let response = repair::resumed(response, &method, shared);
     let mut answer = pass_on(response, way == Way::Ours, asked.began.elapsed());
     if playlist && answer.status().is_success() {
         describe(answer.headers_mut(), Format::Hls);
@@ -201,7 +201,7 @@ async fn manifest(
 }
 
 fn pass_on_whole(coming: Coming, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
-    let response = repair::resumed(coming.into_response(), &asked.caller, &Method::GET, shared);
+    let response = repair::resumed(coming.into_response(), &Method::GET, shared);
     pass_on(response, asked.way == Way::Ours, asked.began.elapsed())
 }
 
