@@ -7,9 +7,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use url::{Host, Url};
+use url::Url;
 
-use crate::engine::origin::reach::is_near;
+use crate::engine::origin::reach::{class_of_host, is_near};
 use crate::engine::origin::{Reach, class};
 
 /// Fields by which a reverse proxy says for whom it asks.
@@ -61,20 +61,8 @@ fn reach(client: IpAddr, local: Option<IpAddr>) -> Option<Reach> {
 /// How private an address may be that a page of this web origin (RFC 6454) leads us to.
 #[must_use]
 pub fn of_page(origin: &str) -> Reach {
-    let Ok(page) = Url::parse(origin) else { return Reach::Public };
-    match page.host() {
-        Some(Host::Ipv4(ip)) => class(ip.into()).unwrap_or(Reach::Public),
-        Some(Host::Ipv6(ip)) => class(ip.into()).unwrap_or(Reach::Public),
-        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => Reach::Loopback,
-        Some(Host::Domain(name)) if is_local_name(name) => Reach::Lan,
-        _ => Reach::Public,
-    }
-}
-
-/// A name that is no public one: without a dot, or under one that networks give themselves (RFC 6762, RFC 8375).
-#[must_use]
-pub fn is_local_name(name: &str) -> bool {
-    !name.contains('.') || [".local", ".lan", ".home.arpa"].iter().any(|end| name.ends_with(end))
+    let page = Url::parse(origin).ok();
+    page.and_then(|page| class_of_host(&page.host()?)).unwrap_or(Reach::Public)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 
+use url::Host;
+
 /// How private an address may be that a request ends at; each class includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
@@ -31,6 +33,10 @@ const METADATA: [Ipv4Addr; 5] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
+
+/// What hosts files call this machine.
+const OWN_NAMES: [&str; 5] =
+    ["localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"];
 
 /// How private an address is; `None` when nobody may ask it: unspecified, multicast, broadcast, reserved, metadata, and
 /// forms that hide another address.
@@ -83,6 +89,31 @@ fn class_v6(v6: Ipv6Addr) -> Option<Reach> {
         0xFC00..0xFE00 | 0xFE80..0xFEC0 => Some(Reach::Lan),
         _ => None,
     }
+}
+
+/// How private a host is as far as its name tells, which others will look up: this machine's name for itself, one that only
+/// a network gives (RFC 6761, RFC 6762, RFC 8375), or one of the Internet's, whatever that leads to.
+#[must_use]
+pub fn class_of_host<S: AsRef<str>>(host: &Host<S>) -> Option<Reach> {
+    match host {
+        Host::Ipv4(ip) => class((*ip).into()),
+        Host::Ipv6(ip) => class((*ip).into()),
+        Host::Domain(name) => {
+            let name = name.as_ref().to_ascii_lowercase();
+            let name = name.trim_end_matches('.');
+            let own = OWN_NAMES.contains(&name) || name.ends_with(".localhost");
+            let reach = if is_local_name(name) { Reach::Lan } else { Reach::Public };
+            Some(if own { Reach::Loopback } else { reach })
+        }
+    }
+}
+
+/// A name that is no public one: without a dot, or under one that networks give themselves.
+#[must_use]
+pub fn is_local_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    !name.contains('.')
+        || [".local", ".lan", ".home.arpa", ".internal", ".localdomain"].iter().any(|end| name.ends_with(end))
 }
 
 /// How private a public address is to whom packets to it leave from `source`: one of this machine's own is no more public
@@ -198,6 +229,32 @@ mod tests {
             ("198.18.0.1", None),
         ] {
             assert_eq!(class(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_classed_by_what_their_names_say() {
+        use Reach::{Lan, Loopback, Public};
+        for (host, expected) in [
+            ("localhost", Some(Loopback)),
+            ("LocalHost.", Some(Loopback)),
+            ("a.localhost", Some(Loopback)),
+            ("localhost.localdomain", Some(Loopback)),
+            ("localhost.example", Some(Public)),
+            ("nas", Some(Lan)),
+            ("nas.", Some(Lan)),
+            ("nas.lan", Some(Lan)),
+            ("printer.local.", Some(Lan)),
+            ("db.internal", Some(Lan)),
+            ("o.example", Some(Public)),
+            ("2130706433", Some(Loopback)),
+            ("0x7f.1", Some(Loopback)),
+            ("0xa9fea9fe", None),
+            ("192.168.1", Some(Lan)),
+            ("[::ffff:10.0.0.1]", Some(Lan)),
+            ("1.1.1.1.", Some(Public)),
+        ] {
+            assert_eq!(class_of_host(&Host::parse(host).unwrap()), expected, "{host}");
         }
     }
 
