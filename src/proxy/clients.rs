@@ -12,8 +12,20 @@ use url::Url;
 use crate::engine::origin::reach::{class_of_host, is_near};
 use crate::engine::origin::{Reach, class};
 
-/// Fields by which a reverse proxy says for whom it asks.
-pub const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+/// Fields by which a reverse proxy says for whom it asks, and what it was asked. Not Via, which forward proxies send as well,
+/// another daemon of the network among them: who is behind one of those stands where it does.
+pub const FORWARDED: [&str; 10] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +110,28 @@ mod tests {
                 expected.map(|_| Public),
                 "{client} is a reverse proxy"
             );
+        }
+    }
+
+    #[test]
+    fn a_reverse_proxy_is_known_by_what_it_says_and_a_forward_proxy_is_none() {
+        let here = Client { ip: IpAddr::from([127, 0, 0, 1]), reach: Some(Reach::Loopback) };
+        for (field, reach) in [
+            ("Forwarded", Reach::Public),
+            ("X-Forwarded-For", Reach::Public),
+            ("X-Forwarded-Host", Reach::Public),
+            ("X-Forwarded-Proto", Reach::Public),
+            ("X-Forwarded-Port", Reach::Public),
+            ("X-Forwarded-Server", Reach::Public),
+            ("X-Real-IP", Reach::Public),
+            ("X-Client-IP", Reach::Public),
+            ("CF-Connecting-IP", Reach::Public),
+            ("True-Client-IP", Reach::Public),
+            ("Via", Reach::Loopback),
+            ("User-Agent", Reach::Loopback),
+        ] {
+            let fields = HeaderMap::from_iter([(field.parse().unwrap(), "x".parse().unwrap())]);
+            assert_eq!(here.of(&fields).reach, Some(reach), "{field}");
         }
     }
 

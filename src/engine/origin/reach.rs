@@ -26,9 +26,10 @@ impl Reach {
 }
 
 /// Cloud metadata services: never asked, whoever names them.
-const METADATA: [Ipv4Addr; 5] = [
+const METADATA: [Ipv4Addr; 6] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
@@ -211,6 +212,8 @@ mod tests {
             ("::", None),
             ("::127.0.0.1", None),
             ("169.254.169.254", None),
+            ("169.254.170.23", None),
+            ("fd00:ec2::23", None),
             ("::ffff:169.254.169.254", None),
             ("64:ff9b::169.254.169.254", None),
             ("100.100.100.200", None),
