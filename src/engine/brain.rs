@@ -320,7 +320,7 @@ impl Brain {
     }
 
     fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {
-        let Some(found) = self.listings.find(ask.caller.viewer, &ask.url, ask.span) else {
+        let Some(found) = self.listings.find(&ask.caller, &ask.url, ask.span) else {
             let _ = reply.send(Err(NoAnswer::NotListed));
             return;
         };

@@ -1,14 +1,15 @@
 //! Which URL is which segment, for whom, and where the origin has it.
 //!
 //! A segment is only found by a viewer whose own manifest has listed it, under the exact URL of that manifest: tokens
-//! in a URL are checked by the origin when it serves the manifest, never skipped by us.
+//! in a URL are checked by the origin when it serves the manifest, never skipped by us. And only by one who may lead us as
+//! far as that manifest may: what a stranger, or a page, could not fetch himself he does not get from memory either.
 
 use std::collections::HashMap;
 
 use http::HeaderMap;
 
 use super::Span;
-use super::origin::{Caller, ViewerKey};
+use super::origin::{Caller, Reach, ViewerKey};
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Listing, Place};
@@ -44,6 +45,11 @@ struct Known {
     place: Place,
 }
 
+/// Whose manifest it is, and how far it may lead.
+type Lister = (ViewerKey, Reach);
+/// What a manifest lists, by the URLs that the player will ask for.
+type Urls = HashMap<Address, Vec<Known>>;
+
 /// One rendition as its viewers' manifests list it.
 #[derive(Debug)]
 pub struct Rendition {
@@ -57,9 +63,9 @@ pub struct Rendition {
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
-    viewers: Vec<(ViewerKey, HashMap<Address, Vec<Known>>)>,
-    /// Where each segment is, as the newest manifest that lists it says.
-    places: HashMap<SegmentId, (u64, Place)>,
+    viewers: Vec<(Lister, Urls)>,
+    /// Where each segment is, as the newest manifest that lists it says, and how far that one may lead.
+    places: HashMap<SegmentId, (u64, Place, Reach)>,
 }
 
 /// All renditions.
@@ -69,7 +75,7 @@ pub struct Listings {
 }
 
 impl Listings {
-    /// Takes in a manifest; false when there are too many renditions.
+    /// Takes in a manifest, which may lead as far as `caller`; false when there are too many renditions.
     pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>) -> bool {
         let swarm = listing.timeline.swarm;
         if self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm) {
@@ -87,7 +93,8 @@ impl Listings {
         rendition.manifest = listing.manifest.clone();
         rendition.caller = caller.clone();
         rendition.channel = channel.or(rendition.channel.take());
-        let before = rendition.viewers.iter().position(|(viewer, _)| *viewer == caller.viewer);
+        let lister = (caller.viewer, caller.reach);
+        let before = rendition.viewers.iter().position(|(viewer, _)| *viewer == lister);
         let mut urls = match before {
             Some(at) => rendition.viewers.remove(at).1,
             None => HashMap::new(),
@@ -99,9 +106,14 @@ impl Listings {
         });
         // One that is numbered from the start again leaves nothing of the old numbers behind.
         let last = listing.timeline.segments.last().map_or(first, |s| s.sequence).saturating_add(BEHIND);
-        rendition.places.retain(|_, (sequence, _)| *sequence + BEHIND >= first && *sequence <= last);
+        rendition.places.retain(|_, (sequence, ..)| *sequence + BEHIND >= first && *sequence <= last);
         for (segment, place) in listing.timeline.segments.iter().zip(&listing.places) {
-            rendition.places.insert(segment.id, (segment.sequence, place.clone()));
+            // What leads less far and names the same place takes nothing away from the others.
+            let reach = match rendition.places.get(&segment.id) {
+                Some((_, known, reach)) if known == place => caller.reach.max(*reach),
+                _ => caller.reach,
+            };
+            rendition.places.insert(segment.id, (segment.sequence, place.clone(), reach));
             let known = Known { segment: segment.id, sequence: segment.sequence, place: place.clone() };
             // Nearly always the only one of its file; room for more would be most of what a long playlist takes.
             urls.entry(place.url.clone()).or_insert_with(|| Vec::with_capacity(1)).push(known);
@@ -109,17 +121,20 @@ impl Listings {
         if rendition.viewers.len() == VIEWERS {
             rendition.viewers.remove(0);
         }
-        rendition.viewers.push((caller.viewer, urls));
+        rendition.viewers.push((lister, urls));
         true
     }
 
-    /// The listed segment that holds the bytes a viewer asks for.
+    /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it.
     #[must_use]
-    pub fn find(&self, viewer: ViewerKey, url: &url::Url, span: Span) -> Option<Found> {
+    pub fn find(&self, caller: &Caller, url: &url::Url, span: Span) -> Option<Found> {
+        let may = |(viewer, reach): Lister| viewer == caller.viewer && reach <= caller.reach;
         for (swarm, rendition) in &self.renditions {
-            let Some((_, urls)) = rendition.viewers.iter().find(|(v, _)| *v == viewer) else { continue };
+            let listed = rendition.viewers.iter().rev().filter(|(lister, _)| may(*lister));
             // The newest listing of a reused file name is the one that is meant.
-            for known in urls.get(url.as_str()).into_iter().flatten().rev() {
+            for known in
+                listed.filter_map(|(_, urls)| urls.get(url.as_str())).flat_map(|all| all.iter().rev())
+            {
                 if let Some((base, from, to)) = within(known.place.range.as_ref(), span) {
                     let is_file = known.place.range.is_none();
                     return Some(Found { swarm: *swarm, segment: known.segment, base, is_file, from, to });
@@ -150,8 +165,8 @@ impl Listings {
     #[must_use]
     pub fn place(&self, swarm: SwarmId, segment: SegmentId) -> Option<(Place, Caller)> {
         let rendition = self.renditions.get(&swarm)?;
-        let (_, place) = rendition.places.get(&segment)?;
-        Some((place.clone(), rendition.caller.clone()))
+        let (_, place, reach) = rendition.places.get(&segment)?;
+        Some((place.clone(), Caller { reach: *reach, ..rendition.caller.clone() }))
     }
 
     /// The viewers of a rendition have gone.
@@ -184,6 +199,55 @@ fn within(range: Option<&std::ops::Range<u64>>, span: Span) -> Option<(u64, u32,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::timeline::{Kind, Segment, Timeline};
+    use std::time::Duration;
+
+    /// A playlist of one segment.
+    fn listing(url: &str) -> Listing {
+        let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
+        let timeline = Timeline {
+            swarm: SwarmId([1; 20]),
+            kind: Kind::Live,
+            target: Duration::from_secs(4),
+            alternatives: false,
+            segments: [segment].into(),
+        };
+        let place = Place { url: crate::model::address::Address::of(url), range: None };
+        let manifest = url::Url::parse(url).unwrap();
+        Listing { manifest, rendition: String::new(), timeline, places: vec![place] }
+    }
+
+    #[test]
+    fn a_segment_is_found_by_its_viewer_as_far_as_he_may_lead_us() {
+        let url = "http://192.168.1.20/seg7.ts";
+        let caller = |viewer, reach| Caller {
+            viewer: ViewerKey(viewer),
+            headers: HeaderMap::new(),
+            own_browser: true,
+            reach,
+        };
+        let mut listings = Listings::default();
+        let listing = listing(url);
+        let (swarm, segment) = (listing.timeline.swarm, listing.timeline.segments[0].id);
+        let finds = |listings: &Listings, viewer, reach| {
+            let url = url::Url::parse(url).unwrap();
+            listings.find(&caller(viewer, reach), &url, Span::Whole).is_some()
+        };
+        listings.list(&listing, &caller(1, Reach::Lan), None);
+        for (viewer, reach, found) in [
+            (1, Reach::Lan, true),
+            (1, Reach::Loopback, true),
+            (1, Reach::Public, false),
+            (2, Reach::Loopback, false),
+        ] {
+            assert_eq!(finds(&listings, viewer, reach), found, "{viewer} {reach:?}");
+        }
+        // The same place by a manifest that may lead nowhere private: it opens nothing of the other's.
+        listings.list(&listing, &caller(2, Reach::Public), None);
+        assert!(finds(&listings, 2, Reach::Public) && !finds(&listings, 1, Reach::Public));
+        assert!(finds(&listings, 1, Reach::Lan), "nor takes anything away");
+        assert_eq!(listings.place(swarm, segment).unwrap().1.reach, Reach::Lan);
+    }
 
     #[test]
     fn a_span_is_placed_in_its_segment() {

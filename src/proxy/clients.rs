@@ -7,12 +7,25 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use url::{Host, Url};
+use url::Url;
 
+use crate::engine::origin::reach::{class_of_host, is_near};
 use crate::engine::origin::{Reach, class};
 
-/// Fields by which a reverse proxy says for whom it asks.
-const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+/// Fields by which a reverse proxy says for whom it asks, and what it was asked. Not Via, which forward proxies send as well,
+/// another daemon of the network among them: who is behind one of those stands where it does.
+pub const FORWARDED: [&str; 10] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "cf-connecting-ip",
+    "true-client-ip",
+];
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,32 +70,11 @@ fn reach(client: IpAddr, local: Option<IpAddr>) -> Option<Reach> {
     }
 }
 
-/// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
-fn is_near(one: IpAddr, other: IpAddr) -> bool {
-    match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
-        _ => false,
-    }
-}
-
 /// How private an address may be that a page of this web origin (RFC 6454) leads us to.
 #[must_use]
 pub fn of_page(origin: &str) -> Reach {
-    let Ok(page) = Url::parse(origin) else { return Reach::Public };
-    match page.host() {
-        Some(Host::Ipv4(ip)) => class(ip.into()).unwrap_or(Reach::Public),
-        Some(Host::Ipv6(ip)) => class(ip.into()).unwrap_or(Reach::Public),
-        Some(Host::Domain(name)) if name == "localhost" || name.ends_with(".localhost") => Reach::Loopback,
-        Some(Host::Domain(name)) if is_local_name(name) => Reach::Lan,
-        _ => Reach::Public,
-    }
-}
-
-/// A name that is no public one: without a dot, or under one that networks give themselves (RFC 6762, RFC 8375).
-#[must_use]
-pub fn is_local_name(name: &str) -> bool {
-    !name.contains('.') || [".local", ".lan", ".home.arpa"].iter().any(|end| name.ends_with(end))
+    let page = Url::parse(origin).ok();
+    page.and_then(|page| class_of_host(&page.host()?)).unwrap_or(Reach::Public)
 }
 
 #[cfg(test)]
@@ -118,6 +110,28 @@ mod tests {
                 expected.map(|_| Public),
                 "{client} is a reverse proxy"
             );
+        }
+    }
+
+    #[test]
+    fn a_reverse_proxy_is_known_by_what_it_says_and_a_forward_proxy_is_none() {
+        let here = Client { ip: IpAddr::from([127, 0, 0, 1]), reach: Some(Reach::Loopback) };
+        for (field, reach) in [
+            ("Forwarded", Reach::Public),
+            ("X-Forwarded-For", Reach::Public),
+            ("X-Forwarded-Host", Reach::Public),
+            ("X-Forwarded-Proto", Reach::Public),
+            ("X-Forwarded-Port", Reach::Public),
+            ("X-Forwarded-Server", Reach::Public),
+            ("X-Real-IP", Reach::Public),
+            ("X-Client-IP", Reach::Public),
+            ("CF-Connecting-IP", Reach::Public),
+            ("True-Client-IP", Reach::Public),
+            ("Via", Reach::Loopback),
+            ("User-Agent", Reach::Loopback),
+        ] {
+            let fields = HeaderMap::from_iter([(field.parse().unwrap(), "x".parse().unwrap())]);
+            assert_eq!(here.of(&fields).reach, Some(reach), "{field}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::names::{may_be_manifest, named_format};
 use super::recent::Manifest;
 use super::turns::{LONG, Turn, Turns};
 use crate::delivery::policy::LONGEST_HOLD;
-use crate::engine::origin::{self, Reach};
+use crate::engine::origin::{self, Caller, Reach};
 use crate::manifest::{Error, Format, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
@@ -50,6 +50,7 @@ pub fn may_come(response: &origin::Response) -> bool {
 #[derive(Debug)]
 pub struct Coming {
     url: Url,
+    caller: Caller,
     reach: Reach,
     status: StatusCode,
     headers: HeaderMap,
@@ -77,9 +78,9 @@ impl Coming {
     /// turn.
     #[must_use]
     pub fn new(response: origin::Response, most: usize, turns: &Turns) -> Self {
-        let origin::Response { url, reach, status, headers, body } = response;
+        let origin::Response { url, caller, reach, status, headers, body } = response;
         let (body, turns) = (Beginning::new(body), turns.clone());
-        Self { url, reach, status, headers, body, most, turns, turn: None }
+        Self { url, caller, reach, status, headers, body, most, turns, turn: None }
     }
 
     /// Reads on. May be dropped and called again: what has come is kept.
@@ -162,8 +163,8 @@ impl Coming {
     /// The answer as the origin gave it, nothing of it lost.
     #[must_use]
     pub fn into_response(self) -> origin::Response {
-        let Self { url, reach, status, headers, body, .. } = self;
-        origin::Response { url, reach, status, headers, body: body.boxed() }
+        let Self { url, caller, reach, status, headers, body, .. } = self;
+        origin::Response { url, caller, reach, status, headers, body: body.boxed() }
     }
 
     /// The manifest that was read.

@@ -28,7 +28,7 @@ pub async fn prepare(
     caller: &Caller,
     shared: &Arc<Shared>,
 ) -> Option<Response<Body>> {
-    let (kept, found) = shared.presentations.find(caller.viewer, url)?;
+    let (kept, found) = shared.presentations.find(caller, url)?;
     match &found.when {
         When::Now => {}
         When::In(wait) => {
@@ -70,7 +70,9 @@ async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
         if !matches!(found.when, When::Unindexed(_)) {
             shared.files.list(caller.viewer, &listing);
         }
-        shared.engine.listed(listing, caller, kept.channel.clone()).await;
+        // As far as the MPD leads, and not whoever asks for one of its segments: others play it, too.
+        let named = Caller { reach: kept.reach, ..caller.clone() };
+        shared.engine.listed(listing, &named, kept.channel.clone()).await;
     }
 }
 
@@ -94,7 +96,7 @@ async fn probe(
             if response.status.is_success() {
                 kept.correct(early);
             }
-            let response = repair::resumed(response, caller, &Method::GET, shared);
+            let response = repair::resumed(response, &Method::GET, shared);
             Some(pass_on(response, way == Way::Ours, began.elapsed()))
         }
         Err(error) => Some(no_answer(&error)),
@@ -114,7 +116,7 @@ async fn index(url: &Url, head: Range<u64>, caller: &Caller, shared: &Shared) ->
         && !response.headers.contains_key(header::CONTENT_ENCODING);
     let sent = range::content_range(&response.headers).filter(|(span, _)| is_part && *span == head);
     let Some((_, total)) = sent else { return Some(Vec::new()) };
-    let response = repair::resumed(response, caller, &Method::GET, shared);
+    let response = repair::resumed(response, &Method::GET, shared);
     let bytes = Limited::new(response.body, limits.index).collect().await.ok()?.to_bytes();
     if bytes.len() as u64 != head.end - head.start {
         return None;

@@ -221,7 +221,7 @@ async fn open(
     if !there {
         return Err(format!("the origin answered {} to a part of the file", response.status).into());
     }
-    let response = repair::resumed(response, caller, &Method::GET, shared);
+    let response = repair::resumed(response, &Method::GET, shared);
     Ok(response.body.map_err(Into::into).boxed())
 }
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use super::clients::FORWARDED;
 use crate::engine::origin::ViewerKey;
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1), those that are rebuilt for every hop, and what is said to a proxy alone.
@@ -116,14 +117,25 @@ pub fn came_through_us(headers: &HeaderMap, pseudonym: &str) -> bool {
     hops.flat_map(|via| via.split(',')).any(|hop| hop.split_ascii_whitespace().nth(1) == Some(pseudonym))
 }
 
-/// The viewer that a request belongs to: its address, what it calls itself, and the credentials it shows.
+/// The viewer that a request belongs to: its address, what it calls itself, the credentials it shows, for whom a reverse
+/// proxy says it asks, and the page that it plays in, where one does. Two pages of one browser are two viewers, and so are
+/// two people behind one reverse proxy: neither has the other's cookies, nor what the other's manifests list.
 #[must_use]
-pub fn viewer(client: std::net::IpAddr, headers: &HeaderMap) -> ViewerKey {
+pub fn viewer(client: std::net::IpAddr, headers: &HeaderMap, page: Option<&HeaderValue>) -> ViewerKey {
     let mut hasher = blake3::Hasher::new();
     hasher.update(client.to_canonical().to_string().as_bytes());
     for name in [header::USER_AGENT, header::AUTHORIZATION] {
         hasher.update(b"\n");
         hasher.update(headers.get(name).map_or(&[], HeaderValue::as_bytes));
+    }
+    hasher.update(b"\n");
+    hasher.update(page.map_or(&[], HeaderValue::as_bytes));
+    for name in FORWARDED {
+        // Every value: what the stranger himself says stands before what the reverse proxy adds.
+        for value in headers.get_all(name) {
+            hasher.update(format!("\n{name}: ").as_bytes());
+            hasher.update(value.as_bytes());
+        }
     }
     let mut key = [0; 8];
     key.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
@@ -283,11 +295,29 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_is_its_address_name_and_credentials() {
+    fn a_viewer_is_its_address_name_credentials_and_page_and_whom_a_reverse_proxy_asks_for() {
         let ip = "127.0.0.1".parse().unwrap();
-        let vlc = map(&[("user-agent", "VLC")]);
-        assert_eq!(viewer(ip, &vlc), viewer("::ffff:127.0.0.1".parse().unwrap(), &vlc));
-        assert_ne!(viewer(ip, &vlc), viewer(ip, &map(&[("user-agent", "mpv")])));
-        assert_ne!(viewer(ip, &vlc), viewer(ip, &map(&[("user-agent", "VLC"), ("authorization", "x")])));
+        let of = |pairs: &[(&str, &str)]| {
+            let headers = map(pairs);
+            viewer(ip, &headers, headers.get("origin"))
+        };
+        let vlc = ("user-agent", "VLC");
+        assert_eq!(of(&[vlc]), viewer("::ffff:127.0.0.1".parse().unwrap(), &map(&[vlc]), None));
+        assert_eq!(of(&[vlc]), of(&[vlc, ("range", "bytes=0-"), ("via", "1.1 squid")]));
+        let all = [
+            of(&[vlc]),
+            of(&[("user-agent", "mpv")]),
+            of(&[vlc, ("authorization", "x")]),
+            of(&[vlc, ("origin", "https://a.example")]),
+            of(&[vlc, ("origin", "https://b.example")]),
+            of(&[vlc, ("forwarded", "for=1.2.3.4")]),
+            of(&[vlc, ("x-real-ip", "1.2.3.4")]),
+            of(&[vlc, ("x-forwarded-for", "1.2.3.4")]),
+            of(&[vlc, ("x-forwarded-for", "1.2.3.4, 1.2.3.5")]),
+            of(&[vlc, ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "1.2.3.5")]),
+        ];
+        for (n, one) in all.iter().enumerate() {
+            assert!(!all[..n].contains(one), "{n}");
+        }
     }
 }

@@ -72,7 +72,12 @@ async fn list(
         Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
             Ok(presentation) => {
                 let (target, grows) = (presentation.target, presentation.dynamic);
-                shared.presentations.keep(viewer, (asked, channel), presentation, &manifest.headers);
+                shared.presentations.keep(
+                    (viewer, manifest.reach),
+                    (asked, channel),
+                    presentation,
+                    &manifest.headers,
+                );
                 return (Some(target), grows);
             }
             Err(error) => error,

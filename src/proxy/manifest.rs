@@ -70,7 +70,7 @@ pub async fn answer(
     let answered = match told {
         Told::New(manifest) => return answer_with(&manifest, &asked, "http", asked.began.elapsed(), shared),
         Told::Copy(copy) => return answer_with(&copy, &asked, "memory", asked.began.elapsed(), shared),
-        Told::Origin(answered) => answered,
+        Told::Origin(answered) => *answered,
         Told::Unknown => ask(&method, range, body, copy.is_some(), &asked, shared).await,
     };
     let response = match answered {
@@ -93,7 +93,7 @@ pub async fn answer(
     let described = (method == Method::HEAD && way == Way::Ours && coming::may_come(&response))
         .then(|| named_format(&response))
         .flatten();
-    let response = repair::resumed(response, &asked.caller, &method, shared);
+    let response = repair::resumed(response, &method, shared);
     let mut answer = pass_on(response, way == Way::Ours, asked.began.elapsed());
     if let Some(format) = described {
         describe(answer.headers_mut(), format);
@@ -206,7 +206,7 @@ async fn manifest(
 }
 
 fn pass_on_whole(coming: Coming, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {
-    let response = repair::resumed(coming.into_response(), &asked.caller, &Method::GET, shared);
+    let response = repair::resumed(coming.into_response(), &Method::GET, shared);
     pass_on(response, asked.way == Way::Ours, asked.began.elapsed())
 }
 

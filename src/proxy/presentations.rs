@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, header};
 use url::Url;
 
-use crate::engine::origin::ViewerKey;
+use crate::engine::origin::{Caller, Reach, ViewerKey};
 use crate::manifest::dash::sidx::Subsegment;
 use crate::manifest::dash::{Found, Presentation, Wall};
 use crate::manifest::identity::Rules;
@@ -41,6 +41,8 @@ pub struct Presentations {
 #[derive(Debug)]
 pub struct Kept {
     viewer: ViewerKey,
+    /// How far it may lead: what it names is never more private than the host that it came from.
+    pub reach: Reach,
     asked: String,
     /// The channel that it belongs to.
     pub channel: Option<String>,
@@ -62,16 +64,17 @@ struct State {
 }
 
 impl Presentations {
-    /// A player has loaded this MPD, which belongs to this channel, in an answer with these headers.
+    /// A player has loaded this MPD, which may lead so far and belongs to this channel, in an answer with these headers.
     pub fn keep(
         &self,
-        viewer: ViewerKey,
+        (viewer, reach): (ViewerKey, Reach),
         (asked, channel): (&Url, Option<String>),
         presentation: Presentation,
         headers: &HeaderMap,
     ) {
         let mut kept = self.lock();
-        let before = kept.iter().position(|k| k.viewer == viewer && k.asked == asked.as_str());
+        let before =
+            kept.iter().position(|k| (k.viewer, k.reach) == (viewer, reach) && k.asked == asked.as_str());
         let before = before.and_then(|at| kept.remove(at));
         let mut state = State { skew: skew(headers), ..State::default() };
         if let Some(before) = before {
@@ -86,14 +89,14 @@ impl Presentations {
         while kept.len() >= REMEMBERED || spelled(&kept) > SPELLED {
             kept.pop_front();
         }
-        kept.push_back(Arc::new(Kept { viewer, asked, channel, presentation, state }));
+        kept.push_back(Arc::new(Kept { viewer, reach, asked, channel, presentation, state }));
     }
 
-    /// The newest MPD of this viewer that names `url`.
+    /// The newest MPD of this viewer that names `url` and leads no further than he may.
     #[must_use]
-    pub fn find(&self, viewer: ViewerKey, url: &Url) -> Option<(Arc<Kept>, Found)> {
-        let of_viewer: Vec<Arc<Kept>> =
-            self.lock().iter().rev().filter(|kept| kept.viewer == viewer).cloned().collect();
+    pub fn find(&self, caller: &Caller, url: &Url) -> Option<(Arc<Kept>, Found)> {
+        let may = |kept: &&Arc<Kept>| kept.viewer == caller.viewer && kept.reach <= caller.reach;
+        let of_viewer: Vec<Arc<Kept>> = self.lock().iter().rev().filter(may).cloned().collect();
         of_viewer.into_iter().find_map(|kept| {
             let found = kept.presentation.find(url, kept.now())?;
             Some((kept, found))

@@ -94,7 +94,7 @@ pub enum Told {
     /// The last good copy of it.
     Copy(Arc<Manifest>),
     /// What the origin says, which is no manifest.
-    Origin(Result<Response, Error>),
+    Origin(Box<Result<Response, Error>>),
     /// Nothing is known here: the origin has to be asked.
     Unknown,
 }
@@ -238,15 +238,17 @@ impl Reload {
         match (outcome, good) {
             (Some(Outcome::Manifest(manifest)), _) => Told::New(manifest),
             // What it may not ask for it is not given either.
-            (Some(Outcome::Failed(Error::Forbidden(why))), _) => Told::Origin(Err(Error::Forbidden(why))),
+            (Some(Outcome::Failed(Error::Forbidden(why))), _) => {
+                Told::Origin(Box::new(Err(Error::Forbidden(why))))
+            }
             (Some(Outcome::Failed(_)), Some(good)) => Told::Copy(good),
             (Some(Outcome::Other(status, _)), Some(good)) if !status.is_success() => Told::Copy(good),
-            (Some(Outcome::Failed(error)), None) => Told::Origin(Err(error)),
+            (Some(Outcome::Failed(error)), None) => Told::Origin(Box::new(Err(error))),
             (Some(Outcome::Other(status, response)), _)
                 if whose == Whose::Own || status.is_client_error() || status.is_server_error() =>
             {
                 let response = response.lock().unwrap_or_else(PoisonError::into_inner).take();
-                response.map_or(Told::Unknown, |response| Told::Origin(Ok(response)))
+                response.map_or(Told::Unknown, |response| Told::Origin(Box::new(Ok(response))))
             }
             (Some(Outcome::Other(..) | Outcome::GivenUp) | None, _) => Told::Unknown,
         }

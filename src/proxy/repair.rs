@@ -73,14 +73,15 @@ fn is_momentary(response: &Response) -> bool {
 }
 
 /// The same answer with a body that is gone on with by Range when it breaks off, where that is safe: the file has a name
-/// for its version, and its length is known.
-pub fn resumed(response: Response, caller: &Caller, method: &Method, shared: &Shared) -> Response {
+/// for its version, and its length is known. Where it came from is asked as it was before: after a redirect that is another
+/// host than the player's, which only has to break off to be asked again.
+pub fn resumed(response: Response, method: &Method, shared: &Shared) -> Response {
     let Some(span) = span_of(&response).filter(|_| *method == Method::GET) else { return response };
     let validator = [header::ETAG, header::LAST_MODIFIED].into_iter().find_map(|name| {
         response.headers.get(name).filter(|value| !value.as_bytes().starts_with(b"W/")).cloned()
     });
     let Some(validator) = validator else { return response };
-    let Response { url, reach, status, headers, body } = response;
+    let Response { url, caller, reach, status, headers, body } = response;
     let resume = Resume {
         origin: shared.engine.origin().clone(),
         caller: caller.clone(),
@@ -91,7 +92,7 @@ pub fn resumed(response: Response, caller: &Caller, method: &Method, shared: &Sh
         failures: 0,
     };
     let body = Resuming { body: Some(body), resume, opening: None };
-    Response { url, reach, status, headers, body: body.boxed() }
+    Response { url, caller, reach, status, headers, body: body.boxed() }
 }
 
 /// Which bytes of the file the body carries.

@@ -12,6 +12,7 @@ use super::answer::{Body, sentence};
 use super::clients::{self, Client};
 use super::connection::{Doing, Held};
 use super::{Shared, control, headers, manifest, tunnel};
+use crate::engine::origin::reach::is_local_name;
 use crate::engine::origin::{Caller, Reach};
 use crate::manifest::identity::Naming;
 
@@ -170,7 +171,9 @@ fn caller(
     shared: &Shared,
 ) -> Caller {
     let mut sent = headers::to_origin(asked.headers());
-    let viewer = headers::viewer(client.ip, asked.headers());
+    // To a forward proxy Origin says nothing of who plays: a browser sends it with some requests of a page and not with others.
+    let page = asked.headers().get(header::ORIGIN).filter(|_| way == Way::Ours);
+    let viewer = headers::viewer(client.ip, asked.headers(), page);
     if way == Way::Ours {
         // Cookies that a player has for 127.0.0.1 belong to no origin.
         sent.remove(header::COOKIE);
@@ -207,7 +210,7 @@ fn say_what_players_mean(sent: &mut http::HeaderMap, url: &Url, shared: &Shared)
 /// and we speak what we are asked in).
 fn leads_to_a_neighbour(url: &Url) -> bool {
     match url.host() {
-        Some(url::Host::Domain(name)) => clients::is_local_name(name),
+        Some(url::Host::Domain(name)) => is_local_name(name),
         Some(_) => true,
         None => false,
     }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use url::Host;
 
 use super::reach::{self, OwnListeners, Reach};
 use super::upstream;
@@ -67,10 +68,10 @@ impl Connector {
     /// When no address of the host may be asked, or none answers in time.
     pub async fn tunnel(&self, host: &str, port: u16, reach: Reach) -> io::Result<TcpStream> {
         let so_far = Self { reach, ..self.clone() };
-        let Some(mut stream) = so_far.proxy(host, port).await? else {
+        let Some((mut stream, to, _)) = so_far.proxy(host, port).await? else {
             return Ok(so_far.open(host, port).await?.0);
         };
-        in_time(host, self.timeout, upstream::connect(&mut stream, host, port)).await?;
+        in_time(host, self.timeout, upstream::connect(&mut stream, &to, port)).await?;
         Ok(stream)
     }
 
@@ -84,28 +85,25 @@ impl Connector {
         };
         match self.proxy(host, port).await? {
             None => self.open(host, port).await.map(|(stream, class)| link(stream, class, false)),
-            Some(mut stream) if tls => {
-                in_time(host, self.timeout, upstream::connect(&mut stream, host, port)).await?;
-                Ok(link(stream, self.reach, false))
+            Some((mut stream, to, class)) if tls => {
+                in_time(host, self.timeout, upstream::connect(&mut stream, &to, port)).await?;
+                Ok(link(stream, class, false))
             }
-            Some(stream) => Ok(link(stream, self.reach, true)),
+            Some((stream, _, class)) => Ok(link(stream, class, true)),
         }
     }
 
-    /// A connection to the upstream proxy, if there is one. Names are the proxy's to resolve and to judge; an address
-    /// that is written out is judged here all the same.
-    async fn proxy(&self, host: &str, port: u16) -> io::Result<Option<TcpStream>> {
+    /// A connection to the upstream proxy, if there is one, with what it is to be told of the host and how private that is.
+    async fn proxy(&self, host: &str, port: u16) -> io::Result<Option<(TcpStream, String, Reach)>> {
         let Some(proxy) = &self.proxy else { return Ok(None) };
-        if let Ok(ip) = bare(host).parse::<IpAddr>() {
-            self.allowed(host, &[SocketAddr::new(ip, port)])?;
-        }
+        let (to, class) = self.by_name(host, port)?;
         let (proxy_host, proxy_port) =
             proxy.rsplit_once(':').ok_or_else(|| io::Error::other("proxy without port"))?;
         let proxy_port = proxy_port.parse().map_err(io::Error::other)?;
         // The proxy is the user's own setting: it may be anywhere but here.
         let anywhere = Self { reach: Reach::Loopback, ..self.clone() };
         match anywhere.open(proxy_host, proxy_port).await {
-            Ok((stream, _)) => Ok(Some(stream)),
+            Ok((stream, _)) => Ok(Some((stream, to, class))),
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none() =>
             {
@@ -115,6 +113,27 @@ impl Connector {
                 Ok(None)
             }
             Err(error) => Err(io::Error::new(error.kind(), format!("the upstream proxy: {error}"))),
+        }
+    }
+
+    /// A host in the one form in which nobody reads it otherwise, and how private it is. What names lead to is the proxy's to
+    /// find out and to judge; an address in whatever notation, and a name that is no public one, is judged here all the same.
+    fn by_name(&self, host: &str, port: u16) -> io::Result<(String, Reach)> {
+        let bare = bare(host);
+        let parsed = if bare.contains(':') { Host::parse(&format!("[{bare}]")) } else { Host::parse(bare) };
+        let parsed = parsed.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "that is no host"))?;
+        let ip = match parsed {
+            Host::Ipv4(ip) => Some(IpAddr::from(ip)),
+            Host::Ipv6(ip) => Some(ip.into()),
+            Host::Domain(_) => None,
+        };
+        let class = match ip {
+            Some(ip) => self.allowed(host, &[SocketAddr::new(ip, port)])?.first().map(|(_, class)| *class),
+            None => reach::class_of_host(&parsed),
+        };
+        match class.filter(|class| *class <= self.reach) {
+            Some(class) => Ok((parsed.to_string(), class)),
+            None => Err(denied(format!("{host} may not be asked from here"))),
         }
     }
 
@@ -140,7 +159,7 @@ impl Connector {
         if answers.iter().any(|&address| self.own.is_own(address)) {
             return Err(denied(format!("{host} leads to this daemon itself")));
         }
-        let classes = answers.iter().filter_map(|address| Some((*address, reach::class(address.ip())?)));
+        let classes = answers.iter().filter_map(|address| Some((*address, class(*address)?)));
         let allowed: Vec<_> = classes.filter(|(_, class)| *class <= self.reach).take(ADDRESSES).collect();
         match (allowed.is_empty(), answers.is_empty()) {
             (false, _) => Ok(allowed),
@@ -150,6 +169,29 @@ impl Connector {
             }
         }
     }
+}
+
+/// How private an address is, seen from this machine.
+fn class(address: SocketAddr) -> Option<Reach> {
+    match reach::class(address.ip())? {
+        Reach::Public => {
+            let source = source(address).ok();
+            Some(source.map_or(Reach::Public, |source| reach::from_here(address.ip(), source)))
+        }
+        private => Some(private),
+    }
+}
+
+/// The address that packets to `address` leave from. Nothing is sent: connecting a UDP socket only looks up the way; where
+/// there is none, nothing will be connected to either.
+fn source(address: SocketAddr) -> io::Result<IpAddr> {
+    let any = match address {
+        SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn bare(host: &str) -> &str {
@@ -298,6 +340,41 @@ mod tests {
             (Reach::Public, vec![public; 20], Ok(ADDRESSES)),
         ] {
             assert_eq!(judged(reach, &answers), expected, "{reach:?} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_is_asked_for_is_judged_by_its_name() {
+        use Reach::{Lan, Loopback, Public};
+        let judged = |reach, host| connector(reach).by_name(host, 443).map_err(|error| error.kind());
+        for (host, told, class) in [
+            ("2130706433", "127.0.0.1", Loopback),
+            ("0177.1", "127.0.0.1", Loopback),
+            ("::1", "[::1]", Loopback),
+            ("[::ffff:7f00:1]", "[::ffff:7f00:1]", Loopback),
+            ("LOCALHOST", "localhost", Loopback),
+            ("10.1", "10.0.0.1", Lan),
+            ("nas.lan", "nas.lan", Lan),
+            ("printer", "printer", Lan),
+            ("o.example", "o.example", Public),
+            ("1.1.1.1", "1.1.1.1", Public),
+        ] {
+            for reach in Reach::ALL {
+                let expected = if class <= reach {
+                    Ok((told.to_owned(), class))
+                } else {
+                    Err(io::ErrorKind::PermissionDenied)
+                };
+                assert_eq!(judged(reach, host), expected, "{host} {reach:?}");
+            }
+        }
+        for (host, error) in [
+            ("169.254.169.254", io::ErrorKind::PermissionDenied),
+            ("2852039166", io::ErrorKind::PermissionDenied),
+            ("a b", io::ErrorKind::InvalidInput),
+            ("", io::ErrorKind::InvalidInput),
+        ] {
+            assert_eq!(judged(Loopback, host), Err(error), "{host}");
         }
     }
 

@@ -76,6 +76,8 @@ pub type Body = BoxBody<Bytes, Error>;
 pub struct Response {
     /// Where it finally came from, after redirects.
     pub url: Url,
+    /// On whose behalf it was asked for there: without what was meant for the hosts before, and no further than they lead.
+    pub caller: Caller,
     /// The reach that holds for what this answer names.
     pub reach: Reach,
     /// The status.

@@ -7,14 +7,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 
+use url::Host;
+
 /// How private an address may be that a request ends at; each class includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
     /// Addresses of the public Internet.
     Public,
-    /// Also private networks (RFC 1918, RFC 4193, RFC 6598) and link-local ones.
+    /// Also private networks (RFC 1918, RFC 4193, RFC 6598), link-local ones, and the public addresses next to our own.
     Lan,
-    /// Also this machine, but never one of the daemon's own listeners.
+    /// Also this machine, by its loopback or a public address, but never one of the daemon's own listeners.
     Loopback,
 }
 
@@ -24,13 +26,18 @@ impl Reach {
 }
 
 /// Cloud metadata services: never asked, whoever names them.
-const METADATA: [Ipv4Addr; 5] = [
+const METADATA: [Ipv4Addr; 6] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
+    Ipv4Addr::new(169, 254, 170, 23),
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
+
+/// What hosts files call this machine.
+const OWN_NAMES: [&str; 5] =
+    ["localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"];
 
 /// How private an address is; `None` when nobody may ask it: unspecified, multicast, broadcast, reserved, metadata, and
 /// forms that hide another address.
@@ -82,6 +89,56 @@ fn class_v6(v6: Ipv6Addr) -> Option<Reach> {
         0xFD20 if s[1] == 0xCE => None,
         0xFC00..0xFE00 | 0xFE80..0xFEC0 => Some(Reach::Lan),
         _ => None,
+    }
+}
+
+/// How private a host is as far as its name tells, which others will look up: this machine's name for itself, one that only
+/// a network gives (RFC 6761, RFC 6762, RFC 8375), or one of the Internet's, whatever that leads to.
+#[must_use]
+pub fn class_of_host<S: AsRef<str>>(host: &Host<S>) -> Option<Reach> {
+    match host {
+        Host::Ipv4(ip) => class((*ip).into()),
+        Host::Ipv6(ip) => class((*ip).into()),
+        Host::Domain(name) => {
+            let name = name.as_ref().to_ascii_lowercase();
+            let name = name.trim_end_matches('.');
+            let own = OWN_NAMES.contains(&name) || name.ends_with(".localhost");
+            let reach = if is_local_name(name) { Reach::Lan } else { Reach::Public };
+            Some(if own { Reach::Loopback } else { reach })
+        }
+    }
+}
+
+/// A name that is no public one: without a dot, or under one that networks give themselves.
+#[must_use]
+pub fn is_local_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    !name.contains('.')
+        || [".local", ".lan", ".home.arpa", ".internal", ".localdomain"].iter().any(|end| name.ends_with(end))
+}
+
+/// How private a public address is to whom packets to it leave from `source`: one of this machine's own is no more public
+/// than its loopback, and one of its network no more than a private one. With IPv6 all machines have such, and whoever asks
+/// from within comes past the firewall that keeps the Internet from them.
+#[must_use]
+pub fn from_here(address: IpAddr, source: IpAddr) -> Reach {
+    let (address, source) = (address.to_canonical(), source.to_canonical());
+    if address == source {
+        Reach::Loopback
+    } else if is_near(address, source) {
+        Reach::Lan
+    } else {
+        Reach::Public
+    }
+}
+
+/// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
+#[must_use]
+pub fn is_near(one: IpAddr, other: IpAddr) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
     }
 }
 
@@ -155,6 +212,8 @@ mod tests {
             ("::", None),
             ("::127.0.0.1", None),
             ("169.254.169.254", None),
+            ("169.254.170.23", None),
+            ("fd00:ec2::23", None),
             ("::ffff:169.254.169.254", None),
             ("64:ff9b::169.254.169.254", None),
             ("100.100.100.200", None),
@@ -173,6 +232,51 @@ mod tests {
             ("198.18.0.1", None),
         ] {
             assert_eq!(class(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_classed_by_what_their_names_say() {
+        use Reach::{Lan, Loopback, Public};
+        for (host, expected) in [
+            ("localhost", Some(Loopback)),
+            ("LocalHost.", Some(Loopback)),
+            ("a.localhost", Some(Loopback)),
+            ("localhost.localdomain", Some(Loopback)),
+            ("localhost.example", Some(Public)),
+            ("nas", Some(Lan)),
+            ("nas.", Some(Lan)),
+            ("nas.lan", Some(Lan)),
+            ("printer.local.", Some(Lan)),
+            ("db.internal", Some(Lan)),
+            ("o.example", Some(Public)),
+            ("2130706433", Some(Loopback)),
+            ("0x7f.1", Some(Loopback)),
+            ("0xa9fea9fe", None),
+            ("192.168.1", Some(Lan)),
+            ("[::ffff:10.0.0.1]", Some(Lan)),
+            ("1.1.1.1.", Some(Public)),
+        ] {
+            assert_eq!(class_of_host(&Host::parse(host).unwrap()), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_as_private_as_where_it_is() {
+        for (address, source, expected) in [
+            ("2606:4700:1:2::7", "2606:4700:1:2::7", Reach::Loopback),
+            ("2606:4700:1:2::7", "2606:4700:1:2:abcd::1", Reach::Lan),
+            ("2606:4700:1:3::7", "2606:4700:1:2::7", Reach::Public),
+            ("2606:4700:1:3::7", "fd00::7", Reach::Public),
+            ("9.9.9.9", "9.9.9.9", Reach::Loopback),
+            ("::ffff:9.9.9.9", "9.9.9.9", Reach::Loopback),
+            ("9.9.9.9", "9.9.9.1", Reach::Lan),
+            ("9.9.8.9", "9.9.9.9", Reach::Public),
+            ("9.9.9.9", "192.168.1.5", Reach::Public),
+        ] {
+            let expected = (address, source, expected);
+            let judged = from_here(address.parse().unwrap(), source.parse().unwrap());
+            assert_eq!((address, source, judged), expected);
         }
     }
 

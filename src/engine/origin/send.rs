@@ -42,7 +42,8 @@ impl Origin {
             let target = head.headers.get(header::LOCATION).filter(|_| follow && is_redirect(head.status));
             let Some(target) = target else {
                 let http::response::Parts { status, headers, .. } = head;
-                return Ok(Response { url: request.url, reach, status, headers, body });
+                let Request { url, caller, .. } = request;
+                return Ok(Response { url, caller, reach, status, headers, body });
             };
             let host = || request.url.host_str().unwrap_or_default();
             if left == 0 {

@@ -177,3 +177,34 @@ async fn an_upstream_proxy_is_asked_in_its_own_form_and_never_if_it_is_us() {
     .await;
     assert_eq!(itself.get(&origin.prefix("/")).await.text(), "direct");
 }
+
+#[tokio::test]
+async fn what_a_proxy_of_the_users_leads_to_is_no_more_private_than_its_name() {
+    let upstream = Origin::start(|seen| {
+        let list =
+            "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nhttp://192.168.1.1/reboot.ts\n#EXT-X-ENDLIST\n";
+        answer(200, &[], if seen.target.ends_with(".m3u8") { list } else { "bytes" })
+    })
+    .await;
+    let daemon = Daemon::with(|config| {
+        config.origin.proxy = upstream.url("");
+        config.options.allowed_origins = vec!["https://player.example".into()];
+        config.channels = vec![("news", "http://origin.example/live.m3u8".to_owned())];
+    })
+    .await;
+    let page = "Origin: https://player.example\r\n";
+    let mut client = daemon.client().await;
+    for private in ["localhost:631", "localhost.:631", "nas.lan", "router", "2130706433", "192.168.1.1"] {
+        assert_eq!(client.ask("GET", &format!("/http://{private}/"), page).await.status, 403, "{private}");
+    }
+    assert!(upstream.seen().is_empty());
+    // A public channel opens nothing private, neither to a page nor to who may go there by himself.
+    let named = |text: &str| text.lines().find(|line| line.starts_with('/')).unwrap().to_owned();
+    for who in [page, ""] {
+        let channel = client.ask("GET", "/news/index.m3u8", who).await;
+        let path = named(channel.text());
+        assert_eq!(path, "/~public/http://192.168.1.1/reboot.ts", "{}", channel.text());
+        assert_eq!(client.ask("GET", &path, who).await.status, 403);
+    }
+    assert_eq!(daemon.get("/http://nas.lan/x").await.text(), "bytes", "a player itself may");
+}

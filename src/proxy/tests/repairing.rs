@@ -67,6 +67,31 @@ async fn a_body_that_breaks_off_is_gone_on_with() {
 }
 
 #[tokio::test]
+async fn whoever_is_redirected_to_is_told_no_more_when_he_breaks_off() {
+    let other = Origin::raw(|head, _| {
+        let rest = head.to_ascii_lowercase().contains("\r\nrange: bytes=4-9");
+        let text = if rest {
+            "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: bytes 4-9/10\r\nContent-Length: 6\r\n\r\nefghij"
+        } else {
+            "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Type: video/mp4\r\nContent-Length: 10\r\n\r\nabcd"
+        };
+        (text.into(), Then::Close)
+    })
+    .await;
+    let target = other.url("/b.mp4");
+    let first = Origin::start(move |_| answer(302, &[("location", &target)], "")).await;
+    let daemon = Daemon::start().await;
+    let secret = "Authorization: Bearer s\r\n";
+    let reply = daemon.client().await.ask("GET", &first.prefix("/a.mp4"), secret).await;
+    assert_eq!((reply.text(), reply.whole), ("abcdefghij", true));
+    let heads: Vec<String> =
+        other.seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).to_ascii_lowercase()).collect();
+    assert_eq!(heads.len(), 2, "{heads:?}");
+    assert!(heads.iter().all(|head| !head.contains("authorization")), "{heads:?}");
+    assert!(heads[1].contains("if-range: \"1\""), "{heads:?}");
+}
+
+#[tokio::test]
 async fn a_live_playlist_that_fails_is_answered_from_its_last_good_copy() {
     let fails = Arc::new(AtomicBool::new(false));
     let failing = Arc::clone(&fails);
