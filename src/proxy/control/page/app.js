@@ -2,7 +2,7 @@
 import { chart } from './chart.js'
 import { each, element, fill, say } from './dom.js'
 import { efficiency, show } from './stream.js'
-import { STATES, budgets } from './words.js'
+import { STATES, budgets, lonely } from './words.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */
@@ -56,10 +56,6 @@ async function turn (name) {
   find('refused').hidden = !failure
   say(find('refused'), failure ? `Not switched: ${failure}` : '')
   if (now) switches(now)
-  if (now?.p2p && now.trackers === 0) {
-    find('refused').hidden = false
-    say(find('refused'), 'No tracker is configured: nobody can be met.')
-  }
 }
 
 function streams (all) {
@@ -89,6 +85,9 @@ function render (stats) {
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
   switches(stats)
+  const alone = lonely(stats)
+  find('lonely').hidden = !alone
+  say(find('lonely'), alone)
   const left = budgets(stats.upload_budget)
   find('budget').hidden = !left
   say(find('budget'), left)

@@ -38,6 +38,13 @@ export const SOURCES = {
   http: 'from the origin', p2p: 'from peers', mixed: 'from peers and origin', memory: 'from memory'
 }
 
+/** Why nobody new can be met, where that is so. A tracker is asked once something plays. */
+export function lonely ({ p2p, trackers: { configured, up }, streams }) {
+  if (configured === 0) return 'No tracker is configured: nobody can be met, and everything is plain HTTP.'
+  if (!p2p || up > 0 || streams.length === 0) return ''
+  return 'The tracker is not reached: nobody new is met. It is tried again.'
+}
+
 /** What is left of the upload budgets that there are, in words. */
 export function budgets ({ daily, monthly }) {
   const of = (period, { limit_bytes: limit, left_bytes: left }) =>
