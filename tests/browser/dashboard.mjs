@@ -329,6 +329,13 @@ async function switches (page) {
   await change({ upload_daily: 1 })
   await says('withheld', 'the daily upload budget of 0.0 MB is spent until')
   await checked(page, 'upload', false)
+  // Without auto-pause uploads go on once the reason is gone.
+  await change({ upload: 'auto' })
+  await checked(page, 'auto', true)
+  await checked(page, 'upload', false)
+  await page.click('#auto')
+  await checked(page, 'auto', false)
+  await hold([true, false, 'always'])
   await change({ upload_daily: 0, upload_monthly: 0 })
   await page.waitForSelector('#budget', { state: 'hidden', timeout: PATIENCE_MS })
   await checked(page, 'upload', true)
