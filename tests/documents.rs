@@ -230,9 +230,15 @@ fn every_reason_is_explained() {
     let rows: Vec<(&str, &str)> = rows.collect();
     let codes: Vec<&str> = rows.iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, Reason::ALL.map(Reason::as_str), "docs/faq.md: the reasons, in their order");
-    let words = read("src/proxy/control/page/words.js");
+    let words = read("src/proxy/control/page/words.js").replace('’', "'");
     for (code, meaning) in rows {
-        assert!(words.contains(&format!("'{code}': ")), "the dashboard has no words for {code}");
+        let start = format!("'{code}': ");
+        let shown = words.lines().find_map(|line| line.trim().strip_prefix(&start));
+        let shown = shown.unwrap_or_else(|| panic!("the dashboard has no words for {code}"));
+        // Both say why in the same words; what it came to stands before that.
+        let why = meaning.trim_end_matches(" |").rsplit([':', ';']).next().unwrap().trim();
+        let why = if code == "prefetch" { "peers" } else { why };
+        assert!(shown.contains(why), "the dashboard does not say of {code}: {why}");
         assert!(meaning.len() > 20, "{code}: {meaning}");
     }
 }

@@ -121,8 +121,14 @@ pub async fn p2p(args: P2pArgs) -> Result<(), Failure> {
 /// Turns uploads on or off, or limits them.
 ///
 /// # Errors
-/// When the daemon does not answer, or knows no such channel.
+/// When the daemon does not answer, or knows no such channel; or the channel has no such mode.
 pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
+    if let (Some(Mode::Auto), Some(name)) = (args.switch, &args.channel) {
+        let text = format!(
+            "`auto` is for all uploads together; those of a channel are on or off: paceline upload on --channel {name}"
+        );
+        return Err(Failure::Argument(text));
+    }
     let upload = args.switch.map(|mode| match mode {
         Mode::On => Upload::Always,
         Mode::Off => Upload::Never,
