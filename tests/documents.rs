@@ -257,6 +257,14 @@ fn times_and_answers_in_the_text_are_those_of_unit_and_code() {
 }
 
 #[test]
+fn the_package_has_the_licence_of_what_others_wrote() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let licence = "src/page/vendor/LICENSE";
+    assert!(assets.iter().any(|asset| asset[0].as_str() == Some(licence)), "{licence} is not in the package");
+}
+
+#[test]
 fn whoever_says_hls_says_dash() {
     let help = Command::new(env!("CARGO_BIN_EXE_paceline")).arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
