@@ -192,6 +192,7 @@ fn a_change_is_made_whole_or_refused_with_what_would_be_right() {
         ("{\"channel\": \"news\", \"upload\": false}", 200, "upload_daily", 2_000_000_000_u64.into()),
         ("{\"channel\": \"films\", \"upload\": false}", 404, "", Value::Null),
         ("{\"channel\": \"news\", \"upload_daily\": 1}", 400, "", Value::Null),
+        ("{\"channel\": \"news\", \"upload\": \"auto\"}", 400, "", Value::Null),
         ("{\"upload\": \"perhaps\"}", 400, "", Value::Null),
         ("{\"upload_daily\": \"lots\"}", 400, "", Value::Null),
     ] {
@@ -200,7 +201,7 @@ fn a_change_is_made_whole_or_refused_with_what_would_be_right() {
         assert_eq!(now.get(key).unwrap_or(&Value::Null), &value, "{change}");
     }
     assert_eq!(paceline(&daemon, &["p2p", "off", "--channel", "news"]), "p2p off for news");
-    assert_eq!(paceline(&daemon, &["upload", "auto", "--channel", "news"]), "upload on for news");
+    assert_eq!(paceline(&daemon, &["upload", "on", "--channel", "news"]), "upload on for news");
     let now = post(&daemon, "{}").1;
     assert_eq!(now["channels"]["news"], serde_json::json!({"p2p": false, "upload": true}));
     assert_eq!((&now["p2p"], &now["upload"]), (&true.into(), &true.into()), "the others are as they were");

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Daemon, Nginx, PATIENCE, Tracker, complaints, get, live, player, raw, until};
+use common::{Daemon, Nginx, PATIENCE, Tracker, complaints, free_port, get, live, player, raw, until};
 
 /// What the script in `tests/browser` may take.
 const LONGEST: Duration = Duration::from_secs(400);
@@ -23,18 +23,27 @@ fn what_the_page_shows_is_what_the_daemon_says_and_its_switches_work() {
     let daemons: Vec<Daemon> = (0..3).map(|_| Daemon::with_tracker(&tracker.url())).collect();
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dashboard");
     std::fs::create_dir_all(&pictures).unwrap();
-    let url = format!("http://{}/", daemons[0].address);
+    // Two that meet nobody: without a tracker, and with one that is not there.
+    let (alone, lost) =
+        (Daemon::start(&[], &[]), Daemon::with_tracker(&format!("ws://127.0.0.1:{}/", free_port())));
+    let [url, without, unreached] =
+        [&daemons[0], &alone, &lost].map(|daemon| format!("http://{}/", daemon.address));
     let pictures = pictures.display().to_string();
     let (mut page, _folder) = browser::script(
         "dashboard.mjs",
-        &["--url", &url, "--pictures", &pictures, "--neighbours", &(daemons.len() - 1).to_string()],
+        &[
+            &["--url", &url, "--pictures", &pictures, "--neighbours", &(daemons.len() - 1).to_string()][..],
+            &["--without", &without, "--unreached", &unreached],
+        ]
+        .concat(),
     );
     until("the page says that nothing plays", || {
         (page.log().contains("idle") || !page.running()).then_some(())
     });
     let url = origin.url("index.m3u8");
     // They end when the page has seen enough.
-    let mut players: Vec<_> = daemons.iter().map(|daemon| player(&daemon.prefix(&url), 500, &[])).collect();
+    let watching = daemons.iter().chain([&lost]);
+    let mut players: Vec<_> = watching.map(|daemon| player(&daemon.prefix(&url), 500, &[])).collect();
     let good = page.wait(LONGEST);
     assert!(good, "{}", page.log());
     println!("{}", page.log());

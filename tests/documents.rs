@@ -230,9 +230,15 @@ fn every_reason_is_explained() {
     let rows: Vec<(&str, &str)> = rows.collect();
     let codes: Vec<&str> = rows.iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, Reason::ALL.map(Reason::as_str), "docs/faq.md: the reasons, in their order");
-    let words = read("src/proxy/control/page/words.js");
+    let words = read("src/proxy/control/page/words.js").replace('’', "'");
     for (code, meaning) in rows {
-        assert!(words.contains(&format!("'{code}': ")), "the dashboard has no words for {code}");
+        let start = format!("'{code}': ");
+        let shown = words.lines().find_map(|line| line.trim().strip_prefix(&start));
+        let shown = shown.unwrap_or_else(|| panic!("the dashboard has no words for {code}"));
+        // Both say why in the same words; what it came to stands before that.
+        let why = meaning.trim_end_matches(" |").rsplit([':', ';']).next().unwrap().trim();
+        let why = if code == "prefetch" { "peers" } else { why };
+        assert!(shown.contains(why), "the dashboard does not say of {code}: {why}");
         assert!(meaning.len() > 20, "{code}: {meaning}");
     }
 }
@@ -251,6 +257,14 @@ fn times_and_answers_in_the_text_are_those_of_unit_and_code() {
 }
 
 #[test]
+fn the_package_has_the_licence_of_what_others_wrote() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let licence = "src/page/vendor/LICENSE";
+    assert!(assets.iter().any(|asset| asset[0].as_str() == Some(licence)), "{licence} is not in the package");
+}
+
+#[test]
 fn whoever_says_hls_says_dash() {
     let help = Command::new(env!("CARGO_BIN_EXE_paceline")).arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -264,6 +278,7 @@ fn whoever_says_hls_says_dash() {
 }
 
 const UNITS: [&str; 2] = ["systemd/paceline.service", "systemd/paceline-tracker.service"];
+const SOCKETS: [&str; 2] = ["systemd/paceline.socket", "systemd/paceline-tracker.socket"];
 /// What `systemd-analyze security` may find, ten times its score: 1.5 of 10 is what a network service can reach.
 const EXPOSURE: &str = "--threshold=15";
 
@@ -302,22 +317,52 @@ fn units_try_again_for_ever_but_not_with_a_configuration_that_can_not_be_used() 
 #[test]
 fn units_are_valid_and_give_nothing_away() {
     let dir = tempfile::tempdir().unwrap();
-    for unit in UNITS {
+    let copy = |unit: &str| dir.path().join(Path::new(unit).file_name().unwrap());
+    // A socket is looked at together with the service that it starts.
+    for unit in UNITS.into_iter().chain(SOCKETS) {
         let text = read(unit).replace("/usr/bin/paceline", env!("CARGO_BIN_EXE_paceline"));
-        let copy = dir.path().join(Path::new(unit).file_name().unwrap());
-        std::fs::write(&copy, text).unwrap();
-        for check in [&["verify", "--man=no"][..], &["security", "--offline=true", EXPOSURE]] {
-            let output =
-                Command::new("systemd-analyze").args(check).arg(&copy).output().unwrap_or_else(|e| {
-                    panic!("systemd-analyze could not be started ({e}); install it: apt-get install systemd")
-                });
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            assert!(output.status.success(), "{unit}: {check:?}: {said}");
-            // An unknown key or section is a warning to systemd, and a hole to us.
-            assert!(!said.contains("Unknown"), "{unit}: {said}");
-        }
+        std::fs::write(copy(unit), text).unwrap();
     }
+    let verify: &[&str] = &["verify", "--man=no"];
+    let checks = UNITS.map(|unit| (unit, &["security", "--offline=true", EXPOSURE][..]));
+    for (unit, check) in UNITS.into_iter().chain(SOCKETS).map(|unit| (unit, verify)).chain(checks) {
+        let output =
+            Command::new("systemd-analyze").args(check).arg(copy(unit)).output().unwrap_or_else(|e| {
+                panic!("systemd-analyze could not be started ({e}); install it: apt-get install systemd")
+            });
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.success(), "{unit}: {check:?}: {said}");
+        // An unknown key or section is a warning to systemd, and a hole to us.
+        assert!(!said.contains("Unknown"), "{unit}: {said}");
+    }
+}
+
+#[test]
+fn sockets_listen_where_an_address_is_not_there() {
+    for socket in SOCKETS {
+        let text = read(socket);
+        let named = text.lines().filter_map(|line| line.strip_prefix("ListenStream=")).any(|address| {
+            let address: std::net::SocketAddr = address.parse().unwrap();
+            !address.ip().is_unspecified()
+        });
+        assert_eq!(text.lines().any(|line| line == "FreeBind=yes"), named, "{socket}");
+    }
+}
+
+#[test]
+fn init_scripts_try_again_for_ever_and_open_enough_files() {
+    let line = |file: &str, start: &str| {
+        let text = read(file);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{file}: no {start}"))
+    };
+    // 0 is "without end" to both (supervise-daemon(8), procd's instance.c).
+    assert_eq!(line("docs/init/paceline.openrc", "respawn_max="), "0");
+    assert_eq!(line("docs/init/paceline.procd", "procd_set_param respawn "), "3600 5 0");
+    let files: usize =
+        line("docs/init/paceline.openrc", "rc_ulimit=").trim_matches(['"', '-', 'n', ' ']).parse().unwrap();
+    assert!(files > paceline::tracker::Options::default().max_connections, "{files}");
 }
 
 #[test]

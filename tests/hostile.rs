@@ -48,9 +48,11 @@ fn run(peer: Peer, description: &str) -> End {
 /// Two ends of a connection over this machine; `tamper` may change the answer on its way.
 async fn pair(filter: fn() -> Filter, tamper: impl Fn(String) -> String) -> (End, End) {
     let options = options();
-    let shared = || Arc::new(Mutex::new(filter()));
-    let (offerer, answerer) =
-        (Peer::new(&options, shared()).await.unwrap(), Peer::new(&options, shared()).await.unwrap());
+    let end = async || {
+        let addresses = options.addresses.at(0);
+        Peer::new(&options, addresses, Arc::new(Mutex::new(filter()))).await.unwrap()
+    };
+    let (offerer, answerer) = (end().await, end().await);
     let offer = offerer.offer(&options).await.unwrap();
     let answer = answerer.answer(offer.clone(), &options).await.unwrap();
     let (offering, answering) = (run(offerer.clone(), &offer), run(answerer, &answer));

@@ -75,6 +75,32 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
     assert_eq!(get(daemon.address, "/-/stats?format=other").unwrap().status, 400);
 }
 
+#[test]
+fn whether_the_tracker_is_there_can_be_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 8, &[]);
+    let (nginx, mut tracker) = (Nginx::serve(dir.path(), ""), Tracker::start());
+    let daemon = Daemon::with_tracker(&tracker.url());
+    let seen = || {
+        let text = get(daemon.address, "/-/metrics").unwrap().text();
+        ["configured", "up"].map(|what| value(&text, &format!("paceline_trackers_{what}")))
+    };
+    assert_eq!(seen(), [1.0, 0.0], "nobody is looked for before something plays");
+    get_all(&daemon, &nginx);
+    until("the tracker to be reached", || (seen() == [1.0, 1.0]).then_some(()));
+    assert_eq!(daemon.stats()["trackers"], serde_json::json!({"configured": 1, "up": 1}));
+    let p2p = |switch: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["p2p", switch, "--via", &daemon.address.to_string()]).output().unwrap()
+    };
+    p2p("off");
+    assert_eq!(seen(), [1.0, 0.0], "it is left");
+    p2p("on");
+    until("the tracker to be reached again", || (seen() == [1.0, 1.0]).then_some(()));
+    tracker.process.kill();
+    until("the tracker to be missed", || (seen() == [1.0, 0.0]).then_some(()));
+}
+
 /// Loads a playlist and all of its segments; how many bytes those have.
 fn get_all(daemon: &Daemon, nginx: &Nginx) -> usize {
     let list = daemon.get(&nginx.url("/index.m3u8")).text();

@@ -198,6 +198,7 @@ fn uploads_are_steered_from_the_command_line() {
     assert_eq!(daemon.stats()["upload"], true);
     assert_eq!(upload(&["--limit", "0"]), (Some(0), "upload on, no limit\n".to_owned()));
     assert_eq!(upload(&["--limit", "fast"]).0, Some(2));
+    assert_eq!(upload(&["auto", "--channel", "news"]), (Some(2), String::new()), "no mode of a channel");
     // A configuration that is read again says what holds.
     daemon.process.signal("-HUP");
     until("the configuration to be read again", || (daemon.stats()["upload_mode"] == "auto").then_some(()));

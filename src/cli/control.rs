@@ -121,8 +121,14 @@ pub async fn p2p(args: P2pArgs) -> Result<(), Failure> {
 /// Turns uploads on or off, or limits them.
 ///
 /// # Errors
-/// When the daemon does not answer, or knows no such channel.
+/// When the daemon does not answer, or knows no such channel; or the channel has no such mode.
 pub async fn upload(args: UploadArgs) -> Result<(), Failure> {
+    if let (Some(Mode::Auto), Some(name)) = (args.switch, &args.channel) {
+        let text = format!(
+            "`auto` is for all uploads together; those of a channel are on or off: paceline upload on --channel {name}"
+        );
+        return Err(Failure::Argument(text));
+    }
     let upload = args.switch.map(|mode| match mode {
         Mode::On => Upload::Always,
         Mode::Off => Upload::Never,
@@ -240,10 +246,11 @@ fn table(stats: &Value) -> String {
         None => switch(&stats["upload"]).to_owned(),
     };
     let mut text = format!(
-        "up {:.0} s, p2p {}, upload {}\nfrom origin {}, from peers {} ({} of at most {}), to peers {}, wasted {}\n",
+        "up {:.0} s, p2p {}, upload {}\n{}from origin {}, from peers {} ({} of at most {}), to peers {}, wasted {}\n",
         number(&stats["uptime_s"]),
         switch(&stats["p2p"]),
         upload,
+        trackers(stats),
         megabytes(&totals["http_bytes"]),
         megabytes(&totals["p2p_bytes"]),
         percent(&totals["peer_efficiency"]),
@@ -278,6 +285,23 @@ fn table(stats: &Value) -> String {
     text
 }
 
+/// Whether peers can be met, in a line; none where nobody is looked for.
+fn trackers(stats: &Value) -> String {
+    let of = |key: &str| stats["trackers"][key].as_u64();
+    let playing = stats["streams"].as_array().is_some_and(|streams| !streams.is_empty());
+    match (of("up"), of("configured")) {
+        // A daemon of before says nothing of trackers.
+        (None, _) | (_, None) => String::new(),
+        (_, Some(0)) => "no tracker is configured: nobody can be met\n".to_owned(),
+        _ if stats["p2p"] != true => String::new(),
+        (Some(0), Some(all)) if playing => {
+            format!("tracker not reached (0 of {all}): nobody new is met\n")
+        }
+        (Some(0), Some(all)) => format!("trackers configured: {all}, asked once something plays\n"),
+        (Some(up), Some(all)) => format!("trackers reached: {up} of {all}\n"),
+    }
+}
+
 /// Why the last segments of a stream came as they did, the most frequent reason first; a line, unless there are none.
 fn reasons(stream: &Value) -> String {
     let segments = stream["segments"].as_array().map_or(&[][..], Vec::as_slice);
@@ -308,6 +332,25 @@ mod tests {
             table(&json!({ "streams": [{ "manifest": "http://o/", "segments": all }, { "segments": [] }] }));
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("segments:")).collect();
         assert_eq!(lines, ["  the last 4 segments: 2 prefetch, 1 no-peer, 1 start-up"], "{text}");
+    }
+
+    #[test]
+    fn whether_trackers_are_there_is_a_line() {
+        let said = |p2p: bool, configured: u64, up: u64, streams: Value| {
+            let trackers = json!({ "configured": configured, "up": up });
+            table(&json!({ "p2p": p2p, "trackers": trackers, "streams": streams }))
+                .lines()
+                .nth(1)
+                .unwrap()
+                .to_owned()
+        };
+        let (nothing, one) = (json!([]), json!([{}]));
+        assert_eq!(said(false, 0, 0, nothing.clone()), "no tracker is configured: nobody can be met");
+        assert_eq!(said(true, 1, 0, one.clone()), "tracker not reached (0 of 1): nobody new is met");
+        assert_eq!(said(true, 2, 0, nothing.clone()), "trackers configured: 2, asked once something plays");
+        assert_eq!(said(true, 2, 1, one.clone()), "trackers reached: 1 of 2");
+        assert!(said(false, 1, 0, one).starts_with("from origin"), "nobody is looked for");
+        assert!(table(&json!({ "streams": nothing })).lines().nth(1).unwrap().starts_with("from origin"));
     }
 
     #[test]

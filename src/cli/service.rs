@@ -77,7 +77,7 @@ async fn watch_over<F: Future<Output = bool>>(half: Duration, alive: impl Fn() -
         if matches!(tokio::time::timeout(half, alive()).await, Ok(true)) {
             well();
         } else {
-            tracing::error!("the engine does not answer; the watchdog is not told that all is well");
+            tracing::error!("the core does not answer; the watchdog is not told that all is well");
         }
         tokio::time::sleep(half).await;
     }

@@ -40,7 +40,7 @@ impl Args {
 /// Runs until SIGINT or SIGTERM; SIGHUP reads the configuration again.
 ///
 /// # Errors
-/// When the address is taken or the certificate can't be used.
+/// When the address is taken, the certificate can't be used, or viewers can't be served any more.
 pub async fn run(args: Args) -> Result<(), Failure> {
     let loaded = args.load()?;
     logging::start(&loaded.config.log.level).map_err(|error| Failure::Argument(error.to_string()))?;
@@ -71,12 +71,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     service::ready();
     let current = watch::Sender::new(options);
     let changing = current.subscribe();
+    let pulse = bound.pulse();
     let shutdown = async {
-        // The task that answers is this one's neighbour: if the runtime turns, it does.
-        let watchdog = service::watchdog(async || {
-            tokio::task::yield_now().await;
-            true
-        });
+        let watchdog = service::watchdog(|| pulse.beats());
         tokio::pin!(watchdog);
         loop {
             tokio::select! {

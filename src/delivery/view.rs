@@ -121,6 +121,12 @@ impl Node {
         self.membership.trackers.len()
     }
 
+    /// How many of them are connected; none is tried before something plays, or without P2P.
+    #[must_use]
+    pub fn trackers_up(&self) -> usize {
+        self.membership.trackers.iter().filter(|tracker| tracker.up && self.policy.p2p).count()
+    }
+
     /// The best peer efficiency that the largest swarm seen allows.
     #[must_use]
     pub fn ceiling(&self) -> f64 {

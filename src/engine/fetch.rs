@@ -166,13 +166,14 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
 }
 
 /// The body of an answer that brings the same file from offset `at` of the segment on. Only of a file whose length is known
-/// can be told that it is the same, and only where a server understands Range.
+/// can be told that it is the same, and only a server that understands Range begins within it.
 async fn rest(job: &Job, origin: &Origin, url: &Url, at: u32, total: Option<u64>) -> Option<Body> {
     let total = total?;
     let response = origin.send(ask_for(job, url.clone(), at)).await.ok()?;
     let base = job.place.range.as_ref().map_or(0, |r| r.start);
     let file = place_of(&response);
-    let same = response.status == StatusCode::PARTIAL_CONTENT && file.total == Some(total);
+    let answers = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
+    let same = answers && file.total == Some(total);
     let plain = !response.headers.contains_key(header::CONTENT_ENCODING);
     (same && plain && file.start == base + u64::from(at)).then_some(response.body)
 }

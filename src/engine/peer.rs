@@ -4,6 +4,7 @@
 //! room, so a small urgent message never waits behind much.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -146,11 +147,11 @@ impl PeerConnectionEventHandler for Events {
 }
 
 impl Peer {
-    /// A connection with its sockets bound, and nothing said yet.
+    /// A connection with its sockets bound at `addresses`, and nothing said yet.
     ///
     /// # Errors
     /// What the stack says.
-    pub async fn new(options: &Options, filter: Shared) -> Result<Self, Failed> {
+    pub async fn new(options: &Options, addresses: Vec<SocketAddr>, filter: Shared) -> Result<Self, Failed> {
         let mut engine = SettingEngineBuilder::new()
             .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE as u32))
             .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER)
@@ -158,7 +159,7 @@ impl Peer {
             .with_ice_timeouts(Some(options.disconnected), Some(options.failed), Some(options.keep_alive))
             .with_ice_connection_attempts(Some(options.check_interval), Some(options.checks))
             .with_host_acceptance_min_wait(None);
-        if options.addresses.iter().any(|address| address.ip().is_loopback()) {
+        if addresses.iter().any(|address| address.ip().is_loopback()) {
             engine = engine.with_include_loopback_candidate(true);
         }
         let servers = options.ice_servers.iter().map(|server| RTCIceServer {
@@ -181,7 +182,7 @@ impl Peer {
             .with_setting_engine(engine.build())
             .with_handler(Arc::clone(&events) as Arc<dyn PeerConnectionEventHandler>)
             .with_runtime(Arc::new(Guarded::new(Arc::clone(&filter))))
-            .with_udp_addrs(options.addresses.clone())
+            .with_udp_addrs(addresses)
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build()
             .await?;
@@ -476,7 +477,7 @@ mod tests {
             String::new(),
         );
         options.ice_servers.clear();
-        let peer = Peer::new(&options, Shared::default()).await.unwrap();
+        let peer = Peer::new(&options, options.addresses.at(0), Shared::default()).await.unwrap();
         peer.offer(&options).await.unwrap();
         assert!(peer.offer(&options).await.is_err(), "one offer is made");
         let events = Arc::downgrade(&peer.events);

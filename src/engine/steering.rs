@@ -88,6 +88,9 @@ pub enum Refused {
     /// Limits are for all together.
     #[error("a channel has only `p2p` and `upload`; limits and budgets are for all of them together")]
     ForAll,
+    /// What pauses uploads by itself looks at the machine, not at a stream.
+    #[error("`auto` is for all uploads together; those of a channel are on or off")]
+    NoMode,
     /// The engine has ended.
     #[error("the P2P engine is not running")]
     Gone,
@@ -173,6 +176,9 @@ impl Steering {
             }
             if upload_limit.is_some() || upload_daily.is_some() || upload_monthly.is_some() {
                 return Err(Refused::ForAll);
+            }
+            if upload == Some(Upload::Auto) {
+                return Err(Refused::NoMode);
             }
             let of = self.switched.channels.entry(name).or_default();
             of.p2p = p2p.or(of.p2p);
@@ -357,6 +363,9 @@ mod tests {
         assert_eq!(refused, Err(Refused::NoChannel("films".into())));
         let refused = steering.change(change("{\"channel\": \"news\", \"p2p\": false, \"upload_limit\": 1}"));
         assert_eq!(refused, Err(Refused::ForAll));
+        let refused =
+            steering.change(change("{\"channel\": \"news\", \"p2p\": false, \"upload\": \"auto\"}"));
+        assert_eq!(refused, Err(Refused::NoMode));
         assert!(steering.terms(Some("news")).p2p);
         for text in [
             "{\"upload\": \"sometimes\"}",

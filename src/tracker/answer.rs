@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::connection::{Door, Inbox};
+use super::pulse::Pulse;
 use super::{events, metrics, page};
 
 /// The body of any answer.
@@ -39,7 +40,7 @@ pub async fn answer(
     // The paths of a daemon are good here as well.
     let name = path.strip_prefix("/-/").or(path.strip_prefix('/')).unwrap_or(path);
     Ok(match name {
-        "health" => sentence(StatusCode::OK, "ok"),
+        "health" => health(&Pulse::of(&door.inbox)).await,
         "" if !may => sentence(
             StatusCode::OK,
             "this is a tracker: viewers connect to it with a WebSocket; see /health, and tracker_server.stats_from for more",
@@ -90,6 +91,18 @@ fn websocket_key(headers: &HeaderMap) -> Option<String> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
     key.filter(|_| wanted && version).map(str::to_owned)
+}
+
+/// Whether viewers can be brought together: a socket that is taken says nothing of who owns the swarms.
+async fn health(pulse: &Pulse) -> Response<Body> {
+    if pulse.beats().await {
+        sentence(StatusCode::OK, "ok")
+    } else {
+        sentence(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "nobody is brought together: the owner of the swarms does not answer",
+        )
+    }
 }
 
 /// Asks the owner of the swarms; `None` when the tracker is ending.

@@ -51,6 +51,8 @@ pub enum Inbox {
     Said(ConnectionId, ToTracker),
     /// It is gone.
     Gone(ConnectionId),
+    /// Somebody asks whether its owner is there.
+    Pulse(oneshot::Sender<()>),
     /// Somebody asks for the statistics.
     Stats(oneshot::Sender<serde_json::Value>),
     /// Somebody asks for the rates of the last hour.

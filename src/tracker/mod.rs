@@ -20,6 +20,8 @@ mod options;
 #[cfg(feature = "daemon")]
 mod page;
 #[cfg(feature = "daemon")]
+mod pulse;
+#[cfg(feature = "daemon")]
 mod report;
 #[cfg(feature = "daemon")]
 mod service;
@@ -33,6 +35,8 @@ mod tls;
 
 #[cfg(feature = "daemon")]
 pub use options::{BadOptions, Options};
+#[cfg(feature = "daemon")]
+pub use pulse::Pulse;
 #[cfg(feature = "daemon")]
 pub use service::{Bound, Error, bind, check, inherit, run, run_with};
 #[cfg(feature = "daemon")]

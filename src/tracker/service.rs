@@ -14,6 +14,7 @@ use super::connection::{self, Door, Inbox};
 use super::history::History;
 use super::networks::Networks;
 use super::options::Options;
+use super::pulse::Pulse;
 use super::report;
 use super::swarms::{ConnectionId, Input, Limits, Swarms};
 use super::{stun, tls};
@@ -39,6 +40,9 @@ pub enum Error {
     /// The certificate.
     #[error("{0}")]
     Certificate(#[from] tls::BadCertificate),
+    /// What all viewers need is gone, though nobody has asked for that.
+    #[error("viewers can't be served any more: {0}")]
+    Broken(String),
     /// Only one of the two is given.
     #[error("tracker_server.certificate and tracker_server.key are needed together")]
     HalfCertificate,
@@ -49,7 +53,7 @@ impl Error {
     #[must_use]
     pub fn key(&self, options: &Options) -> Option<&'static str> {
         match self {
-            Self::Bind { .. } => None,
+            Self::Bind { .. } | Self::Broken(_) => None,
             Self::Certificate(tls::BadCertificate::File { file, .. }) if *file == options.key => Some("key"),
             Self::HalfCertificate if options.certificate.as_os_str().is_empty() => Some("key"),
             Self::Certificate(_) | Self::HalfCertificate => Some("certificate"),
@@ -63,13 +67,25 @@ pub struct Bound {
     tcp: TcpListener,
     udp: Option<UdpSocket>,
     address: SocketAddr,
+    /// The way to the owner of the swarms, and its end.
+    inbox: (mpsc::Sender<Inbox>, mpsc::Receiver<Inbox>),
 }
 
 impl Bound {
+    fn new(tcp: TcpListener, udp: Option<UdpSocket>, address: SocketAddr) -> Self {
+        Self { tcp, udp, address, inbox: mpsc::channel(INBOX) }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// To ask whether the tracker that runs with these is alive.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.inbox.0)
     }
 }
 
@@ -84,10 +100,10 @@ pub async fn bind(listen: SocketAddr, stun: bool) -> Result<Bound, Error> {
         let tcp = TcpListener::bind(listen).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
         if !stun {
-            return Ok(Bound { tcp, udp: None, address });
+            return Ok(Bound::new(tcp, None, address));
         }
         match UdpSocket::bind(address).await {
-            Ok(udp) => return Ok(Bound { tcp, udp: Some(udp), address }),
+            Ok(udp) => return Ok(Bound::new(tcp, Some(udp), address)),
             Err(error) if listen.port() != 0 => return Err(failed(error)),
             Err(error) => last = Some(error),
         }
@@ -108,7 +124,7 @@ pub async fn inherit(tcp: TcpListener, udp: Option<UdpSocket>, stun: bool) -> Re
         Some(udp) => Some(udp),
         None => Some(UdpSocket::bind(address).await.map_err(|error| Error::Bind { address, error })?),
     };
-    Ok(Bound { tcp, udp, address })
+    Ok(Bound::new(tcp, udp, address))
 }
 
 /// Whether a tracker could run with these options, but for its address.
@@ -130,7 +146,7 @@ fn certificate(options: &Options) -> Result<Option<tls::Certificate>, Error> {
 /// Serves until `shutdown` resolves; every connection and task is ended then.
 ///
 /// # Errors
-/// When the certificate can't be used.
+/// When the certificate can't be used, or a task that all viewers need is gone.
 pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     run_with(bound, watch::Sender::new(options).subscribe(), shutdown).await
 }
@@ -138,7 +154,7 @@ pub async fn run(bound: Bound, options: Options, shutdown: impl Future<Output = 
 /// [`run`] with options of which those that [`Options::reloaded`] takes over may change.
 ///
 /// # Errors
-/// When the certificate can't be used.
+/// See [`run`].
 pub async fn run_with(
     bound: Bound,
     changing: watch::Receiver<Options>,
@@ -146,7 +162,7 @@ pub async fn run_with(
 ) -> Result<(), Error> {
     let options = changing.borrow().clone();
     let certificate = certificate(&options)?;
-    let (inbox, arriving) = mpsc::channel(INBOX);
+    let (inbox, arriving) = bound.inbox;
     let mut tasks = JoinSet::new();
     if let Some(udp) = bound.udp {
         tasks.spawn(stun::run(udp));
@@ -154,18 +170,34 @@ pub async fn run_with(
     let networks = Arc::new(Networks::new(&options.networks));
     tasks.spawn(own(options, Arc::clone(&networks), arriving));
     let door = Arc::new(Door::new(changing, networks, certificate, inbox));
+    let served = serve(&bound.tcp, &door, &mut tasks, shutdown).await;
+    tasks.shutdown().await;
+    served
+}
+
+/// Takes viewers in until `shutdown` resolves or one of `tasks`, which are for all of them, has ended.
+async fn serve(
+    tcp: &TcpListener,
+    door: &Arc<Door>,
+    tasks: &mut JoinSet<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
-    loop {
+    let served = loop {
         tokio::select! {
-            () = &mut shutdown => break,
-            accepted = bound.tcp.accept() => match accepted {
-                Ok((stream, from)) => connection::accept(&mut connections, stream, from, &door),
+            () = &mut shutdown => break Ok(()),
+            Some(ended) = tasks.join_next() => {
+                let why = ended.err().map_or_else(|| "a task ended by itself".to_owned(), |error| error.to_string());
+                break Err(Error::Broken(why));
+            }
+            accepted = tcp.accept() => match accepted {
+                Ok((stream, from)) => connection::accept(&mut connections, stream, from, door),
                 Err(error) => {
                     tracing::warn!("a viewer could not be accepted ({error}); raise the limit of open files");
                     // Whatever is lacking comes back when a connection ends.
                     tokio::select! {
-                        () = &mut shutdown => break,
+                        () = &mut shutdown => break Ok(()),
                         _ = connections.join_next() => {}
                         () = tokio::time::sleep(Duration::from_millis(100)) => {}
                     }
@@ -173,10 +205,9 @@ pub async fn run_with(
             },
             Some(_) = connections.join_next() => {}
         }
-    }
+    };
     connections.shutdown().await;
-    tasks.shutdown().await;
-    Ok(())
+    served
 }
 
 /// The one task that owns the swarms.
@@ -213,6 +244,10 @@ async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Rece
                 Some(Inbox::Gone(id)) => {
                     writers.remove(&id);
                     Input::Gone(id)
+                }
+                Some(Inbox::Pulse(reply)) => {
+                    let _ = reply.send(());
+                    continue;
                 }
                 Some(Inbox::Stats(reply)) => {
                     let _ = reply.send(report::document(&swarms, networks.names(), writers.len(), now()));
@@ -253,5 +288,28 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
             let [a, b, c, ..] = ip.segments();
             IpAddr::from([a, b, c, 0, 0, 0, 0, 0])
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_the_owner_of_the_swarms_there_is_no_tracker() {
+        let Bound { tcp, inbox: (inbox, arriving), .. } =
+            bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let networks = Arc::new(Networks::new(&[]));
+        let options = watch::Sender::new(Options::default());
+        let door = Arc::new(Door::new(options.subscribe(), networks, None, inbox));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _arriving = arriving;
+            panic!("the owner of the swarms dies");
+        });
+        let served = serve(&tcp, &door, &mut tasks, std::future::pending());
+        let error = tokio::time::timeout(Duration::from_secs(10), served).await.unwrap().unwrap_err();
+        assert!(error.to_string().starts_with("viewers can't be served any more: "), "{error}");
+        assert_eq!(error.key(&Options::default()), None, "exit status 1: no option is to blame");
     }
 }

@@ -10,7 +10,9 @@ import { chromium } from 'playwright-core'
 import { FLAGS } from './flags.mjs'
 
 const text = { type: 'string' }
-const { values: wanted } = parseArgs({ options: { url: text, pictures: text, chromium: text, neighbours: text } })
+const { values: wanted } = parseArgs({
+  options: { url: text, pictures: text, chromium: text, neighbours: text, without: text, unreached: text }
+})
 const daemon = new URL(wanted.url)
 const NEIGHBOURS = Number(wanted.neighbours)
 /** How long anything may take on a loaded machine. */
@@ -192,6 +194,7 @@ async function swarm (page) {
     const there = states => document.querySelector(states.map(state => `.map li[data-state="${state}"]`).join())
     return there(['p2p', 'mixed']) && there(['http']) && document.querySelector('.reasons li')
   }, null, { timeout: PATIENCE_MS })
+  assert.ok(await page.isHidden('#lonely'), 'the tracker is there')
   const { streams: [{ map }] } = await page.evaluate(read)
   const windows = new Set(map.map(({ window }) => window))
   assert.ok(windows.has('critical') && windows.has('prefetch'), [...windows].join())
@@ -326,11 +329,28 @@ async function switches (page) {
   await change({ upload_daily: 1 })
   await says('withheld', 'the daily upload budget of 0.0 MB is spent until')
   await checked(page, 'upload', false)
+  // Without auto-pause uploads go on once the reason is gone.
+  await change({ upload: 'auto' })
+  await checked(page, 'auto', true)
+  await checked(page, 'upload', false)
+  await page.click('#auto')
+  await checked(page, 'auto', false)
+  await hold([true, false, 'always'])
   await change({ upload_daily: 0, upload_monthly: 0 })
   await page.waitForSelector('#budget', { state: 'hidden', timeout: PATIENCE_MS })
   await checked(page, 'upload', true)
   await change({ upload: false })
   await checked(page, 'upload', false)
+}
+
+/** Daemons that meet nobody say why. */
+async function lonely (browser) {
+  for (const [url, text] of [[wanted.without, 'No tracker is configured'], [wanted.unreached, 'The tracker is not reached']]) {
+    const page = await browser.newPage()
+    await page.goto(new URL('/-/', url).href)
+    await page.waitForSelector(`#lonely:not([hidden]):has-text("${text}")`, { timeout: PATIENCE_MS })
+    await page.close()
+  }
 }
 
 const browser = await chromium.launch({ executablePath: wanted.chromium, args: FLAGS })
@@ -354,6 +374,8 @@ try {
   console.log('pictures are taken')
   await switches(page)
   console.log('switches work')
+  await lonely(browser)
+  console.log('daemons that meet nobody say why')
   assert.deepEqual(complaints, [])
   assert.deepEqual([...strangers], [])
   console.log('done')

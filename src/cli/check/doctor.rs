@@ -216,9 +216,10 @@ fn nat(mapped: &[SocketAddr], port: Option<u16>) -> Option<Finding> {
         (1, _) if is_own(first.ip()) && Some(first.port()) == port => {
             ok(format!("UDP is open, without a NAT in front of the one STUN server ({first})"))
         }
-        (1, _) => {
-            ok(format!("UDP is open, and seen as {first}; a second STUN server would tell the kind of NAT"))
-        }
+        (1, _) => ok(format!(
+            "UDP is open, and seen as {first}; one STUN server can't tell a symmetric NAT: to know, name two in \
+                 ice.stun, which stand for the tracker's own (name that one as well to keep it)"
+        )),
         (_, true) => ok(format!("UDP is open, and seen as {first} by all: peers can be met")),
         (_, false) => advice(
             "the NAT gives each destination another port (symmetric): few peers can be met".to_owned(),
@@ -344,7 +345,7 @@ mod tests {
     fn the_kind_of_nat_is_told_as_far_as_it_can_be() {
         let at = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
         assert_eq!(nat(&[], Some(1)), None);
-        assert!(nat(&[at(5)], Some(5)).unwrap().what.contains("second STUN server"));
+        assert!(nat(&[at(5)], Some(5)).unwrap().what.contains("name two in ice.stun"));
         assert_eq!(nat(&[at(5), at(5)], Some(1)).unwrap().kind, "ok");
         assert!(nat(&[at(5), at(6)], Some(1)).unwrap().what.contains("symmetric"));
     }

@@ -10,11 +10,13 @@ use tokio::sync::mpsc;
 
 use super::link::{Command, Event};
 
+mod addresses;
 mod complaints;
 mod life;
 mod options;
 mod owner;
 
+pub use addresses::Addresses;
 pub use options::{BadIce, IceOptions, IceServer, Options, stun_servers, with_token};
 
 /// Threads of the P2P side.

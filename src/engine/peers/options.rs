@@ -1,13 +1,14 @@
 //! What the P2P side is started with, and what the `[ice]` section makes of it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::addresses::Addresses;
 use super::owner::CONNECTIONS;
-use crate::engine::sdp::{self, LOWEST_PORT};
+use crate::engine::sdp::LOWEST_PORT;
 use crate::model::ids::PeerId;
 
 /// The `[ice]` section of the configuration.
@@ -20,7 +21,7 @@ pub struct IceOptions {
     pub turn: Vec<String>,
     /// The first of 96 UDP ports that connections take; 0 lets the system choose.
     pub udp_port: u16,
-    /// Addresses of this machine to use. Empty: the one towards the Internet.
+    /// Addresses of this machine to use. Empty: the one towards the Internet, whichever it is at the time.
     pub addresses: Vec<IpAddr>,
     /// Also connect to private addresses that are not of our own network.
     pub lan: bool,
@@ -131,7 +132,7 @@ pub struct Options {
     /// STUN and TURN.
     pub ice_servers: Vec<IceServer>,
     /// Where sockets are bound.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Addresses,
     /// Private addresses are tried anyway.
     pub lan: bool,
     /// How long candidates are gathered.
@@ -175,16 +176,15 @@ impl Options {
         } else if loopback {
             vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
         } else {
-            sdp::default_address().into_iter().collect()
+            Vec::new()
         };
-        let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, ice.udp_port)).collect();
         let ice_servers = ice_servers(ice, if loopback { &[] } else { &trackers });
         Self {
             me,
             trackers,
             token,
             ice_servers,
-            addresses,
+            addresses: Addresses::new(addresses, ice.udp_port),
             lan: ice.lan,
             gathering: Duration::from_secs(5),
             opening: Duration::from_secs(15),

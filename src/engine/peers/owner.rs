@@ -1,7 +1,6 @@
 //! Who is connected and who is being connected: one task owns it all, and is spoken to by channels.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -407,8 +406,15 @@ impl Owner {
         offer: Option<OfferId>,
         begin: Begin,
     ) -> bool {
-        let (port, options) = self.at_free_port();
-        let link = match Peer::new(&options, Shared::default()).await {
+        let port = self.free_port();
+        let addresses = self.options.addresses.at(port);
+        if addresses.is_empty() {
+            tracing::debug!(
+                "no connection to a peer is made: this machine has no address towards the Internet"
+            );
+            return false;
+        }
+        let link = match Peer::new(&self.options, addresses, Shared::default()).await {
             Ok(link) => link,
             Err(error) => {
                 tracing::warn!(
@@ -440,21 +446,17 @@ impl Owner {
         true
     }
 
-    /// The next port above the configured one that no connection has, and the options with it. Ports go round, since a
-    /// socket that was just closed may not be free yet.
-    fn at_free_port(&mut self) -> (u16, Arc<Options>) {
-        if self.options.addresses.iter().all(|address| address.port() == 0) {
-            return (0, Arc::clone(&self.options));
+    /// How far above the configured port the next one is that no connection has. Ports go round, since a socket that was
+    /// just closed may not be free yet.
+    fn free_port(&mut self) -> u16 {
+        if !self.options.addresses.are_counted() {
+            return 0;
         }
         let most = CONNECTIONS as u16;
         let taken = |port: u16| self.connections.values().any(|connection| connection.port == port);
         let free = (1..=most).map(|step| (self.last_port + step) % most).find(|&port| !taken(port));
         self.last_port = free.unwrap_or(self.last_port);
-        let mut options = (*self.options).clone();
-        for address in &mut options.addresses {
-            address.set_port(address.port().saturating_add(self.last_port));
-        }
-        (self.last_port, Arc::new(options))
+        self.last_port
     }
 
     async fn internal(&mut self, news: Internal) {
@@ -578,10 +580,7 @@ impl Owner {
     }
 
     fn neighbourhood(&self) -> Neighbourhood {
-        Neighbourhood {
-            own: self.options.addresses.iter().map(SocketAddr::ip).collect(),
-            lan: self.options.lan,
-        }
+        Neighbourhood { own: self.options.addresses.now(), lan: self.options.lan }
     }
 }
 

@@ -35,7 +35,7 @@ const BYTES: [(&str, &str, Labelled); 4] = [
 const FAULTS: [&str; 6] = ["wrong_bytes", "contradicted_origin", "disputed", "misbehaved", "refused", "late"];
 
 /// Gauges without labels: name, help, where the statistics have it.
-const GAUGES: [(&str, &str, &str); 5] = [
+const GAUGES: [(&str, &str, &str); 7] = [
     (
         "paceline_peer_efficiency_ratio",
         "Bytes from peers over bytes from peers and origin, since the start.",
@@ -48,6 +48,8 @@ const GAUGES: [(&str, &str, &str); 5] = [
     ),
     ("paceline_p2p_enabled", "Whether peers are used: 1 or 0.", "/p2p"),
     ("paceline_upload_enabled", "Whether peers are served: 1 or 0.", "/upload"),
+    ("paceline_trackers_configured", "Trackers that are configured.", "/trackers/configured"),
+    ("paceline_trackers_up", "Trackers that are connected; none before something plays.", "/trackers/up"),
     ("paceline_uptime_seconds", "Time since the start.", "/uptime_s"),
 ];
 

@@ -100,7 +100,7 @@ async fn switch(change: Change, engine: &Handle) -> Response<Body> {
         Err(refused) => {
             let status = match refused {
                 Refused::NoChannel(_) => StatusCode::NOT_FOUND,
-                Refused::ForAll => StatusCode::BAD_REQUEST,
+                Refused::ForAll | Refused::NoMode => StatusCode::BAD_REQUEST,
                 Refused::Gone => StatusCode::SERVICE_UNAVAILABLE,
             };
             sentence(status, &refused.to_string())

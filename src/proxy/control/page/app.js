@@ -2,7 +2,7 @@
 import { chart } from './chart.js'
 import { each, element, fill, say } from './dom.js'
 import { efficiency, show } from './stream.js'
-import { STATES, budgets } from './words.js'
+import { STATES, budgets, lonely } from './words.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */
@@ -11,7 +11,8 @@ const AGAIN_MS = 3000
 const SWITCHES = {
   p2p: { on: now => now.p2p, change: on => ({ p2p: on }) },
   upload: { on: now => now.upload, change: on => ({ upload: on }) },
-  auto: { on: now => now.upload_mode === 'auto', change: (on, uploads) => ({ upload: on ? 'auto' : uploads }) }
+  // Pausing by itself is a way of uploading: whoever takes it back goes on, even while nothing is uploaded for now.
+  auto: { on: now => now.upload_mode === 'auto', change: on => ({ upload: on ? 'auto' : true }) }
 }
 
 // A change on its way; until it is answered the events may still tell how it was before.
@@ -42,11 +43,10 @@ async function turn (name) {
   let now, failure
   try {
     const wanted = button.getAttribute('aria-checked') !== 'true'
-    const uploads = find('upload').getAttribute('aria-checked') === 'true'
     const answer = await fetch('/-/p2p', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' },
-      body: JSON.stringify(SWITCHES[name].change(wanted, uploads))
+      body: JSON.stringify(SWITCHES[name].change(wanted))
     })
     if (!answer.ok) throw new Error(await answer.text())
     now = await answer.json()
@@ -56,10 +56,6 @@ async function turn (name) {
   find('refused').hidden = !failure
   say(find('refused'), failure ? `Not switched: ${failure}` : '')
   if (now) switches(now)
-  if (now?.p2p && now.trackers === 0) {
-    find('refused').hidden = false
-    say(find('refused'), 'No tracker is configured: nobody can be met.')
-  }
 }
 
 function streams (all) {
@@ -89,6 +85,9 @@ function render (stats) {
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
   switches(stats)
+  const alone = lonely(stats)
+  find('lonely').hidden = !alone
+  say(find('lonely'), alone)
   const left = budgets(stats.upload_budget)
   find('budget').hidden = !left
   say(find('budget'), left)

@@ -3,16 +3,16 @@ import { bytes } from './dom.js'
 
 /** Why a segment came the way it came; the codes are those of the statistics. */
 export const REASONS = {
-  'start-up': 'the player had nothing yet, so it was taken from the origin at once',
+  'start-up': 'taken from the origin at once: the player had nothing yet, or had sought',
   'critical': 'it was urgent: the player would have run dry before peers could bring it',
   'lottery': 'it was this viewer’s turn to take the first copy for the others',
   'prefetch': 'peers brought it ahead of time',
   'no-peer': 'no neighbour had it or was loading it',
-  'peer-slow': 'neighbours had it, and were too slow',
-  'busy': 'neighbours had it, and were busy with others',
-  'hash-mismatch': 'neighbours contradicted each other or the origin about its bytes',
-  'p2p-off': 'peers were switched off',
-  'not-shared': 'the origin forbids sharing it, or it can’t be cut into pieces'
+  'peer-slow': 'neighbours had it and were too slow',
+  'busy': 'neighbours had it and were busy with others',
+  'hash-mismatch': 'neighbours contradicted each other, or the origin, about its bytes',
+  'p2p-off': 'peers are switched off, or there is no tracker',
+  'not-shared': 'the origin forbids sharing it or gives viewers different bytes; or it can’t be cut into pieces'
 }
 
 /** States of a square: the letter on it, and what it means. */
@@ -36,6 +36,13 @@ export const WINDOWS = {
 
 export const SOURCES = {
   http: 'from the origin', p2p: 'from peers', mixed: 'from peers and origin', memory: 'from memory'
+}
+
+/** Why nobody new can be met, where that is so. A tracker is asked once something plays. */
+export function lonely ({ p2p, trackers: { configured, up }, streams }) {
+  if (configured === 0) return 'No tracker is configured: nobody can be met, and everything is plain HTTP.'
+  if (!p2p || up > 0 || streams.length === 0) return ''
+  return 'The tracker is not reached: nobody new is met. It is tried again.'
 }
 
 /** What is left of the upload budgets that there are, in words. */
