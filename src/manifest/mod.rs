@@ -32,7 +32,7 @@ pub struct Limits {
     pub bytes: usize,
     /// The longest part of a file up to the end of its segment index, in bytes; it is kept while the file is played.
     pub index: usize,
-    /// The most segments of a rendition, and the most keys and init segments each. Each costs some 200 bytes of
+    /// The most segments of a rendition, and the most keys and init segments each. Each costs some 500 bytes of
     /// memory for as long as the rendition is watched. All renditions that an MPD spells out may have ten times as many.
     pub segments: usize,
     /// The longest line, in bytes.

@@ -261,7 +261,11 @@ mod tests {
                 Some(vec![0..10, 10..20]),
                 Some(vec![0..5, 9..10]),
             ),
-            (&[(a, 0, 10), (b, 0, 5), (a, 5, 10)], Some(vec![0..10]), Some(vec![0..5])),
+            (
+                &[(a, 0, 10), (b, 0, 5), (a, 5, 10), (b, 5, 5), (a, 10, 5)],
+                Some(vec![0..10, 10..15]),
+                Some(vec![0..5, 5..10]),
+            ),
         ] {
             assert_eq!((known_of(a, listed), known_of(b, listed)), (of_a, of_b), "{listed:?}");
         }
