@@ -48,7 +48,6 @@ pub struct Words {
 impl Words {
     /// The pieces each neighbour announced, a bit for each piece; those that never spoke of the segment may be missing at
     /// the end.
-    #[must_use]
     pub fn bits(&self) -> impl Iterator<Item = u64> {
         self.theirs.iter().map(|theirs| theirs.bits)
     }

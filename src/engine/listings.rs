@@ -212,7 +212,7 @@ mod tests {
             alternatives: false,
             segments: [segment].into(),
         };
-        let place = Place { url: crate::model::address::Address::of(url), range: None };
+        let place = Place { url: Address::of(url), range: None };
         let manifest = url::Url::parse(url).unwrap();
         Listing { manifest, rendition: String::new(), timeline, places: vec![place] }
     }

@@ -226,9 +226,13 @@ mod tests {
         assert_eq!(read.spelled(), 640_000);
         let segment = url.join("7/2").unwrap();
         for viewer in 0..4 {
-            presentations.keep(ViewerKey(viewer), (&url, None), read.clone(), &HeaderMap::new());
+            let viewer = (ViewerKey(viewer), Reach::Public);
+            presentations.keep(viewer, (&url, None), read.clone(), &HeaderMap::new());
         }
-        let known = |viewer| presentations.find(ViewerKey(viewer), &segment).is_some();
+        let (headers, reach) = (HeaderMap::new(), Reach::Public);
+        let caller =
+            |viewer| Caller { viewer: ViewerKey(viewer), headers: headers.clone(), own_browser: true, reach };
+        let known = |viewer| presentations.find(&caller(viewer), &segment).is_some();
         assert_eq!([0, 1, 2, 3].map(known), [false, false, true, true], "the newest, and one before it");
     }
 }
