@@ -208,10 +208,7 @@ impl Node {
         let session = &mut self.sessions[s];
         let again = match fault {
             // Neighbours may still bring it, but no player bears more than that without a byte.
-            // Once it is tried again whatever the clock says: the machine may have been asleep.
-            Fault::Unavailable | Fault::Broken => {
-                failures <= 1 || in_time && (promising || failures < FETCH_TRIES)
-            }
+            Fault::Unavailable | Fault::Broken => in_time && (promising || failures < FETCH_TRIES),
             Fault::Missing if session.is_newest(segment) => {
                 pause * u32::from(failures) < session.timeline.target && in_time
             }
@@ -322,6 +319,8 @@ impl Node {
                 pieces.fed_by_peers = Some(now);
                 let copies = pieces.words.copies(piece);
                 withdraw(pieces, &mut self.neighbours, |flight| flight.piece == piece, out);
+                let needless = pieces.end_needless();
+                out.extend(needless.into_iter().map(|fetch| Output::CancelFetch { fetch }));
                 session.bytes.p2p += length;
                 let record = session.ledger.of(segment, sequence);
                 record.p2p += length;

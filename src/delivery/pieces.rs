@@ -549,6 +549,16 @@ impl Pieces {
         next
     }
 
+    /// Ends the fetches of a silent origin once everything is here without them.
+    pub fn end_needless(&mut self) -> Vec<FetchId> {
+        let needless = self.fetches.iter().filter(|fetch| fetch.silent).map(|fetch| fetch.id);
+        let needless: Vec<_> = if self.complete() { needless.collect() } else { Vec::new() };
+        for fetch in &needless {
+            self.end_fetch(*fetch);
+        }
+        needless
+    }
+
     fn brought_by(&self, grid: PieceGrid, which: impl Fn(&Fetch) -> bool) -> u64 {
         let mut bits = 0;
         for fetch in self.fetches.iter().filter(|fetch| which(fetch)) {

@@ -301,6 +301,8 @@ pub const PING: Duration = Duration::from_secs(10);
 
 /// Of an origin that has sent nothing for this long nothing is expected: neighbours are asked for what it was to bring.
 pub const SILENCE: Duration = Duration::from_secs(3);
+/// After this long without a byte the origin is asked for the same once more, beside the first request.
+pub const ASK_BESIDE: Duration = Duration::from_secs(5);
 /// A broken or failed origin fetch is tried again this many times …
 pub const FETCH_TRIES: u8 = 5;
 /// … after this, doubling: the last try begins 3.75 s after the first failed.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Buf;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::{mpsc, watch};
 use url::Url;
@@ -98,6 +98,7 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         return Err(refused(response).await);
     }
     let file = place_of(&response);
+    let version = Version::of(file.total, &response.headers);
     let length = match &job.place.range {
         Some(range) => Some(range.end - range.start),
         None => file.total,
@@ -122,17 +123,18 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
     let mut body = Insisting::new(response.body);
     while u64::from(at) < end {
         wait_for(&mut job.allowed, at).await;
-        let frame = match body.frame(rest(&job, origin, &url, at, file.total.filter(|_| skip == 0))).await {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Err((Fault::Broken, NoAnswer::Failed(error))),
-            None if length.is_none() && job.to.is_none() => break,
-            None => {
-                return Err((
-                    Fault::Broken,
-                    NoAnswer::Failed(broken("the origin closed the connection early")),
-                ));
-            }
-        };
+        let frame =
+            match body.frame(rest(&job, origin, &url, at, version.as_ref().filter(|_| skip == 0))).await {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Err((Fault::Broken, NoAnswer::Failed(error))),
+                None if length.is_none() && job.to.is_none() => break,
+                None => {
+                    return Err((
+                        Fault::Broken,
+                        NoAnswer::Failed(broken("the origin closed the connection early")),
+                    ));
+                }
+            };
         let Ok(mut data) = frame.into_data() else { continue };
         let skipped = skip.min(data.len() as u64);
         data.advance(skipped as usize);
@@ -167,13 +169,13 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
 
 /// The body of an answer that brings the same file from offset `at` of the segment on. Only of a file whose length is known
 /// can be told that it is the same, and only a server that understands Range begins within it.
-async fn rest(job: &Job, origin: &Origin, url: &Url, at: u32, total: Option<u64>) -> Option<Body> {
-    let total = total?;
+async fn rest(job: &Job, origin: &Origin, url: &Url, at: u32, version: Option<&Version>) -> Option<Body> {
+    let version = version?;
     let response = origin.send(ask_for(job, url.clone(), at)).await.ok()?;
     let base = job.place.range.as_ref().map_or(0, |r| r.start);
     let file = place_of(&response);
     let answers = matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    let same = answers && file.total == Some(total);
+    let same = answers && Version::of(file.total, &response.headers).as_ref() == Some(version);
     let plain = !response.headers.contains_key(header::CONTENT_ENCODING);
     (same && plain && file.start == base + u64::from(at)).then_some(response.body)
 }
@@ -204,6 +206,17 @@ fn range_header(job: &Job, at: u32) -> Option<String> {
             let end = to.map_or(range.end, |to| range.start + u64::from(to));
             Some(format!("bytes={}-{}", range.start + from, end - 1))
         }
+    }
+}
+
+/// What tells one file under a URL from its successor: length, and tag or date where there is one.
+#[derive(Debug, PartialEq, Eq)]
+struct Version(u64, Option<HeaderValue>);
+
+impl Version {
+    fn of(total: Option<u64>, headers: &HeaderMap) -> Option<Self> {
+        let tag = headers.get(header::ETAG).or_else(|| headers.get(header::LAST_MODIFIED));
+        Some(Self(total?, tag.cloned()))
     }
 }
 
@@ -273,7 +286,6 @@ async fn refused(response: Response) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn content_range_is_read() {

@@ -27,6 +27,10 @@ pub const FORWARDED: [&str; 10] = [
     "true-client-ip",
 ];
 
+/// Those of them that say for whom: the others may change between two requests of one.
+pub const ON_BEHALF: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-real-ip", "x-client-ip", "cf-connecting-ip", "true-client-ip"];
+
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {

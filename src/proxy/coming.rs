@@ -171,6 +171,7 @@ impl Coming {
     #[must_use]
     pub fn into_manifest(self, format: Format, text: Bytes) -> Manifest {
         let Self { url, reach, headers, turn, .. } = self;
+        let turn = turn.filter(|_| text.len() > LONG);
         Manifest { url, reach, headers, text, format, turn }
     }
 

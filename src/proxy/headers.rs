@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use super::clients::FORWARDED;
+use super::clients::ON_BEHALF;
 use crate::engine::origin::ViewerKey;
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1), those that are rebuilt for every hop, and what is said to a proxy alone.
@@ -130,7 +130,7 @@ pub fn viewer(client: std::net::IpAddr, headers: &HeaderMap, page: Option<&Heade
     }
     hasher.update(b"\n");
     hasher.update(page.map_or(&[], HeaderValue::as_bytes));
-    for name in FORWARDED {
+    for name in ON_BEHALF {
         // Every value: what the stranger himself says stands before what the reverse proxy adds.
         for value in headers.get_all(name) {
             hasher.update(format!("\n{name}: ").as_bytes());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use url::Url;
@@ -283,7 +283,7 @@ where
 
 /// Asks the origin and reads what it sends.
 async fn ask(caller: &Caller, url: &Url, range: Option<String>, shared: &Shared) -> Sent {
-    let response = match repair::ask(caller, &Method::GET, url, range, None, shared).await {
+    let response = match repair::ask_alone(caller, url, range, shared).await {
         Ok(response) => response,
         Err(error) => return Sent::Failed(error),
     };

@@ -32,16 +32,41 @@ pub async fn ask(
     body: Option<Body>,
     shared: &Shared,
 ) -> Result<Response, Error> {
+    asked(caller, method, url, range, body, (shared, true)).await
+}
+
+/// The same, but never two at a time: for whom has other ways with an origin that is silent.
+///
+/// # Errors
+/// The last try's.
+pub async fn ask_alone(
+    caller: &Caller,
+    url: &Url,
+    range: Option<String>,
+    shared: &Shared,
+) -> Result<Response, Error> {
+    asked(caller, &Method::GET, url, range, None, (shared, false)).await
+}
+
+async fn asked(
+    caller: &Caller,
+    method: &Method,
+    url: &Url,
+    range: Option<String>,
+    body: Option<Body>,
+    (shared, beside): (&Shared, bool),
+) -> Result<Response, Error> {
     let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
     // A server may keep a blocking reload waiting for as long as it likes (RFC 8216bis §6.2.5.2).
-    let prompt = repeatable && !url.query().is_some_and(|query| query.contains("_HLS_"));
+    let blocking = url.query().is_some_and(|query| query.contains("_HLS_"));
+    let beside = beside && repeatable && !blocking && caller.own_browser;
     let (mut body, began, origin) = (body, Instant::now(), shared.engine.origin());
     for failures in 1.. {
         let request = |body| {
             let (method, url, range) = (method.clone(), url.clone(), range.clone());
             Request { caller: caller.clone(), method, url, range, body }
         };
-        let answer = match prompt {
+        let answer = match beside {
             true => origin.send_twice(|| request(None)).await,
             false => origin.send(request(body.take())).await,
         };

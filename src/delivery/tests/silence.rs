@@ -26,19 +26,24 @@ fn waiting() -> (Rig, AskId, FetchId) {
 
 #[test]
 fn neighbours_are_asked_for_what_a_silent_origin_was_to_bring() {
-    let (mut rig, ask, _) = waiting();
+    let (mut rig, ask, fetch) = waiting();
     let asked = rig.now;
     let out = rig.sleep_until((asked + SILENCE).back(Duration::from_millis(1)));
     assert_eq!(requests(&out), [], "it may only be slow");
     let mut asked_for = requests(&rig.sleep_until(asked + SILENCE));
-    let mut got = None;
+    let (mut got, mut cancelled) = (None, false);
     while let Some((from, piece)) = asked_for.pop() {
         let (segment, length) = (segment(2), grid().span(piece).len() as u32);
         let out = rig.tell(Input::Piece { peer: from, segment, piece, length, hash: hash(2, piece) });
         got = got.max(ready(&out, ask));
+        cancelled |= out.contains(&Output::CancelFetch { fetch });
         asked_for.extend(requests(&out));
     }
-    assert_eq!(got, Some(LENGTH), "the player has all of it");
+    assert_eq!(
+        (got, cancelled),
+        (Some(LENGTH), true),
+        "the player has all of it, and the origin is left alone"
+    );
 }
 
 #[test]

@@ -117,19 +117,14 @@ pub fn is_local_name(name: &str) -> bool {
         || [".local", ".lan", ".home.arpa", ".internal", ".localdomain"].iter().any(|end| name.ends_with(end))
 }
 
-/// How private a public address is to whom packets to it leave from `source`: one of this machine's own is no more public
-/// than its loopback, and one of its network no more than a private one. With IPv6 all machines have such, and whoever asks
-/// from within comes past the firewall that keeps the Internet from them.
+/// How private a public address is to whom packets to it leave from `source`: one of this machine's own, or of its network
+/// where that can be told (a /64), no more than a private one. With IPv6 all machines have such, and whoever asks from within
+/// comes past the firewall that keeps the Internet from them. Who has the next IPv4 address may be anybody.
 #[must_use]
 pub fn from_here(address: IpAddr, source: IpAddr) -> Reach {
     let (address, source) = (address.to_canonical(), source.to_canonical());
-    if address == source {
-        Reach::Loopback
-    } else if is_near(address, source) {
-        Reach::Lan
-    } else {
-        Reach::Public
-    }
+    let network = address.is_ipv6() && is_near(address, source);
+    if address == source || network { Reach::Lan } else { Reach::Public }
 }
 
 /// Of one network, as far as addresses tell: a /64 (RFC 4291 §2.5.1), or a /24.
@@ -264,13 +259,13 @@ mod tests {
     #[test]
     fn a_public_address_is_as_private_as_where_it_is() {
         for (address, source, expected) in [
-            ("2606:4700:1:2::7", "2606:4700:1:2::7", Reach::Loopback),
+            ("2606:4700:1:2::7", "2606:4700:1:2::7", Reach::Lan),
             ("2606:4700:1:2::7", "2606:4700:1:2:abcd::1", Reach::Lan),
             ("2606:4700:1:3::7", "2606:4700:1:2::7", Reach::Public),
             ("2606:4700:1:3::7", "fd00::7", Reach::Public),
-            ("9.9.9.9", "9.9.9.9", Reach::Loopback),
-            ("::ffff:9.9.9.9", "9.9.9.9", Reach::Loopback),
-            ("9.9.9.9", "9.9.9.1", Reach::Lan),
+            ("9.9.9.9", "9.9.9.9", Reach::Lan),
+            ("::ffff:9.9.9.9", "9.9.9.9", Reach::Lan),
+            ("9.9.9.9", "9.9.9.1", Reach::Public),
             ("9.9.8.9", "9.9.9.9", Reach::Public),
             ("9.9.9.9", "192.168.1.5", Reach::Public),
         ] {

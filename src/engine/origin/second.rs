@@ -4,36 +4,41 @@
 //! given up, long after players have. Another one usually leads elsewhere, and costs the origin one request.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 
 use super::{Body, Error, Origin, Request, Response};
-
-/// After this long without a byte the same is asked once more.
-pub const SILENT: Duration = Duration::from_secs(5);
+use crate::delivery::policy::ASK_BESIDE;
 
 type Frame = Option<Result<hyper::body::Frame<bytes::Bytes>, Error>>;
 
 impl Origin {
-    /// Sends `request`, and once more beside it if there is no answer for [`SILENT`]; the first that is answered counts.
+    /// Sends `request`, and once more beside it if there is no answer for [`ASK_BESIDE`]. The first answer counts; a
+    /// refusal of the second only if the first fails: an origin may serve one at a time.
     ///
     /// # Errors
     /// As [`send`](Self::send), when neither is answered.
     pub async fn send_twice(&self, request: impl Fn() -> Request) -> Result<Response, Error> {
         let mut first = pin!(self.send(request()));
-        if let Ok(answer) = tokio::time::timeout(SILENT, &mut first).await {
+        if let Ok(answer) = tokio::time::timeout(ASK_BESIDE, &mut first).await {
             return answer;
         }
         let mut second = pin!(self.send(request()));
-        tokio::select! {
-            answer = &mut first => if answer.is_ok() { answer } else { second.await },
-            answer = &mut second => if answer.is_ok() { answer } else { first.await },
+        let refused = tokio::select! {
+            answer = &mut first => return if answer.is_ok() { answer } else { second.await },
+            answer = &mut second => match answer {
+                Ok(answer) if answer.status.is_success() => return Ok(answer),
+                refused => refused,
+            },
+        };
+        match first.await {
+            Ok(answer) => Ok(answer),
+            Err(error) => refused.or(Err(error)),
         }
     }
 }
 
-/// A body that is asked for once more, from where it stands, if nothing comes of it for [`SILENT`].
+/// A body that is asked for once more, from where it stands, if nothing comes of it for [`ASK_BESIDE`].
 #[derive(Debug)]
 pub struct Insisting {
     body: Body,
@@ -53,7 +58,7 @@ impl Insisting {
         if !self.again {
             return self.body.frame().await;
         }
-        if let Ok(frame) = tokio::time::timeout(SILENT, self.body.frame()).await {
+        if let Ok(frame) = tokio::time::timeout(ASK_BESIDE, self.body.frame()).await {
             return frame;
         }
         self.again = false;
