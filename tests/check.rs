@@ -440,7 +440,7 @@ fn what_can_not_be_looked_at_is_one_sentence() {
     let origin = Origin::start(|path, _| match path {
         "/page.m3u8" => Some(("Content-Type: text/html\r\n".to_owned(), b"<html>".to_vec())),
         "/empty.m3u8" => plain(b"#EXTM3U\n".to_vec()),
-        "/endless.m3u8" => plain(vec![b'#'; 5 << 20]),
+        "/endless.m3u8" => plain(vec![b'#'; 33 << 20]),
         "/bomb.mpd" => plain(b"<!DOCTYPE MPD [<!ENTITY a \"aa\">]><MPD>&a;</MPD>".to_vec()),
         "/away.m3u8" => plain(playlist(0, 12, "gone/", true)),
         "/stream.mpd" => Some(("Content-Type: application/dash+xml\r\n".to_owned(), b"<MPD></MPD>".to_vec())),
