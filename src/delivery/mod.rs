@@ -13,6 +13,7 @@ pub mod contest;
 pub mod demand;
 mod eviction;
 mod exchange;
+pub mod fetches;
 mod hearing;
 mod house;
 mod intake;

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use super::account::Reason;
+use super::fetches::Fetch;
 use super::lottery;
 use super::neighbours::Neighbour;
-use super::pieces::{Ask, Fetch, Flight, Pieces, ones};
+use super::pieces::{Ask, Flight, Pieces, ones};
 use super::policy::{
     HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE,
     SEEDING,

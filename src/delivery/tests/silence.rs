@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::rig::*;
-use crate::delivery::pieces::{Fetch, Pieces};
+use crate::delivery::fetches::Fetch;
+use crate::delivery::pieces::Pieces;
 use crate::delivery::policy::{LONGEST_HOLD, SILENCE};
 use crate::delivery::*;
 use crate::model::time::Time;
