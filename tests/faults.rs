@@ -480,9 +480,11 @@ fn manifests_that_are_garbage_or_bombs_harm_nobody() {
     assert_eq!(many.status, 200, "too many to share, not too many to play");
     assert_eq!(many.text().matches("/http://").count(), 200_000);
     assert!(daemon.process.log().contains("100000 segments"), "{}", daemon.process.log());
-    let grown = resident(&daemon).saturating_sub(before);
-    assert!(grown < 64 << 10, "memory grew by {grown} KiB");
-    assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200, "and the daemon goes on");
+    // What was freed goes back to the system as the daemon goes on.
+    until("memory is as small again", || {
+        assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200, "and the daemon goes on");
+        (resident(&daemon).saturating_sub(before) < 48 << 10).then_some(())
+    });
 }
 
 /// Resident memory in KiB.
