@@ -33,7 +33,8 @@ pub(super) struct Values {
 impl Pattern {
     /// `template` of a Representation, resolved against `base`.
     ///
-    /// `None` when every segment would have one URL, or for identifiers that are not understood (`$SubNumber$`).
+    /// `None` when every segment would have one URL, or a host of its own, or for identifiers that are not understood
+    /// (`$SubNumber$`).
     pub fn new(base: &Url, template: &str, id: &str, bandwidth: u64) -> Option<Self> {
         let (mut plain, mut variables) = (String::new(), Vec::new());
         for (index, part) in template.split('$').enumerate() {
@@ -74,7 +75,10 @@ impl Pattern {
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
-        Some(Self { parts })
+        // Digits in a host's name may be another name for it: the URL that is asked for would not be the one filled in.
+        let host_is_fixed =
+            matches!(parts.first(), Some(Part::Text(first)) if first.matches('/').count() > 2);
+        host_is_fixed.then_some(Self { parts })
     }
 
     /// Whether the time is in it.
@@ -96,11 +100,8 @@ impl Pattern {
     }
 
     /// The address of a segment.
-    pub fn address(&self, number: u64, time: u64) -> Option<Address> {
-        let text = self.fill(number, time);
-        // In a host's name digits may be another host's.
-        let fixed = matches!(self.parts.first(), Some(Part::Text(first)) if first.matches('/').count() > 2);
-        if fixed { Some(Address::of(&text)) } else { Url::parse(&text).ok().map(|url| Address::from(&url)) }
+    pub fn address(&self, number: u64, time: u64) -> Address {
+        Address::of(&self.fill(number, time))
     }
 
     /// The values with which it is `url`, if there are any.
@@ -177,6 +178,10 @@ mod tests {
             "$Number%5d$",
             "$Number%099d$",
             "data:,$Number$",
+            "//$Number$/a.mp4",
+            "https://cdn$Number$.example/a.mp4",
+            "https://cdn.example:$Number$/a.mp4",
+            "https://$Number$@cdn.example/a.mp4",
         ] {
             assert_eq!(pattern(template), None, "{template}");
         }

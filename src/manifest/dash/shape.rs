@@ -176,10 +176,10 @@ impl Numbered {
         }
         let duration = Duration::from_micros(self.each as u64);
         (first..=last)
-            .filter_map(|number| {
-                let url = pattern.address(number, 0)?;
-                let id = id(swarm, number, (base > 0).then(|| name.address(number, 0)), &url, rules)?;
-                Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
+            .map(|number| {
+                let url = pattern.address(number, 0);
+                let id = id(swarm, number, (base > 0).then(|| name.address(number, 0)), &url, rules);
+                (Segment { id, sequence: number, duration }, Place { url, range: None })
             })
             .collect()
     }
@@ -240,12 +240,12 @@ impl Spelled {
             let duration = Duration::from_micros(item.duration.unsigned_abs());
             let entry = match &self.names {
                 Names::Patterns(patterns) => {
-                    patterns.get(base).zip(patterns.first()).and_then(|(pattern, name)| {
-                        let url = pattern.address(item.number, item.time)?;
+                    patterns.get(base).zip(patterns.first()).map(|(pattern, name)| {
+                        let url = pattern.address(item.number, item.time);
                         let key = if by_time { item.time } else { item.number };
                         let name = (base > 0).then(|| name.address(item.number, item.time));
-                        let id = id(swarm, key, name, &url, rules)?;
-                        Some((Segment { id, sequence, duration }, Place { url, range: None }))
+                        let id = id(swarm, key, name, &url, rules);
+                        (Segment { id, sequence, duration }, Place { url, range: None })
                     })
                 }
                 Names::Places(bases) => bases.get(base).zip(bases.first()).and_then(|(places, names)| {
@@ -291,13 +291,6 @@ fn matching(patterns: &[Pattern], url: &str) -> Option<(usize, Values)> {
 }
 
 /// The id of the segment at `url`, whose URL by the first base is `name`, where that is another.
-fn id(
-    swarm: SwarmId,
-    key: u64,
-    name: Option<Option<Address>>,
-    url: &Address,
-    rules: &Rules,
-) -> Option<SegmentId> {
-    let name = name.unwrap_or_else(|| Some(url.clone()))?;
-    Some(SegmentId::of(swarm, key, &rules.segment_identity(&name, None)))
+fn id(swarm: SwarmId, key: u64, name: Option<Address>, url: &Address, rules: &Rules) -> SegmentId {
+    SegmentId::of(swarm, key, &rules.segment_identity(name.as_ref().unwrap_or(url), None))
 }

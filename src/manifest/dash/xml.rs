@@ -138,7 +138,7 @@ fn overwhelming(text: &str, at: usize, what: &'static str, most: usize) -> Error
 
 fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize) -> Option<Element<'a>> {
     let named = start + 1 + tag.name().as_ref().len();
-    let name = local(text.get(start + 1..named)?);
+    let name = text.get(start + 1..named).filter(|name| is_name(name)).map(local)?;
     let inside = text.get(named..opened)?;
     let mut attributes = Vec::new();
     let mut rest = inside;
@@ -151,13 +151,21 @@ fn element<'a>(text: &'a str, tag: &BytesStart<'_>, start: usize, opened: usize)
         let length = after[from..].find(quote)?;
         let value = &after[from..from + length];
         let begins = opened - rest.len() + equals + 1 + from;
-        if key.is_empty() || key.contains(char::is_whitespace) {
+        if !is_name(key) {
             return None;
         }
         attributes.push(Attribute { name: key, value, range: begins..begins + length });
         rest = &after[from + length + 1..];
     }
     Some(Element { name, start, named, opened, attributes, childless: true })
+}
+
+/// Whether nothing in it could be something else than a name (XML 1.0 §2.3): the reader takes a quote for the beginning of a
+/// value wherever it stands, and would find another end of the tag once a value in it is replaced.
+fn is_name(text: &str) -> bool {
+    let part =
+        |c: char| c.is_ascii_alphanumeric() || "-._:".contains(c) || !c.is_ascii() && !c.is_whitespace();
+    !text.is_empty() && text.chars().all(part)
 }
 
 /// A name without its namespace prefix.

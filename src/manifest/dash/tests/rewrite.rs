@@ -95,6 +95,19 @@ fn a_base_is_written_down_where_there_is_none() {
 }
 
 #[test]
+fn a_name_with_quotes_is_none() {
+    // Each is a tag to the reader, and would be another one with a value replaced or with its prefix written down.
+    for text in [
+        r#"<a":MPD b="c">"x="d"/>"#,
+        r#"<MPD><SegmentURL a"b="c" media="/d"e="f"/></MPD>"#,
+        r#"<MPD 'a="b'"/>"#,
+    ] {
+        let copied = rewrite::mpd(&url(BASE), text.as_bytes(), None, &mut |_, _| None);
+        assert_eq!(copied, Err(Error::NotXml { line: 1 }), "{text}");
+    }
+}
+
+#[test]
 fn a_delay_is_written_down_when_asked_for() {
     let delay = Some(Duration::from_millis(11_520));
     for (text, expected) in [
