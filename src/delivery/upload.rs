@@ -212,11 +212,12 @@ impl Uploads {
     }
 
     /// The next piece to hand to the driver; `None` when the queue is empty, enough is under way, or it is not time yet.
+    ///
+    /// One at a time for each neighbour: a channel sends in order, so a second would only wait there, where nothing more
+    /// urgent can pass it and no cancel reaches it.
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
-        let index = (0..self.waiting.len()).min_by_key(|&i| {
-            let w = &self.waiting[i];
-            (w.elsewhere, w.deadline, self.under_way.iter().filter(|u| u.peer == w.peer).count())
-        })?;
+        let free = (0..self.waiting.len()).filter(|&i| !self.sending_to(self.waiting[i].peer));
+        let index = free.min_by_key(|&i| (self.waiting[i].elsewhere, self.waiting[i].deadline))?;
         let queued = self.under_way.iter().filter(|u| u.flight.queued(now)).map(|u| u64::from(u.bytes)).sum();
         let flight = self.pace.take(self.waiting[index].bytes, queued, now)?;
         let Waiting { peer, segment, piece, bytes, .. } = self.waiting.swap_remove(index);
@@ -272,7 +273,7 @@ impl Uploads {
     /// When time alone lets the next queued piece go; `None` when nothing waits for that.
     #[must_use]
     pub fn ready_at(&self, now: Time) -> Option<Time> {
-        if self.waiting.is_empty() {
+        if self.waiting.iter().all(|w| self.sending_to(w.peer)) {
             return None;
         }
         // By the buckets, or by the queue that gets shorter.
@@ -372,6 +373,21 @@ mod tests {
         assert!(matches!(ask(1, 2), Queued::Busy(_)));
         assert_eq!(ask(2, 0), Queued::Accepted);
         assert_eq!(ask(1, 0), Queued::Refused, "already queued");
+    }
+
+    #[test]
+    fn a_channel_gets_its_next_piece_when_the_one_before_has_left() {
+        let mut uploads = uploads();
+        let now = slow(&mut uploads);
+        for (n, piece, within) in [(1, 0, SOON), (1, 1, SOON), (2, 2, SOON * 2)] {
+            uploads.request(request(n, (2, piece), 1_000, within), now);
+        }
+        let next = |uploads: &mut Uploads| uploads.next(now).map(|(peer, _, piece)| (peer, piece));
+        assert_eq!(next(&mut uploads), Some((peer(1), 0)));
+        assert_eq!(next(&mut uploads), Some((peer(2), 2)), "though it is less urgent");
+        assert_eq!((next(&mut uploads), uploads.ready_at(now)), (None, None));
+        uploads.sent(peer(1), SegmentId(2), 0, now);
+        assert_eq!(next(&mut uploads), Some((peer(1), 1)));
     }
 
     #[test]
