@@ -29,7 +29,7 @@ use crate::engine::origin::{Caller, Error, Response};
 const LEAST: Duration = Duration::from_secs(1);
 /// A reload that takes longer is given up, and the next request is the player's own again.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Who asks when this many patiences have passed has the origin asked once more beside it: perhaps this one is stuck, and
+/// Who waits when this many patiences have passed has the origin asked once more beside it: perhaps this one is stuck, and
 /// the next comes at once. After [`LONGEST_HOLD`] in any case, when players would have hung up and tried again.
 const STUCK: u32 = 3;
 /// Reloads at the same time, all viewers together, each of at most two bodies of [`LONG`] bytes. Who comes to one more
@@ -49,7 +49,6 @@ struct Table {
 #[derive(Debug)]
 struct Known {
     name: Name,
-    began: Instant,
     reload: Weak<Reload>,
 }
 
@@ -171,15 +170,7 @@ impl Reloads {
         let mut table = self.lock();
         table.known.retain(|known| known.under_way().is_some());
         while table.tasks.try_join_next().is_some() {}
-        if let Some((known, reload)) = table
-            .known
-            .iter()
-            .find(|known| known.name == name)
-            .and_then(|known| Some((known, known.under_way()?)))
-        {
-            if known.began.elapsed() >= (reload.patience() * STUCK).min(LONGEST_HOLD) {
-                reload.again.notify_one();
-            }
+        if let Some(reload) = table.known.iter().find(|known| known.name == name).and_then(Known::under_way) {
             return Some((reload, Whose::Anothers));
         }
         if table.tasks.len() >= AT_ONCE {
@@ -193,7 +184,7 @@ impl Reloads {
             outcome: watch::Sender::new(None),
         });
         table.tasks.spawn(going_on(Arc::clone(&reload)));
-        table.known.push(Known { name, began: Instant::now(), reload: Arc::downgrade(&reload) });
+        table.known.push(Known { name, reload: Arc::downgrade(&reload) });
         Some((reload, Whose::Own))
     }
 
@@ -226,14 +217,20 @@ impl Reload {
         let outcome = outcome.wait_for(Option::is_some);
         // What it was made to wait before does not count against an origin that is slow and well.
         let until = (asked + self.patience()).max(Instant::now() + LEAST);
-        let outcome = match tokio::time::timeout_at(until.into(), outcome).await {
-            Ok(Ok(outcome)) => outcome.clone(),
+        let stuck = async {
+            tokio::time::sleep_until((self.began + (self.patience() * STUCK).min(LONGEST_HOLD)).into()).await;
+            self.again.notify_one();
+            std::future::pending().await
+        };
+        let outcome = tokio::select! {
+            biased;
             // Its sender is kept here, too: it can't have gone.
-            Ok(Err(_)) => None,
-            Err(_) => {
+            outcome = outcome => outcome.ok().and_then(|outcome| outcome.clone()),
+            () = tokio::time::sleep_until(until.into()) => {
                 self.left.store(true, Ordering::Relaxed);
                 return Told::Copy(good.unwrap_or_else(|| Arc::clone(&self.copy.manifest)));
             }
+            () = stuck => None,
         };
         match (outcome, good) {
             (Some(Outcome::Manifest(manifest)), _) => Told::New(manifest),

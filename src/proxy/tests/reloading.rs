@@ -87,11 +87,9 @@ async fn a_player_waits_a_target_duration_and_the_origin_is_heard_when_it_is_don
         let daemon = Daemon::start().await;
         is_copy(&reloads_until(2, &daemon, &origin, "/live.m3u8").await, 1);
         // The copy is more than two target durations old by then, and does while the origin has not failed.
-        for _ in 0..2 {
-            let began = Instant::now();
-            is_copy(&daemon.get(&origin.prefix("/live.m3u8")).await, 1);
-            assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-        }
+        let began = Instant::now();
+        is_copy(&daemon.get(&origin.prefix("/live.m3u8")).await, 1);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         assert_eq!(origin.seen().len(), 2, "one reload at a time");
         gate.send_replace(2);
         // What came of it, whether it is waited for or in the past by now: a third answer would hang, too.
