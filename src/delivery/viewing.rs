@@ -68,6 +68,7 @@ impl Node {
         };
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
+        pieces.ask_anew(now);
         let ahead = pieces.complete();
         let (ready, took, hit) = (from, from, ahead);
         let asked = Ask { id: ask, viewer, from, to, ready, took, asked: now, fed: now, needed, hit };
