@@ -180,7 +180,7 @@ impl Host {
             place,
             role,
             node: Node::new(me, policy, trackers, seed),
-            player: Player::new(kind, setting.programme.segment, plain, now),
+            player: Player::new(kind, &setting.programme, plain, now),
             rendition: 0,
             uplink: Uplink::new(place.up),
             links: Vec::new(),
