@@ -332,6 +332,12 @@ impl Player {
         self.cursor.back_to(open.segment.sequence);
     }
 
+    /// What a request that is open is for.
+    #[must_use]
+    pub fn segment_of(&self, ask: AskId) -> Option<SegmentId> {
+        self.open.iter().find(|open| open.ask == ask).map(|open| open.segment.id)
+    }
+
     /// The requests that are open.
     pub fn open(&self) -> impl Iterator<Item = AskId> + '_ {
         self.open.iter().map(|o| o.ask)
