@@ -23,6 +23,8 @@ pub struct Demand {
     pub front: u64,
     /// When it last asked, took or reloaded.
     pub active: Time,
+    /// When it last asked.
+    asked: Time,
     /// Different segments asked for in a row.
     pub run: u8,
     /// Until then it looks like several players under one name: nothing can be said of their buffers.
@@ -50,6 +52,7 @@ impl Demand {
             viewer,
             front: sequence,
             active: now,
+            asked: now,
             run: 1,
             crowded_until: Time::ZERO,
             began: None,
@@ -58,22 +61,36 @@ impl Demand {
         }
     }
 
-    /// The player asks for segment `sequence`.
-    pub fn asks(&mut self, sequence: u64, now: Time) -> Moved {
+    /// The player asks for segment `sequence`, which passes over so much media that it did not ask for.
+    pub fn asks(&mut self, sequence: u64, passed: Duration, now: Time) -> Moved {
+        let since = now - std::mem::replace(&mut self.asked, now);
         self.active = now;
-        if sequence.abs_diff(self.front) > SEEK {
+        // Who has had the time to play what is passed over may have played it elsewhere: in another rendition.
+        if sequence.abs_diff(self.front) > SEEK || since < passed {
             let (run, crowded_until) = (self.run, self.crowded_until);
             *self = Self { run, crowded_until, ..Self::new(self.viewer, sequence, now) };
             return Moved::Seek;
         }
         if !self.taken(sequence).is_zero() {
             self.crowded_until = now + CROWD;
+            self.lose_buffer();
         }
         if sequence > self.front {
             self.front = sequence;
             self.run = self.run.saturating_add(1);
         }
         Moved::On
+    }
+
+    /// The player hung up on a request: it seeks, or stops, or goes to another rendition.
+    pub fn hangs_up(&mut self) {
+        self.lose_buffer();
+    }
+
+    /// Nothing can be said any more of what it has.
+    fn lose_buffer(&mut self) {
+        (self.began, self.delivered) = (None, Duration::ZERO);
+        self.credited.clear();
     }
 
     /// The player's connection has taken `media` of segment `sequence` by now, all in all.
@@ -171,24 +188,53 @@ mod tests {
     fn two_players_under_one_name_are_never_held() {
         let mut demand = Demand::new(1, 10, at(0));
         demand.takes(10, SEGMENT, at(0));
-        demand.asks(11, at(1));
+        demand.asks(11, Duration::ZERO, at(1));
         demand.takes(11, SEGMENT, at(1));
         assert!(demand.dry_at(12, at(1)).is_some());
-        demand.asks(10, at(2));
+        demand.asks(10, Duration::ZERO, at(2));
         assert_eq!(demand.dry_at(12, at(2)), None, "somebody else is a segment behind");
-        assert!(demand.dry_at(12, at(40)).is_some(), "and has gone");
+        demand.takes(12, SEGMENT, at(39));
+        assert!(demand.dry_at(13, at(40)).is_some(), "and has gone");
     }
 
     #[test]
     fn a_jump_is_a_seek_and_empties_the_buffer() {
         let mut demand = Demand::new(1, 10, at(0));
         demand.takes(10, SEGMENT, at(0));
-        assert_eq!(demand.asks(11, at(1)), Moved::On);
-        assert_eq!(demand.asks(12, at(1)), Moved::On);
-        assert_eq!(demand.asks(11, at(1)), Moved::On, "hls.js asks one before");
+        assert_eq!(demand.asks(11, Duration::ZERO, at(1)), Moved::On);
+        assert_eq!(demand.asks(12, Duration::ZERO, at(1)), Moved::On);
+        assert_eq!(demand.asks(11, Duration::ZERO, at(1)), Moved::On, "hls.js asks one before");
         assert_eq!((demand.front, demand.run), (12, 3));
-        assert_eq!(demand.asks(50, at(2)), Moved::Seek);
+        assert_eq!(demand.asks(50, Duration::ZERO, at(2)), Moved::Seek);
         assert_eq!((demand.front, demand.buffered(at(2))), (50, Duration::ZERO));
-        assert_eq!(demand.asks(5, at(3)), Moved::Seek);
+        assert_eq!(demand.asks(5, Duration::ZERO, at(3)), Moved::Seek);
+    }
+
+    #[test]
+    fn who_passes_over_a_segment_has_sought_if_there_was_no_time_to_play_it() {
+        let mut demand = Demand::new(1, 10, at(0));
+        demand.takes(10, SEGMENT * 9, at(0));
+        assert_eq!(demand.asks(12, SEGMENT, at(3)), Moved::Seek);
+        assert_eq!((demand.front, demand.dry_at(12, at(3))), (12, None));
+        demand.takes(12, SEGMENT * 9, at(3));
+        assert_eq!(demand.asks(14, SEGMENT, at(7)), Moved::On, "it may have played 13 in another rendition");
+        assert!(demand.dry_at(14, at(7)).is_some());
+    }
+
+    #[test]
+    fn who_asks_again_for_what_it_has_or_hangs_up_has_nothing_that_counts() {
+        for hangs_up in [false, true] {
+            let mut demand = Demand::new(1, 10, at(0));
+            demand.takes(10, SEGMENT, at(0));
+            demand.takes(11, SEGMENT, at(0));
+            if hangs_up {
+                demand.hangs_up();
+            } else {
+                demand.asks(11, Duration::ZERO, at(1));
+            }
+            assert_eq!((demand.buffered(at(1)), demand.dry_at(12, at(40))), (Duration::ZERO, None));
+            demand.takes(11, SEGMENT, at(40));
+            assert_eq!(demand.buffered(at(40)), SEGMENT, "what it takes from now on counts");
+        }
     }
 }

@@ -125,6 +125,12 @@ impl Pieces {
         needless
     }
 
+    /// A player asks, who would be asking the origin now: it is not left alone any longer for having failed before.
+    pub fn ask_anew(&mut self, now: Time) {
+        self.retry_at = self.retry_at.min(now);
+        self.failures = self.failures.min(1);
+    }
+
     fn brought_by(&self, grid: PieceGrid, which: impl Fn(&Fetch) -> bool) -> u64 {
         let mut bits = 0;
         for fetch in self.fetches.iter().filter(|fetch| which(fetch)) {

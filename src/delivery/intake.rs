@@ -1,11 +1,13 @@
 //! Bytes that arrive, from the origin and from neighbours, and what they mean for who else has to know.
 
+use std::time::Duration;
+
 use super::account::Reason;
 use super::eviction;
 use super::neighbours::Neighbour;
 use super::node::Stirs;
 use super::pieces::Came;
-use super::policy::{FETCH_TRIES, LONGEST_HOLD, MISSING_RETRY};
+use super::policy::{ASKED_RETRY, ASKED_TRIES, LONGEST_HOLD, MISSING_RETRY};
 use super::retry::origin_pause;
 use super::supply::withdraw;
 use super::{Failure, Fault, FetchId, Node, Output, Report, contest, peering};
@@ -199,7 +201,8 @@ impl Node {
         let brought = pieces.end_fetch(fetch).is_some_and(|ended| ended.got > ended.from);
         pieces.failures = if brought { 1 } else { pieces.failures.saturating_add(1) };
         let (segment, failures) = (pieces.id(), pieces.failures);
-        let pause = if fault == Fault::Missing { MISSING_RETRY } else { origin_pause(failures) };
+        let most = if pieces.asks.is_empty() { Duration::MAX } else { ASKED_RETRY };
+        let pause = if fault == Fault::Missing { MISSING_RETRY } else { origin_pause(failures).min(most) };
         pieces.retry_at = now + pause;
         // Who waits longest for a byte has had none since then.
         let since = pieces.asks.iter().map(|ask| ask.fed).min().unwrap_or(now);
@@ -208,7 +211,7 @@ impl Node {
         let session = &mut self.sessions[s];
         let again = match fault {
             // Neighbours may still bring it, but no player bears more than that without a byte.
-            Fault::Unavailable | Fault::Broken => in_time && (promising || failures < FETCH_TRIES),
+            Fault::Unavailable | Fault::Broken => in_time && (promising || failures < ASKED_TRIES),
             Fault::Missing if session.is_newest(segment) => {
                 pause * u32::from(failures) < session.timeline.target && in_time
             }

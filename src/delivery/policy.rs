@@ -307,6 +307,10 @@ pub const ASK_BESIDE: Duration = Duration::from_secs(5);
 pub const FETCH_TRIES: u8 = 5;
 /// … after this, doubling: the last try begins 3.75 s after the first failed.
 pub const FETCH_RETRY: Duration = Duration::from_millis(250);
+/// While a player waits, so many times …
+pub const ASKED_TRIES: u8 = 6;
+/// … and no further apart than this, as a player asks again that has no daemon: the last try begins at the same time.
+pub const ASKED_RETRY: Duration = Duration::from_secs(1);
 /// A listed segment that the origin does not have (yet) is asked for again after this …
 pub const MISSING_RETRY: Duration = Duration::from_millis(500);
 /// … while it is one of the newest so many; an older one once.

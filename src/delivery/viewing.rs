@@ -1,5 +1,7 @@
 //! Players: what they are told to be listed, what they ask for, how far they may read.
 
+use std::time::Duration;
+
 use super::demand::{Demand, Moved};
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
@@ -60,7 +62,10 @@ impl Node {
         session.began.get_or_insert(now);
         let (was_watched, rested) = (session.watched(), session.rests(now));
         let moved = match session.demands.iter_mut().find(|d| d.viewer == viewer) {
-            Some(demand) => demand.asks(listed.sequence, now),
+            Some(demand) => {
+                let passed = passed_over(&session.timeline, demand.front, listed.sequence);
+                demand.asks(listed.sequence, passed, now)
+            }
             None => {
                 session.demands.push(Demand::new(viewer, listed.sequence, now));
                 Moved::Seek
@@ -68,6 +73,7 @@ impl Node {
         };
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
+        pieces.ask_anew(now);
         let ahead = pieces.complete();
         let (ready, took, hit) = (from, from, ahead);
         let asked = Ask { id: ask, viewer, from, to, ready, took, asked: now, fed: now, needed, hit };
@@ -212,7 +218,9 @@ impl Node {
             let Some(pieces) = session.active.awake_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
                 continue;
             };
-            pieces.asks.retain(|a| a.id != ask);
+            let over = pieces.asks.iter().position(|a| a.id == ask).map(|at| pieces.asks.remove(at));
+            let end = pieces.grid.map(PieceGrid::length);
+            let broken = over.filter(|ask| ask.to.or(end).is_none_or(|end| ask.took < end));
             let promised = (0..self.neighbours.len()).any(|n| pieces.words.told(n).is_some());
             if pieces.asks.is_empty() && !promised {
                 for id in pieces.fetches.iter().map(|f| f.id).collect::<Vec<_>>() {
@@ -220,8 +228,29 @@ impl Node {
                     out.push(Output::CancelFetch { fetch: id });
                 }
             }
+            if let Some(ask) = broken
+                && let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == ask.viewer)
+            {
+                demand.hangs_up();
+            }
             return Stirs::Everything;
         }
         Stirs::Nothing
     }
+}
+
+/// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
+fn passed_over(timeline: &Timeline, front: u64, to: u64) -> Duration {
+    let segments = &timeline.segments;
+    let after = front.saturating_add(1);
+    let at = |sequence| segments.partition_point(|s| s.sequence < sequence);
+    let listed = &segments[at(after)..at(to.max(after))];
+    let (first, last) = match (segments.first(), segments.last()) {
+        (Some(first), Some(last)) => (first.sequence, last.sequence),
+        _ => (to, to),
+    };
+    let before = first.min(to).saturating_sub(after);
+    let beyond = to.saturating_sub(after.max(last.saturating_add(1)));
+    let unlisted = u32::try_from(before + beyond).unwrap_or(u32::MAX);
+    listed.iter().map(|s| s.duration).sum::<Duration>() + timeline.target.saturating_mul(unlisted)
 }

@@ -84,14 +84,14 @@ impl Host {
         last: bool,
         scene: &mut Scene<'_>,
     ) {
+        if self.passes(fetch, up_to, last, scene) {
+            return;
+        }
         let Some(fetching) = self.fetches.iter_mut().find(|f| f.fetch == fetch) else { return };
         let fresh = up_to - fetching.got;
         let (first, segment, from) = (!fetching.headed, fetching.segment, fetching.from);
         (fetching.headed, fetching.got) = (true, up_to);
-        scene.tally.second(scene.now).http_bytes += u64::from(fresh);
-        if self.player.playout().startup().is_none() {
-            scene.tally.starts(scene.now, u64::from(fresh));
-        }
+        self.comes_by_http(u64::from(fresh), scene);
         if first {
             self.first_byte(segment, scene);
             self.tell(Input::Head { fetch, length: Some(u64::from(length)), shareable: true }, scene);
@@ -124,12 +124,26 @@ impl Host {
             .collect()
     }
 
+    /// Bytes of a segment came from the origin.
+    pub(super) fn comes_by_http(&mut self, bytes: u64, scene: &mut Scene<'_>) {
+        scene.tally.second(scene.now).http_bytes += bytes;
+        if self.player.playout().startup().is_none() {
+            scene.tally.starts(scene.now, bytes);
+        }
+    }
+
     fn ready(&mut self, ask: AskId, up_to: u32, length: Option<u32>, scene: &mut Scene<'_>) {
         self.tell(Input::Took { ask, up_to }, scene);
         if length != Some(up_to) {
             return;
         }
         self.tell(Input::Done { ask }, scene);
+        self.player_takes(ask, scene);
+        self.again = true;
+    }
+
+    /// The player has all of an answer.
+    pub(super) fn player_takes(&mut self, ask: AskId, scene: &mut Scene<'_>) {
         for taken in self.player.takes(scene.now, ask) {
             scene.tally.segments += 1;
             scene.tally.late += u64::from(taken.late);
@@ -142,10 +156,12 @@ impl Host {
                 format!("the player has all of it{late}{why}; {buffered:.1} s buffered")
             });
         }
-        self.again = true;
     }
 
     fn fail(&mut self, ask: AskId, why: Failure, scene: &mut Scene<'_>) {
+        if why == Failure::PassThrough {
+            return self.pass_on(ask, scene);
+        }
         scene.tally.failed += 1;
         scene.story.tell(self.index, scene.now, None, || format!("a request of the player fails: {why:?}"));
         self.player.fails(scene.now, ask);

@@ -129,6 +129,8 @@ pub struct Host {
     /// Its machine does nothing before this.
     pub(super) suspended_until: Option<Time>,
     pub(super) settled: Option<Bytes>,
+    /// Bytes that went past the Node.
+    pub(super) passed_on: u64,
     /// Segments by reason when its steady state began.
     pub(super) settled_segments: Option<[u64; Reason::ALL.len()]>,
     pub(super) next_ask: u64,
@@ -180,7 +182,7 @@ impl Host {
             place,
             role,
             node: Node::new(me, policy, trackers, seed),
-            player: Player::new(kind, setting.programme.segment, plain, now),
+            player: Player::new(kind, &setting.programme, plain, now),
             rendition: 0,
             uplink: Uplink::new(place.up),
             links: Vec::new(),
@@ -196,6 +198,7 @@ impl Host {
             joined: now,
             suspended_until: None,
             settled: None,
+            passed_on: 0,
             settled_segments: None,
             next_ask: 0,
             wrong: Vec::new(),
@@ -225,7 +228,7 @@ impl Host {
         let now = scene.now;
         self.last = self.last.max(now);
         if self.settled.is_none() && now >= self.joined + SETTLED {
-            self.settled = Some(self.node.totals());
+            self.settled = Some(self.totals());
             self.settled_segments = Some(self.node.segments().by_reason);
         }
         while let Some(leaving) = self.uplink.left(now) {
@@ -295,7 +298,7 @@ impl Host {
     pub(super) fn count(&self, now: Time, around: &Around, tally: &mut Tally) {
         let draws = self.node.draws(around.content.swarm(self.rendition)).unwrap_or(0.0);
         tally.draws += (draws * 1e9).round() as u64;
-        let totals = self.node.totals();
+        let totals = self.totals();
         tally.bytes.add(totals);
         tally.faults.add(self.node.faults());
         if let Some(before) = self.settled {
@@ -342,7 +345,9 @@ impl Host {
                     let segment = self.fetches.remove(at).segment;
                     self.player.refused(scene.now, segment);
                 }
-                self.tell(Input::Failed { fetch, fault }, scene);
+                if !self.pass_fails(fetch, scene) {
+                    self.tell(Input::Failed { fetch, fault }, scene);
+                }
             }
             What::Tracker(message) => self.tracker_says(*message, scene),
             What::TrackerUp(up) => self.tracker_up(up, scene),
@@ -403,6 +408,7 @@ impl Host {
         let open: Vec<AskId> = self.player.open().collect();
         for ask in open {
             self.player.abandon(scene.now, ask);
+            self.passed_on_ends(ask, scene);
             self.tell(Input::Done { ask }, scene);
         }
     }

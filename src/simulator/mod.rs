@@ -8,6 +8,7 @@ mod bound;
 mod broker;
 mod carry;
 mod content;
+mod direct;
 mod event;
 mod host;
 mod link;

@@ -3,13 +3,14 @@
 //! | kind | live start | open at once | reads ahead | reloads |
 //! |---|---|---|---|---|
 //! | ffplay | 3rd from the end | 2 | the segment after the one it plays | only when it has run out |
-//! | VLC | 5th from the end | 1, 1.1 s apart | 28 s | every target duration, asks 1.15 s later |
+//! | VLC | 5th from the end | 1; from the 3rd on 1.1 s apart | 28 s or 8 MB | every target duration, asks 1.15 s later |
 //! | hls.js | 3rd from the end | 1 | 28 s | every target duration, half when nothing is new |
-//! | mpv | 3rd from the end | 2 | everything (150 MiB) | every target duration |
+//! | mpv | 3rd from the end | 2 | 150 MiB | every target duration |
 //! | demo | 3rd from the end | 1 | 12 s | only when it has run out (our own headless viewer) |
 
 use std::time::Duration;
 
+use super::content::Programme;
 use super::plain::{AGAIN, Plain};
 use crate::delivery::AskId;
 use crate::model::ids::SegmentId;
@@ -38,32 +39,44 @@ struct Manner {
     from_edge: usize,
     open: usize,
     ahead: Duration,
+    /// So many are asked for one right after the other …
+    burst: u8,
+    /// … and from then on so far apart.
     apart: Duration,
     follow: Duration,
     by_clock: bool,
 }
 
+/// What mpv keeps ahead of its playhead at most, in bytes.
+const MPV_CACHE: u64 = 150 << 20;
+/// What VLC does.
+const VLC_CACHE: u64 = 8_000_000;
+
 impl Kind {
-    fn manner(self, segment: Duration) -> Manner {
+    fn manner(self, programme: &Programme) -> Manner {
         let calm = Duration::ZERO;
+        let lasts = |bytes| programme.bitrate.time_for(bytes).unwrap_or(Duration::MAX);
         let base = Manner {
             from_edge: 3,
             open: 1,
             ahead: Duration::from_secs(28),
+            burst: 0,
             apart: calm,
             follow: calm,
             by_clock: true,
         };
         match self {
-            Self::Ffplay => Manner { open: 2, ahead: segment, by_clock: false, ..base },
+            Self::Ffplay => Manner { open: 2, ahead: programme.segment, by_clock: false, ..base },
             Self::Vlc => Manner {
                 from_edge: 5,
+                ahead: base.ahead.min(lasts(VLC_CACHE)),
+                burst: 2,
                 apart: Duration::from_millis(1100),
                 follow: Duration::from_millis(1150),
                 ..base
             },
             Self::HlsJs => base,
-            Self::Mpv => Manner { open: 2, ahead: Duration::from_secs(600), ..base },
+            Self::Mpv => Manner { open: 2, ahead: lasts(MPV_CACHE), ..base },
             Self::Demo => Manner { ahead: Duration::from_secs(12), by_clock: false, ..base },
         }
     }
@@ -107,6 +120,8 @@ pub struct Player {
     changed: bool,
     next_ask: Time,
     asked: Duration,
+    /// Segments asked for in a row since it began or sought, as far as that is told apart.
+    row: u8,
     /// Does nothing until then.
     away_until: Time,
     earlier: (u32, Duration),
@@ -123,8 +138,8 @@ const GRACE: Duration = Duration::from_millis(100);
 impl Player {
     /// A player that is told to play at `now`, and what plain HTTP would be to it.
     #[must_use]
-    pub fn new(kind: Kind, segment: Duration, plain: Plain, now: Time) -> Self {
-        let manner = kind.manner(segment);
+    pub fn new(kind: Kind, programme: &Programme, plain: Plain, now: Time) -> Self {
+        let manner = kind.manner(programme);
         Self {
             manner,
             playout: Playout::new(now),
@@ -136,6 +151,7 @@ impl Player {
             changed: true,
             next_ask: now,
             asked: Duration::ZERO,
+            row: 0,
             away_until: now,
             earlier: (0, Duration::ZERO),
             plan: None,
@@ -182,7 +198,8 @@ impl Player {
             let segment = listing.segments[index];
             self.cursor.took(segment.sequence);
             self.asked += segment.duration;
-            self.next_ask = now + self.manner.apart;
+            self.row = self.row.saturating_add(1);
+            self.next_ask = if self.row < self.manner.burst { now } else { now + self.manner.apart };
             return Some(Act::Ask(segment));
         }
         let out = next == Next::Reload && self.wants(now);
@@ -315,6 +332,12 @@ impl Player {
         self.cursor.back_to(open.segment.sequence);
     }
 
+    /// What a request that is open is for.
+    #[must_use]
+    pub fn segment_of(&self, ask: AskId) -> Option<SegmentId> {
+        self.open.iter().find(|open| open.ask == ask).map(|open| open.segment.id)
+    }
+
     /// The requests that are open.
     pub fn open(&self) -> impl Iterator<Item = AskId> + '_ {
         self.open.iter().map(|o| o.ask)
@@ -348,6 +371,7 @@ impl Player {
         self.playout = Playout::new(now);
         self.open.clear();
         self.asked = Duration::ZERO;
+        self.row = 0;
         self.next_ask = now;
     }
 }

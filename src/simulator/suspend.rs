@@ -59,8 +59,10 @@ impl Host {
         self.due.retain(|(_, due)| !matches!(due, Due::Opens(_)));
         self.uplink.retain(scene.now, |_| false);
         for fetching in std::mem::take(&mut self.fetches) {
-            self.scraps.push((fetching.segment, fetching.from, fetching.got));
-            self.tell(Input::Failed { fetch: fetching.fetch, fault: Fault::Broken }, scene);
+            if !self.pass_fails(fetching.fetch, scene) {
+                self.scraps.push((fetching.segment, fetching.from, fetching.got));
+                self.tell(Input::Failed { fetch: fetching.fetch, fault: Fault::Broken }, scene);
+            }
         }
         for link in &links {
             self.send(link.peer, What::Closed, scene);

@@ -139,6 +139,19 @@ fn with_other_renditions_a_quarter_of_a_segment_is_all_it_is_held() {
     assert!(without > TARGET / 2, "{without:?}");
 }
 
+/// What it had is gone, for all that can be known. It was held for as long as it could have waited with all of it.
+#[test]
+fn who_has_sought_is_not_held_though_it_did_not_go_far() {
+    assert!(held(&mut far_ahead(6, false), 6, None) > TARGET / 2, "it plays on");
+    assert_eq!(held(&mut far_ahead(6, false), 7, None), Duration::ZERO, "it passes over one");
+    let mut rig = far_ahead(6, false);
+    rig.tell(Input::Left { peer: peer(1), misbehaved: false });
+    let (ask, _) = rig.ask(1, 6);
+    rig.tell(Input::Done { ask });
+    rig.befriend(1);
+    assert_eq!(held(&mut rig, 6, None), Duration::ZERO, "it hung up on the last");
+}
+
 #[test]
 fn a_clock_that_jumped_harms_nobody() {
     let mut rig = Rig::playing();

@@ -293,6 +293,9 @@ impl Mirror {
                 if let Some(ask) = ask {
                     self.asks.remove(&ask);
                     self.promised.remove(&ask);
+                    if let Some(buffer) = self.asked.get(&ask).and_then(|a| self.buffers.get_mut(&a.0)) {
+                        buffer.lose();
+                    }
                     self.tell(Input::Done { ask });
                 }
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::*;
-use crate::delivery::policy::Options;
+use crate::delivery::policy::{ASKED_RETRY, LONGEST_HOLD, Options};
 use crate::delivery::*;
 use crate::model::ids::SegmentId;
 use crate::wire::message::{Message, Slot};
@@ -218,6 +218,30 @@ fn an_origin_that_refuses_is_passed_on_and_one_that_stumbles_is_asked_again() {
     let (fetch, ..) = fetch_in(&out).expect("asked again");
     let out = rig.tell(Input::Failed { fetch, fault: Fault::Refused });
     assert!(out.contains(&Output::Fail { ask, why: Failure::Origin(fetch) }));
+}
+
+/// It was left alone for longer and longer, whoever asked: a player waited for 15 s once it was there again.
+#[test]
+fn an_origin_that_fails_is_asked_no_later_than_a_player_alone_would() {
+    let mut rig = Rig::new();
+    rig.list(0..3);
+    for round in 0..4 {
+        let (ask, mut out) = rig.ask(1, 0);
+        let (asked, mut tried) = (rig.now, Vec::new());
+        while !out.iter().any(|o| matches!(o, Output::Fail { ask: failed, .. } if *failed == ask)) {
+            if let Some((fetch, ..)) = fetch_in(&out) {
+                tried.push(rig.now);
+                out = rig.tell(Input::Failed { fetch, fault: Fault::Unavailable });
+            } else {
+                out = rig.sleep_until(rig.node.next_wakeup().expect("it is asked again").0);
+            }
+        }
+        assert_eq!(tried[0], asked, "round {round}");
+        let apart = tried.windows(2).map(|two| two[1] - two[0]).max();
+        assert!(apart <= Some(ASKED_RETRY) && tried.len() > 4, "round {round}: {tried:?}");
+        assert!(rig.now - asked < LONGEST_HOLD, "round {round}: {:?}", rig.now - asked);
+        rig.now += Duration::from_millis(50);
+    }
 }
 
 #[test]

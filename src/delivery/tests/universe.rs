@@ -161,8 +161,10 @@ pub(super) struct Buffer {
     /// When playing began, moved on by every time that it ran dry.
     began: Option<Time>,
     delivered: Duration,
-    /// The last segment it took all of.
-    last: Option<u64>,
+    /// When it last asked.
+    asked: Time,
+    /// A bit for each segment that it took all of.
+    whole: u64,
 }
 
 impl Buffer {
@@ -173,13 +175,23 @@ impl Buffer {
 
     /// It asks for a segment, with these before it still open: how long it can wait for it.
     pub(super) fn asks(&mut self, sequence: u64, open: &[u64], now: Time) -> Duration {
-        if sequence.abs_diff(self.front) > policy::SEEK {
-            *self = Self::at(sequence);
+        let since = now - std::mem::replace(&mut self.asked, now);
+        let passed = TARGET * sequence.saturating_sub(self.front + 1) as u32;
+        // Somewhere else; or what it had is gone, if that is what it asks for again.
+        if sequence.abs_diff(self.front) > policy::SEEK || since < passed {
+            *self = Self { asked: now, ..Self::at(sequence) };
+        } else if self.whole & 1 << sequence != 0 {
+            self.lose();
         }
         self.front = self.front.max(sequence);
         let Some(began) = self.began else { return Duration::ZERO };
         let earlier = open.iter().filter(|&&earlier| earlier < sequence).count() as u32;
         self.delivered.saturating_sub(now - began) + TARGET * earlier
+    }
+
+    /// It has sought, as far as anybody can tell.
+    pub(super) fn lose(&mut self) {
+        *self = Self { asked: self.asked, ..Self::at(self.front) };
     }
 
     /// It takes bytes, and with them all of a segment or not.
@@ -188,10 +200,9 @@ impl Buffer {
         if self.delivered < now - began {
             self.began = Some(now.back(self.delivered));
         }
-        let Some(sequence) = whole else { return };
-        if self.last.replace(sequence) != Some(sequence) {
-            self.delivered += TARGET;
-        }
+        let Some(sequence) = whole.filter(|sequence| self.whole & 1 << sequence == 0) else { return };
+        self.whole |= 1 << sequence;
+        self.delivered += TARGET;
     }
 }
 
