@@ -288,12 +288,16 @@ fn table(stats: &Value) -> String {
 /// Whether peers can be met, in a line; none where nobody is looked for.
 fn trackers(stats: &Value) -> String {
     let of = |key: &str| stats["trackers"][key].as_u64();
-    let playing = stats["streams"].as_array().is_some_and(|streams| !streams.is_empty());
+    let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let playing = !streams.is_empty();
+    // A channel may be kept from peers: for it no tracker is asked.
+    let kept = playing && streams.iter().all(|stream| stream["p2p"] == false);
     match (of("up"), of("configured")) {
         // A daemon of before says nothing of trackers.
         (None, _) | (_, None) => String::new(),
         (_, Some(0)) => "no tracker is configured: nobody can be met\n".to_owned(),
         _ if stats["p2p"] != true => String::new(),
+        _ if kept => "p2p is off for all that plays: nobody is looked for\n".to_owned(),
         (Some(0), Some(all)) if playing => {
             format!("tracker not reached (0 of {all}): nobody new is met\n")
         }
@@ -349,6 +353,12 @@ mod tests {
         assert_eq!(said(true, 1, 0, one.clone()), "tracker not reached (0 of 1): nobody new is met");
         assert_eq!(said(true, 2, 0, nothing.clone()), "trackers configured: 2, asked once something plays");
         assert_eq!(said(true, 2, 1, one.clone()), "trackers reached: 1 of 2");
+        let (off, on) = (json!({ "p2p": false }), json!({ "p2p": true }));
+        assert_eq!(
+            said(true, 1, 0, json!([off.clone()])),
+            "p2p is off for all that plays: nobody is looked for"
+        );
+        assert_eq!(said(true, 1, 0, json!([off, on])), "tracker not reached (0 of 1): nobody new is met");
         assert!(said(false, 1, 0, one).starts_with("from origin"), "nobody is looked for");
         assert!(table(&json!({ "streams": nothing })).lines().nth(1).unwrap().starts_with("from origin"));
     }
