@@ -67,12 +67,34 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
         serde_json::from_str(&get(daemon.address, "/-/stats?format=peer5").unwrap().text()).unwrap();
     assert_eq!(peer5["totalHttpDownloaded"], daemon.total("http_bytes"));
     assert_eq!(peer5["numOfPeers"], 0);
-    assert_eq!(
-        (&peer5["load.end"], &peer5["rebuffer.end"]),
-        (&peer5["streams"][0]["load.end"], &peer5["streams"][0]["rebuffer.end"])
-    );
-    assert!(peer5["load.end"].is_u64(), "{peer5:#}");
+    for waits in ["load.end", "rebuffer.end", "seek.end"] {
+        assert_eq!(peer5[waits], peer5["streams"][0][waits], "{waits}");
+    }
+    assert_eq!(peer5["load.end"], serde_json::json!([daemon.stats()["totals"]["startup_ms"]]), "{peer5:#}");
+    assert_eq!(peer5["seek.end"], serde_json::json!([]));
     assert_eq!(get(daemon.address, "/-/stats?format=other").unwrap().status, 400);
+}
+
+#[test]
+fn seeks_are_told_as_glue_code_expects_them() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 40, &[]);
+    let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]));
+    let list = daemon.get(&nginx.url("/index.m3u8")).text();
+    let segments: Vec<_> = list.lines().filter(|line| line.starts_with('/')).collect();
+    assert!(segments.len() >= 8, "{list}");
+    let seeks = || {
+        let text = get(daemon.address, "/-/stats?format=peer5").unwrap().text();
+        let peer5: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(peer5["seek.end"], peer5["streams"][0]["seek.end"]);
+        peer5["seek.end"].as_array().unwrap().iter().filter(|ms| ms.is_u64()).count()
+    };
+    let last = segments.len() - 1;
+    // On, one over, far ahead, on, and back to the beginning.
+    for (at, expected) in [(0, 0), (1, 0), (3, 0), (last - 1, 1), (last, 1), (0, 2)] {
+        get(daemon.address, segments[at]).unwrap();
+        until("it to be told", || (seeks() == expected).then_some(()));
+    }
 }
 
 #[test]

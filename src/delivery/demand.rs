@@ -27,6 +27,8 @@ pub struct Demand {
     pub run: u8,
     /// Until then it looks like several players under one name: nothing can be said of their buffers.
     crowded_until: Time,
+    /// When it asked for something else than it was to play next; nothing once it has a whole segment there.
+    sought: Option<Time>,
     /// When playing can have begun at the earliest; moves on when the buffer would have run dry.
     began: Option<Time>,
     delivered: Duration,
@@ -52,6 +54,7 @@ impl Demand {
             active: now,
             run: 1,
             crowded_until: Time::ZERO,
+            sought: None,
             began: None,
             delivered: Duration::ZERO,
             credited: Vec::new(),
@@ -63,7 +66,9 @@ impl Demand {
         self.active = now;
         if sequence.abs_diff(self.front) > SEEK {
             let (run, crowded_until) = (self.run, self.crowded_until);
-            *self = Self { run, crowded_until, ..Self::new(self.viewer, sequence, now) };
+            // Two players under one name are in two places, and neither seeks.
+            let sought = (now >= crowded_until).then_some(now);
+            *self = Self { run, crowded_until, sought, ..Self::new(self.viewer, sequence, now) };
             return Moved::Seek;
         }
         if !self.taken(sequence).is_zero() {
@@ -93,6 +98,20 @@ impl Demand {
         let entry = &mut self.credited[at];
         self.delivered += media.saturating_sub(entry.1);
         entry.1 = entry.1.max(media);
+    }
+
+    /// The player came back to a rendition that it had left for another: it goes on where it is.
+    pub fn came_back(&mut self) {
+        self.sought = None;
+    }
+
+    /// The player has a whole segment: how long that took since it sought, if it had.
+    pub fn settles(&mut self, sequence: u64, now: Time) -> Option<Duration> {
+        // What was on its way before is of another place.
+        if sequence.abs_diff(self.front) > SEEK {
+            return None;
+        }
+        self.sought.take().map(|since| now - since)
     }
 
     /// How much of `sequence` the player has taken, in media time.
@@ -190,5 +209,22 @@ mod tests {
         assert_eq!(demand.asks(50, at(2)), Moved::Seek);
         assert_eq!((demand.front, demand.buffered(at(2))), (50, Duration::ZERO));
         assert_eq!(demand.asks(5, at(3)), Moved::Seek);
+    }
+
+    #[test]
+    fn a_seek_is_over_with_the_first_whole_segment_there() {
+        let mut demand = Demand::new(1, 10, at(0));
+        assert_eq!(demand.settles(10, at(0)), None, "that is the start");
+        demand.asks(50, at(2));
+        assert_eq!(demand.settles(10, at(3)), None, "what it had asked for before");
+        assert_eq!(demand.settles(50, at(5)), Some(Duration::from_secs(3)));
+        assert_eq!(demand.settles(51, at(6)), None, "once");
+        demand.asks(5, at(7));
+        demand.asks(90, at(8));
+        assert_eq!(demand.settles(90, at(9)), Some(Duration::from_secs(1)), "who seeks on has sought once");
+        demand.takes(90, SEGMENT, at(9));
+        demand.asks(90, at(10));
+        demand.asks(10, at(11));
+        assert_eq!(demand.settles(10, at(12)), None, "two players under one name");
     }
 }

@@ -108,9 +108,9 @@ impl Node {
     /// Segments by reason, and how players fared, over all renditions since the start.
     #[must_use]
     pub fn segments(&self) -> Segments {
-        let mut segments = self.past_segments;
+        let mut segments = self.past_segments.clone();
         for session in &self.sessions {
-            segments.add(session.ledger.segments());
+            segments.add(&session.ledger.segments());
         }
         segments
     }

@@ -1,6 +1,6 @@
 //! Players: what they are told to be listed, what they ask for, how far they may read.
 
-use super::demand::{Demand, Moved};
+use super::demand::Moved;
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
 use super::policy::{PACED_STEP, PROBE_AHEAD};
@@ -59,13 +59,7 @@ impl Node {
         };
         session.began.get_or_insert(now);
         let (was_watched, rested) = (session.watched(), session.rests(now));
-        let moved = match session.demands.iter_mut().find(|d| d.viewer == viewer) {
-            Some(demand) => demand.asks(listed.sequence, now),
-            None => {
-                session.demands.push(Demand::new(viewer, listed.sequence, now));
-                Moved::Seek
-            }
-        };
+        let moved = session.asks(viewer, listed.sequence, now);
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
         let ahead = pieces.complete();
@@ -163,12 +157,13 @@ impl Node {
             }
             let (first, sequence) = (waiting.ready == waiting.from, pieces.segment.sequence);
             let (id, held) = (waiting.id, now - waiting.asked);
-            let late = waiting.needed.is_some_and(|needed| needed < now);
+            let late = waiting.needed.filter(|&needed| needed < now).map(|needed| now - needed);
             let record = session.ledger.of(segment, sequence);
             if first {
                 record.held = record.held.max(held);
-                record.late |= late;
-                session.ledger.late += u64::from(late);
+                record.late |= late.is_some();
+                session.ledger.late += u64::from(late.is_some());
+                late.into_iter().for_each(|wait| session.ledger.stalls.add(wait));
             }
             if length == Some(up_to) {
                 session.ledger.settle(segment);
