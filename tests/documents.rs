@@ -89,6 +89,7 @@ fn links_lead_somewhere_and_versions_agree() {
     for file in [
         "README.md",
         "CHANGELOG.md",
+        "docs/api.md",
         "docs/faq.md",
         "docs/players.md",
         "docs/publishers.md",
