@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -142,27 +143,107 @@ fn the_trackers_metrics_say_what_its_statistics_say() {
     assert_eq!(value(&text, "paceline_tracker_announces_total"), 0.0);
 }
 
+/// The expressions of docs/grafana.json, each with the panel it is of, and its variables' questions.
+fn grafana() -> (Vec<(String, String)>, Vec<(String, String)>) {
+    let text = std::fs::read_to_string("docs/grafana.json").unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "two panels have one id");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let of_panel = |panel: &serde_json::Value| {
+        let title = text(&panel["title"]);
+        let targets = panel["targets"].as_array().unwrap().iter();
+        targets.map(|target| (title.clone(), text(&target["expr"]))).collect::<Vec<_>>()
+    };
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let variables = variables.filter(|variable| variable["type"] == "query");
+    let variables = variables.map(|of| (text(&of["name"]), text(&of["query"]["query"])));
+    (panels.iter().flat_map(of_panel).collect(), variables.collect())
+}
+
+/// The metrics that an expression names, each with what stands in braces behind it.
+fn named(expression: &str) -> Vec<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = expression.char_indices().filter(|&(at, _)| {
+        let rest = &expression[at..];
+        (rest.starts_with("paceline_") || rest.starts_with("process_"))
+            && !expression[..at].ends_with(is_name)
+    });
+    let of = |at: usize| {
+        let rest = &expression[at..];
+        let (name, rest) = rest.split_at(rest.find(|c| !is_name(c)).unwrap_or(rest.len()));
+        (name, rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default())
+    };
+    starts.map(|(at, _)| of(at)).collect()
+}
+
 #[test]
 fn the_dashboard_for_grafana_shows_what_there_is() {
-    let daemon = Daemon::start(&[], &[]);
-    let tracker = Tracker::start();
-    let address: SocketAddr =
-        tracker.url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
-    let known = get(daemon.address, "/-/metrics").unwrap().text() + &get(address, "/metrics").unwrap().text();
-    let dashboard: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string("docs/grafana.json").unwrap()).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
-    let mut seen = 0;
-    for expression in expressions.map(|target| target["expr"].as_str().unwrap()) {
-        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        for name in words.filter(|word| word.starts_with("paceline_") || word.starts_with("process_")) {
-            assert!(
-                known.contains(&format!("# TYPE {name} ")),
-                "{name} in `{expression}` is no metric of ours"
-            );
-            seen += 1;
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 8, &[]);
+    let (nginx, daemon, tracker) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]), Tracker::start());
+    get_all(&daemon, &nginx);
+    let of = |address, path| get(address, path).unwrap().text();
+    let known = of(daemon.address, "/-/metrics") + &of(tracker.address, "/metrics");
+    let (expressions, variables) = grafana();
+    for (place, expression) in expressions.iter().chain(&variables) {
+        let metrics = named(expression);
+        assert!(!metrics.is_empty(), "{place}: {expression} asks for nothing of ours");
+        for (name, labels) in metrics {
+            assert!(known.contains(&format!("# TYPE {name} ")), "{place}: {name} is no metric of ours");
+            // What Prometheus puts to every sample, and what is in ours.
+            let samples: Vec<&str> =
+                known.lines().filter(|line| line.starts_with(&format!("{name}{{"))).collect();
+            for label in labels.split(", ").filter_map(|part| part.split('=').next()) {
+                let has = |line: &&&str| line.contains(&format!("{label}=\""));
+                let there = ["", "job", "instance"].contains(&label) || samples.iter().any(|line| has(&line));
+                assert!(there, "{place}: {name} has no label {label}");
+            }
         }
     }
-    assert!(seen >= panels.len(), "{seen} metrics in {} panels", panels.len());
+    rates_and_filters(&expressions, &variables);
+    understood(&expressions);
+}
+
+/// Every panel follows the filters that there are, and takes rates over what Grafana knows of scrapes.
+fn rates_and_filters(expressions: &[(String, String)], variables: &[(String, String)]) {
+    let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["job", "instance", "kind", "network"]);
+    for (place, expression) in expressions {
+        for (name, labels) in named(expression) {
+            for filter in ["job", "instance"] {
+                assert!(
+                    labels.contains(&format!("{filter}=~\"${filter}\"")),
+                    "{place}: {name} by no {filter}"
+                );
+            }
+        }
+        for range in expression.split('[').skip(1) {
+            assert!(range.starts_with("$__rate_interval]"), "{place}: {expression}");
+        }
+    }
+    for filter in names {
+        let used = format!("{filter}=~\"${filter}\"");
+        assert!(
+            expressions.iter().any(|(_, expression)| expression.contains(&used)),
+            "nothing goes by ${filter}"
+        );
+    }
+}
+
+/// Prometheus understands all of it, as rules.
+fn understood(expressions: &[(String, String)]) {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = |(number, (_, expression)): (usize, &(String, String))| {
+        let expression = expression.replace("$__rate_interval", "1m");
+        serde_json::json!({ "record": format!("rule_{number}"), "expr": expression })
+    };
+    let rules: Vec<_> = expressions.iter().enumerate().map(rule).collect();
+    let rules = serde_json::json!({ "groups": [{ "name": "grafana", "rules": rules }] });
+    let file = dir.path().join("rules.yml");
+    std::fs::write(&file, rules.to_string()).unwrap();
+    let output = Command::new("promtool").args(["check", "rules"]).arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
 }
