@@ -116,3 +116,22 @@ fn the_other_shells_are_told_of_every_command_and_flag() {
         }
     }
 }
+
+#[test]
+fn an_address_that_is_none_is_answered_with_what_one_looks_like() {
+    for args in [
+        &["upload", "--via", "wlan0"][..],
+        &["p2p", "on", "--via", "7223"],
+        &["stats", "--via", "box.lan:7223"],
+        &["watch", "--via", "127.0.0.1", "http://o.example/a.m3u8"],
+        &["serve", "--listen", "here"],
+        &["tracker", "--listen", "::1"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains("such as 127.0.0.1:7223, [::1]:7223"), "{args:?}: {said}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_paceline")).args(["upload", "sometimes"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("[possible values: on, off, auto]"));
+}

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::address;
 use super::exit::Failure;
 use super::output::print;
 use crate::delivery::policy::Upload;
@@ -30,8 +31,8 @@ const FORGETFUL: &str = "warning: a restart of the daemon forgets this budget an
 /// Arguments of `stats`.
 #[derive(Debug, ClapArgs)]
 pub struct StatsArgs {
-    /// The daemon to ask
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to ask: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
     /// Print the JSON document as it is
     #[arg(long)]
@@ -46,8 +47,8 @@ pub struct P2pArgs {
     /// For this channel of the configuration alone
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
-    /// The daemon to steer
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to steer: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
 }
 
@@ -68,8 +69,8 @@ pub struct UploadArgs {
     /// For this channel of the configuration alone
     #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "daily", "monthly"], requires = "switch")]
     pub channel: Option<String>,
-    /// The daemon to steer
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to steer: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
 }
 
@@ -89,7 +90,8 @@ pub enum Mode {
     On,
     /// Never.
     Off,
-    /// Unless something speaks against it: a low battery, a metered connection, a cellular line, a VPN.
+    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp, ppp,
+    /// rmnet), a VPN (tun, tap, wg).
     Auto,
 }
 
@@ -327,6 +329,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::conditions::{CELLULAR, VPN};
+
+    #[test]
+    fn what_uploads_stop_for_is_named() {
+        let value = Mode::Auto.to_possible_value().unwrap();
+        let help = value.get_help().unwrap().to_string();
+        let questions = std::fs::read_to_string("docs/faq.md").unwrap();
+        for kind in CELLULAR.iter().chain(&VPN) {
+            assert!(help.contains(kind), "{help}");
+            assert!(questions.contains(&format!("`{kind}`")), "docs/faq.md: {kind}");
+        }
+    }
 
     #[test]
     fn the_table_counts_reasons() {
