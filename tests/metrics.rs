@@ -143,8 +143,11 @@ fn the_trackers_metrics_say_what_its_statistics_say() {
     assert_eq!(value(&text, "paceline_tracker_announces_total"), 0.0);
 }
 
-/// The expressions of docs/grafana.json, each with the panel it is of, and its variables' questions.
-fn grafana() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// What Prometheus is asked, each with the panel or variable it is for.
+type Asked = Vec<(String, String)>;
+
+/// The expressions of docs/grafana.json, and the questions of its variables.
+fn grafana() -> (Asked, Asked) {
     let text = std::fs::read_to_string("docs/grafana.json").unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
