@@ -109,15 +109,22 @@ fn whether_the_tracker_is_there_can_be_seen() {
         ["configured", "up"].map(|what| value(&text, &format!("paceline_trackers_{what}")))
     };
     assert_eq!(seen(), [1.0, 0.0], "nobody is looked for before something plays");
+    let asked = || daemon.stats()["trackers"]["asked"] == true;
+    daemon.get(&nginx.url("/index.m3u8"));
+    assert_eq!(
+        (daemon.stats()["streams"].as_array().unwrap().len(), asked()),
+        (1, false),
+        "it is looked at only"
+    );
     get_all(&daemon, &nginx);
     until("the tracker to be reached", || (seen() == [1.0, 1.0]).then_some(()));
-    assert_eq!(daemon.stats()["trackers"], serde_json::json!({"configured": 1, "up": 1}));
+    assert_eq!(daemon.stats()["trackers"], serde_json::json!({"configured": 1, "up": 1, "asked": true}));
     let p2p = |switch: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
         command.args(["p2p", switch, "--via", &daemon.address.to_string()]).output().unwrap()
     };
     p2p("off");
-    assert_eq!(seen(), [1.0, 0.0], "it is left");
+    assert_eq!((seen(), asked()), ([1.0, 0.0], false), "it is left");
     p2p("on");
     until("the tracker to be reached again", || (seen() == [1.0, 1.0]).then_some(()));
     tracker.process.kill();

@@ -292,15 +292,16 @@ fn trackers(stats: &Value) -> String {
     let of = |key: &str| stats["trackers"][key].as_u64();
     let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
     let playing = !streams.is_empty();
-    // A channel may be kept from peers: for it no tracker is asked.
+    // A channel may be kept from peers: for it no tracker is asked. Nor is one for what is only looked at.
     let kept = playing && streams.iter().all(|stream| stream["p2p"] == false);
+    let asked = stats["trackers"]["asked"].as_bool().unwrap_or(playing);
     match (of("up"), of("configured")) {
         // A daemon of before says nothing of trackers.
         (None, _) | (_, None) => String::new(),
         (_, Some(0)) => "no tracker is configured: nobody can be met\n".to_owned(),
         _ if stats["p2p"] != true => String::new(),
         _ if kept => "p2p is off for all that plays: nobody is looked for\n".to_owned(),
-        (Some(0), Some(all)) if playing => {
+        (Some(0), Some(all)) if asked => {
             format!("tracker not reached (0 of {all}): nobody new is met\n")
         }
         (Some(0), Some(all)) => format!("trackers configured: {all}, asked once something plays\n"),
@@ -355,17 +356,19 @@ mod tests {
     #[test]
     fn whether_trackers_are_there_is_a_line() {
         let said = |p2p: bool, configured: u64, up: u64, streams: Value| {
-            let trackers = json!({ "configured": configured, "up": up });
+            let asked = streams.as_array().is_some_and(|all| all.iter().any(|stream| stream["p2p"] == true));
+            let trackers = json!({ "configured": configured, "up": up, "asked": asked });
             table(&json!({ "p2p": p2p, "trackers": trackers, "streams": streams }))
                 .lines()
                 .nth(1)
                 .unwrap()
                 .to_owned()
         };
-        let (nothing, one) = (json!([]), json!([{}]));
+        let (nothing, one, looked_at) = (json!([]), json!([{ "p2p": true }]), json!([{}]));
         assert_eq!(said(false, 0, 0, nothing.clone()), "no tracker is configured: nobody can be met");
         assert_eq!(said(true, 1, 0, one.clone()), "tracker not reached (0 of 1): nobody new is met");
         assert_eq!(said(true, 2, 0, nothing.clone()), "trackers configured: 2, asked once something plays");
+        assert_eq!(said(true, 2, 0, looked_at), "trackers configured: 2, asked once something plays");
         assert_eq!(said(true, 2, 1, one.clone()), "trackers reached: 1 of 2");
         let (off, on) = (json!({ "p2p": false }), json!({ "p2p": true }));
         assert_eq!(

@@ -127,6 +127,12 @@ impl Node {
         self.membership.trackers.iter().filter(|tracker| tracker.up && self.policy.p2p).count()
     }
 
+    /// Whether trackers are asked at all: somebody watches something that peers may be used for.
+    #[must_use]
+    pub fn asks_trackers(&self) -> bool {
+        self.policy.p2p && self.sessions.iter().any(|session| session.joined)
+    }
+
     /// The best peer efficiency that the largest swarm seen allows.
     #[must_use]
     pub fn ceiling(&self) -> f64 {

@@ -35,7 +35,7 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
         "upload_mode": steering.mode(),
         "upload_withheld": steering.reason(node.is_spent()),
         "upload_budget": steering.account.document(steering.limits()),
-        "trackers": { "configured": node.trackers(), "up": node.trackers_up() },
+        "trackers": { "configured": node.trackers(), "up": node.trackers_up(), "asked": node.asks_trackers() },
         "totals": {
             "http_bytes": totals.http,
             "p2p_bytes": totals.p2p,
