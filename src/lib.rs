@@ -1,6 +1,9 @@
 //! paceline: players take most of a stream from other viewers, without knowing it.
 //!
 //! The modules in the order in which a request meets them; an import may only point further down this list.
+// What comes from outside is answered for, never panicked over; tests may.
+#![cfg_attr(not(test), deny(clippy::expect_used, clippy::unwrap_used))]
+#![cfg_attr(not(test), deny(clippy::panic, clippy::todo, clippy::unimplemented, clippy::unreachable))]
 
 /// The command line: one file per subcommand.
 #[cfg(feature = "daemon")]

@@ -23,27 +23,29 @@ fn what_the_page_shows_is_what_the_daemon_says_and_its_switches_work() {
     let daemons: Vec<Daemon> = (0..3).map(|_| Daemon::with_tracker(&tracker.url())).collect();
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dashboard");
     std::fs::create_dir_all(&pictures).unwrap();
-    // Two that meet nobody: without a tracker, and with one that is not there.
-    let (alone, lost) =
-        (Daemon::start(&[], &[]), Daemon::with_tracker(&format!("ws://127.0.0.1:{}/", free_port())));
-    let [url, without, unreached] =
-        [&daemons[0], &alone, &lost].map(|daemon| format!("http://{}/", daemon.address));
+    let played = origin.url("index.m3u8");
+    // Three that meet nobody: without a tracker, with one that is not there, and with nothing that peers may be used for.
+    let nowhere = format!("ws://127.0.0.1:{}/", free_port());
+    let (alone, lost) = (Daemon::start(&[], &[]), Daemon::with_tracker(&nowhere));
+    let channel = [("PACELINE_CHANNELS_NEWS", &*played), ("PACELINE_CHANNELS_NEWS_P2P", "false")];
+    let kept = Daemon::start(&["--tracker", &nowhere], &channel);
+    let [url, without, unreached, apart] =
+        [&daemons[0], &alone, &lost, &kept].map(|daemon| format!("http://{}/", daemon.address));
     let pictures = pictures.display().to_string();
     let (mut page, _folder) = browser::script(
         "dashboard.mjs",
         &[
             &["--url", &url, "--pictures", &pictures, "--neighbours", &(daemons.len() - 1).to_string()][..],
-            &["--without", &without, "--unreached", &unreached],
+            &["--without", &without, "--unreached", &unreached, "--kept", &apart],
         ]
         .concat(),
     );
     until("the page says that nothing plays", || {
         (page.log().contains("idle") || !page.running()).then_some(())
     });
-    let url = origin.url("index.m3u8");
     // They end when the page has seen enough.
-    let watching = daemons.iter().chain([&lost]);
-    let mut players: Vec<_> = watching.map(|daemon| player(&daemon.prefix(&url), 500, &[])).collect();
+    let watching = daemons.iter().chain([&lost, &kept]);
+    let mut players: Vec<_> = watching.map(|daemon| player(&daemon.prefix(&played), 500, &[])).collect();
     let good = page.wait(LONGEST);
     assert!(good, "{}", page.log());
     println!("{}", page.log());

@@ -89,6 +89,7 @@ fn links_lead_somewhere_and_versions_agree() {
     for file in [
         "README.md",
         "CHANGELOG.md",
+        "docs/api.md",
         "docs/faq.md",
         "docs/players.md",
         "docs/publishers.md",
@@ -278,6 +279,8 @@ fn whoever_says_hls_says_dash() {
 }
 
 const UNITS: [&str; 2] = ["systemd/paceline.service", "systemd/paceline-tracker.service"];
+/// The drop-in by which a unit is given its secrets.
+const SECRETS: &str = "systemd/secrets.conf";
 const SOCKETS: [&str; 2] = ["systemd/paceline.socket", "systemd/paceline-tracker.socket"];
 /// What `systemd-analyze security` may find, ten times its score: 1.5 of 10 is what a network service can reach.
 const EXPOSURE: &str = "--threshold=15";
@@ -325,17 +328,56 @@ fn units_are_valid_and_give_nothing_away() {
     }
     let verify: &[&str] = &["verify", "--man=no"];
     let checks = UNITS.map(|unit| (unit, &["security", "--offline=true", EXPOSURE][..]));
-    for (unit, check) in UNITS.into_iter().chain(SOCKETS).map(|unit| (unit, verify)).chain(checks) {
-        let output =
-            Command::new("systemd-analyze").args(check).arg(copy(unit)).output().unwrap_or_else(|e| {
-                panic!("systemd-analyze could not be started ({e}); install it: apt-get install systemd")
-            });
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success(), "{unit}: {check:?}: {said}");
-        // An unknown key or section is a warning to systemd, and a hole to us.
-        assert!(!said.contains("Unknown"), "{unit}: {said}");
+    // Once as they are, and once with their secrets.
+    for secrets in [false, true] {
+        if secrets {
+            for unit in UNITS {
+                let folder = copy(&format!("{unit}.d"));
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::write(folder.join("secrets.conf"), read(SECRETS)).unwrap();
+            }
+        }
+        let all = UNITS.into_iter().chain(SOCKETS).map(|unit| (unit, verify)).chain(checks);
+        all.for_each(|(unit, check)| sound(&copy(unit), check));
     }
+}
+
+/// Holds a unit to what `systemd-analyze` has to say.
+fn sound(unit: &Path, check: &[&str]) {
+    let output = Command::new("systemd-analyze").args(check).arg(unit).output().unwrap_or_else(|e| {
+        panic!("systemd-analyze could not be started ({e}); install it: apt-get install systemd")
+    });
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let unit = unit.display();
+    assert!(output.status.success(), "{unit}: {check:?}: {said}");
+    // An unknown key or section is a warning to systemd, and a hole to us.
+    assert!(!said.contains("Unknown"), "{unit}: {said}");
+}
+
+#[test]
+fn every_secret_of_the_drop_in_reaches_the_daemon() {
+    let credentials = tempfile::tempdir().unwrap();
+    let text = read(SECRETS);
+    let lines = text.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix("LoadCredential="));
+    let lines: Vec<(&str, &str)> = lines.map(|line| line.split_once(':').unwrap()).collect();
+    assert_eq!(lines[0], ("PACELINE_TRACKER_TOKEN", "/etc/paceline/tracker.token"));
+    assert!(read("README.md").contains(&format!("LoadCredential={}:{}", lines[0].0, lines[0].1)));
+    for (name, _) in &lines {
+        let value = match *name {
+            "PACELINE_ICE_TURN" => "turn:ann:hush@turn.example:3478\n",
+            "PACELINE_ORIGIN_HEADERS" => "[\"Authorization: hush\"]\n",
+            _ => "hush\n",
+        };
+        std::fs::write(credentials.path().join(name), value).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command.args(["serve", "--check"]).env("CREDENTIALS_DIRECTORY", credentials.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.matches("***").count(), lines.len(), "each is there, and hidden:\n{said}");
+    assert!(!said.contains("hush"), "{said}");
 }
 
 #[test]

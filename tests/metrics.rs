@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -67,12 +68,34 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
         serde_json::from_str(&get(daemon.address, "/-/stats?format=peer5").unwrap().text()).unwrap();
     assert_eq!(peer5["totalHttpDownloaded"], daemon.total("http_bytes"));
     assert_eq!(peer5["numOfPeers"], 0);
-    assert_eq!(
-        (&peer5["load.end"], &peer5["rebuffer.end"]),
-        (&peer5["streams"][0]["load.end"], &peer5["streams"][0]["rebuffer.end"])
-    );
-    assert!(peer5["load.end"].is_u64(), "{peer5:#}");
+    for waits in ["load.end", "rebuffer.end", "seek.end"] {
+        assert_eq!(peer5[waits], peer5["streams"][0][waits], "{waits}");
+    }
+    assert_eq!(peer5["load.end"], serde_json::json!([daemon.stats()["totals"]["startup_ms"]]), "{peer5:#}");
+    assert_eq!(peer5["seek.end"], serde_json::json!([]));
     assert_eq!(get(daemon.address, "/-/stats?format=other").unwrap().status, 400);
+}
+
+#[test]
+fn seeks_are_told_as_glue_code_expects_them() {
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 40, &[]);
+    let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]));
+    let list = daemon.get(&nginx.url("/index.m3u8")).text();
+    let segments: Vec<_> = list.lines().filter(|line| line.starts_with('/')).collect();
+    assert!(segments.len() >= 8, "{list}");
+    let seeks = || {
+        let text = get(daemon.address, "/-/stats?format=peer5").unwrap().text();
+        let peer5: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(peer5["seek.end"], peer5["streams"][0]["seek.end"]);
+        peer5["seek.end"].as_array().unwrap().iter().filter(|ms| ms.is_u64()).count()
+    };
+    let last = segments.len() - 1;
+    // On, one over, far ahead, on, and back to the beginning.
+    for (at, expected) in [(0, 0), (1, 0), (3, 0), (last - 1, 1), (last, 1), (0, 2)] {
+        get(daemon.address, segments[at]).unwrap();
+        until("it to be told", || (seeks() == expected).then_some(()));
+    }
 }
 
 #[test]
@@ -86,15 +109,22 @@ fn whether_the_tracker_is_there_can_be_seen() {
         ["configured", "up"].map(|what| value(&text, &format!("paceline_trackers_{what}")))
     };
     assert_eq!(seen(), [1.0, 0.0], "nobody is looked for before something plays");
+    let asked = || daemon.stats()["trackers"]["asked"] == true;
+    daemon.get(&nginx.url("/index.m3u8"));
+    assert_eq!(
+        (daemon.stats()["streams"].as_array().unwrap().len(), asked()),
+        (1, false),
+        "it is looked at only"
+    );
     get_all(&daemon, &nginx);
     until("the tracker to be reached", || (seen() == [1.0, 1.0]).then_some(()));
-    assert_eq!(daemon.stats()["trackers"], serde_json::json!({"configured": 1, "up": 1}));
+    assert_eq!(daemon.stats()["trackers"], serde_json::json!({"configured": 1, "up": 1, "asked": true}));
     let p2p = |switch: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
         command.args(["p2p", switch, "--via", &daemon.address.to_string()]).output().unwrap()
     };
     p2p("off");
-    assert_eq!(seen(), [1.0, 0.0], "it is left");
+    assert_eq!((seen(), asked()), ([1.0, 0.0], false), "it is left");
     p2p("on");
     until("the tracker to be reached again", || (seen() == [1.0, 1.0]).then_some(()));
     tracker.process.kill();
@@ -120,27 +150,110 @@ fn the_trackers_metrics_say_what_its_statistics_say() {
     assert_eq!(value(&text, "paceline_tracker_announces_total"), 0.0);
 }
 
+/// What Prometheus is asked, each with the panel or variable it is for.
+type Asked = Vec<(String, String)>;
+
+/// The expressions of docs/grafana.json, and the questions of its variables.
+fn grafana() -> (Asked, Asked) {
+    let text = std::fs::read_to_string("docs/grafana.json").unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len(), "two panels have one id");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let of_panel = |panel: &serde_json::Value| {
+        let title = text(&panel["title"]);
+        let targets = panel["targets"].as_array().unwrap().iter();
+        targets.map(|target| (title.clone(), text(&target["expr"]))).collect::<Vec<_>>()
+    };
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let variables = variables.filter(|variable| variable["type"] == "query");
+    let variables = variables.map(|of| (text(&of["name"]), text(&of["query"]["query"])));
+    (panels.iter().flat_map(of_panel).collect(), variables.collect())
+}
+
+/// The metrics that an expression names, each with what stands in braces behind it.
+fn named(expression: &str) -> Vec<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = expression.char_indices().filter(|&(at, _)| {
+        let rest = &expression[at..];
+        (rest.starts_with("paceline_") || rest.starts_with("process_"))
+            && !expression[..at].ends_with(is_name)
+    });
+    let of = |at: usize| {
+        let rest = &expression[at..];
+        let (name, rest) = rest.split_at(rest.find(|c| !is_name(c)).unwrap_or(rest.len()));
+        (name, rest.strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default())
+    };
+    starts.map(|(at, _)| of(at)).collect()
+}
+
 #[test]
 fn the_dashboard_for_grafana_shows_what_there_is() {
-    let daemon = Daemon::start(&[], &[]);
-    let tracker = Tracker::start();
-    let address: SocketAddr =
-        tracker.url().trim_start_matches("ws://").trim_end_matches('/').parse().unwrap();
-    let known = get(daemon.address, "/-/metrics").unwrap().text() + &get(address, "/metrics").unwrap().text();
-    let dashboard: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string("docs/grafana.json").unwrap()).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
-    let mut seen = 0;
-    for expression in expressions.map(|target| target["expr"].as_str().unwrap()) {
-        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        for name in words.filter(|word| word.starts_with("paceline_") || word.starts_with("process_")) {
-            assert!(
-                known.contains(&format!("# TYPE {name} ")),
-                "{name} in `{expression}` is no metric of ours"
-            );
-            seen += 1;
+    let dir = tempfile::tempdir().unwrap();
+    recording(dir.path(), 8, &[]);
+    let (nginx, daemon, tracker) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &[]), Tracker::start());
+    get_all(&daemon, &nginx);
+    let of = |address, path| get(address, path).unwrap().text();
+    let known = of(daemon.address, "/-/metrics") + &of(tracker.address, "/metrics");
+    let (expressions, variables) = grafana();
+    for (place, expression) in expressions.iter().chain(&variables) {
+        let metrics = named(expression);
+        assert!(!metrics.is_empty(), "{place}: {expression} asks for nothing of ours");
+        for (name, labels) in metrics {
+            assert!(known.contains(&format!("# TYPE {name} ")), "{place}: {name} is no metric of ours");
+            // What Prometheus puts to every sample, and what is in ours.
+            let samples: Vec<&str> =
+                known.lines().filter(|line| line.starts_with(&format!("{name}{{"))).collect();
+            for label in labels.split(", ").filter_map(|part| part.split('=').next()) {
+                let has = |line: &&&str| line.contains(&format!("{label}=\""));
+                let there = ["", "job", "instance"].contains(&label) || samples.iter().any(|line| has(&line));
+                assert!(there, "{place}: {name} has no label {label}");
+            }
         }
     }
-    assert!(seen >= panels.len(), "{seen} metrics in {} panels", panels.len());
+    rates_and_filters(&expressions, &variables);
+    understood(&expressions);
+}
+
+/// Every panel follows the filters that there are, and takes rates over what Grafana knows of scrapes.
+fn rates_and_filters(expressions: &[(String, String)], variables: &[(String, String)]) {
+    let names: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["job", "instance", "kind", "network"]);
+    for (place, expression) in expressions {
+        for (name, labels) in named(expression) {
+            for filter in ["job", "instance"] {
+                assert!(
+                    labels.contains(&format!("{filter}=~\"${filter}\"")),
+                    "{place}: {name} by no {filter}"
+                );
+            }
+        }
+        for range in expression.split('[').skip(1) {
+            assert!(range.starts_with("$__rate_interval]"), "{place}: {expression}");
+        }
+    }
+    for filter in names {
+        let used = format!("{filter}=~\"${filter}\"");
+        assert!(
+            expressions.iter().any(|(_, expression)| expression.contains(&used)),
+            "nothing goes by ${filter}"
+        );
+    }
+}
+
+/// Prometheus understands all of it, as rules.
+fn understood(expressions: &[(String, String)]) {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = |(number, (_, expression)): (usize, &(String, String))| {
+        let expression = expression.replace("$__rate_interval", "1m");
+        serde_json::json!({ "record": format!("rule_{number}"), "expr": expression })
+    };
+    let rules: Vec<_> = expressions.iter().enumerate().map(rule).collect();
+    let rules = serde_json::json!({ "groups": [{ "name": "grafana", "rules": rules }] });
+    let file = dir.path().join("rules.yml");
+    std::fs::write(&file, rules.to_string()).unwrap();
+    let output = Command::new("promtool").args(["check", "rules"]).arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -47,8 +47,8 @@ const NOT_RUN: [(&str, &str); 12] = [
     ),
 ];
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "docs/faq.md", "docs/players.md", "docs/publishers.md", "docs/reload.md"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "docs/api.md", "docs/faq.md", "docs/players.md", "docs/publishers.md", "docs/reload.md"];
 
 fn follow(document: &str) {
     let skipped: Vec<&str> = NOT_RUN.iter().map(|(line, _)| *line).collect();
@@ -62,6 +62,11 @@ fn follow(document: &str) {
 #[test]
 fn the_readme() {
     follow("README.md");
+}
+
+#[test]
+fn what_programs_ask() {
+    follow("docs/api.md");
 }
 
 #[test]

@@ -175,3 +175,44 @@ fn what_would_be_in_force_is_shown_without_secrets() {
     assert!(shown.contains("wss://t.example/announce?***"), "{shown}");
     assert!(!shown.contains("s3cret") && !said.contains("s3cret"), "{shown}{said}");
 }
+
+#[test]
+fn a_file_of_the_service_manager_stands_for_its_variable() {
+    let credentials = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &[u8]| std::fs::write(credentials.path().join(name), text).unwrap();
+    let folder = ("CREDENTIALS_DIRECTORY", credentials.path().as_os_str());
+    let check = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(name, value)| (*name, OsStr::new(*value)));
+        run(&["serve", "--check"], &variables.chain([folder]).collect::<Vec<_>>())
+    };
+    put("PACELINE_TRACKER_TOKEN", b"hush\r\n");
+    put("PACELINE_LOG_LEVEL", b"debug\n");
+    put("PACELINE_CHANNELS_NEWS", b"https://o.example/live.m3u8?token=hush");
+    put("tls.key", &[0xFF]);
+    // A channel that a file brings may be spoken of by a variable.
+    let (status, said, complained) = check(&[("PACELINE_CHANNELS_NEWS_P2P", "false")]);
+    assert_eq!(status, Some(0), "{complained}");
+    for part in ["token = \"***\"", "level = \"debug\"", "[channels.news]", "live.m3u8?***", "p2p = false"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    assert!(!said.contains("hush"), "{said}");
+    let (_, said, _) = check(&[("PACELINE_LOG_LEVEL", "warn")]);
+    assert!(said.contains("level = \"warn\""), "a variable goes before the file: {said}");
+    for (name, text, part) in [
+        ("PACELINE_TRACKER_TOKENS", &b"hush"[..], "did you mean PACELINE_TRACKER_TOKEN?"),
+        ("PACELINE_LOG_LEVEL", b"warning", "did you mean `warn`"),
+        ("PACELINE_TRACKER_TOKEN", &[0xFF], "UTF-8"),
+    ] {
+        put(name, text);
+        let (status, _, complained) = check(&[]);
+        assert_eq!(status, Some(2), "{complained}");
+        let file = credentials.path().join(name).display().to_string();
+        assert!(complained.contains(&file) && complained.contains(part), "{complained}");
+        assert!(!complained.contains("hush"), "{complained}");
+        std::fs::remove_file(file).unwrap();
+    }
+    let nowhere = ("CREDENTIALS_DIRECTORY", OsStr::new("/nowhere"));
+    let (status, _, complained) = run(&["serve", "--check"], &[nowhere]);
+    assert_eq!(status, Some(2));
+    assert!(complained.contains("/nowhere"), "{complained}");
+}

@@ -18,6 +18,11 @@ use crate::engine::Handle;
 /// Below this charge a battery that is being used up is left alone, in percent.
 const LOW: u8 = 20;
 
+/// What the names of interfaces over a cellular line begin with.
+pub const CELLULAR: [&str; 4] = ["wwan", "wwp", "ppp", "rmnet"];
+/// What those of a VPN begin with.
+pub const VPN: [&str; 3] = ["tun", "tap", "wg"];
+
 /// Looked at this often: nobody notices half a minute, and the look costs next to nothing.
 const EVERY: Duration = Duration::from_secs(30);
 
@@ -106,10 +111,10 @@ fn line(root: &Path, name: &str) -> Option<String> {
         fs::read_to_string(device.join("uevent")).is_ok_and(|text| text.lines().any(|line| line == kind))
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    if of_kind("DEVTYPE=wwan") || begins(&["wwan", "wwp", "ppp", "rmnet"]) {
+    if of_kind("DEVTYPE=wwan") || begins(&CELLULAR) {
         return Some(format!("over a cellular line ({name})"));
     }
-    if device.join("tun_flags").exists() || of_kind("DEVTYPE=wireguard") || begins(&["tun", "tap", "wg"]) {
+    if device.join("tun_flags").exists() || of_kind("DEVTYPE=wireguard") || begins(&VPN) {
         return Some(format!("over a VPN ({name})"));
     }
     None

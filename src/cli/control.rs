@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::address;
 use super::exit::Failure;
 use super::output::print;
 use crate::delivery::policy::Upload;
@@ -30,8 +31,8 @@ const FORGETFUL: &str = "warning: a restart of the daemon forgets this budget an
 /// Arguments of `stats`.
 #[derive(Debug, ClapArgs)]
 pub struct StatsArgs {
-    /// The daemon to ask
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to ask: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
     /// Print the JSON document as it is
     #[arg(long)]
@@ -46,8 +47,8 @@ pub struct P2pArgs {
     /// For this channel of the configuration alone
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
-    /// The daemon to steer
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to steer: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
 }
 
@@ -68,8 +69,8 @@ pub struct UploadArgs {
     /// For this channel of the configuration alone
     #[arg(long, value_name = "NAME", conflicts_with_all = ["limit", "daily", "monthly"], requires = "switch")]
     pub channel: Option<String>,
-    /// The daemon to steer
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223")]
+    /// The daemon to steer: where it listens, an IP address with its port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7223", value_parser = address::parse)]
     pub via: SocketAddr,
 }
 
@@ -89,7 +90,8 @@ pub enum Mode {
     On,
     /// Never.
     Off,
-    /// Unless something speaks against it: a low battery, a metered connection, a cellular line, a VPN.
+    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp, ppp,
+    /// rmnet), a VPN (tun, tap, wg).
     Auto,
 }
 
@@ -288,13 +290,18 @@ fn table(stats: &Value) -> String {
 /// Whether peers can be met, in a line; none where nobody is looked for.
 fn trackers(stats: &Value) -> String {
     let of = |key: &str| stats["trackers"][key].as_u64();
-    let playing = stats["streams"].as_array().is_some_and(|streams| !streams.is_empty());
+    let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
+    let playing = !streams.is_empty();
+    // A channel may be kept from peers: for it no tracker is asked. Nor is one for what is only looked at.
+    let kept = playing && streams.iter().all(|stream| stream["p2p"] == false);
+    let asked = stats["trackers"]["asked"].as_bool().unwrap_or(playing);
     match (of("up"), of("configured")) {
         // A daemon of before says nothing of trackers.
         (None, _) | (_, None) => String::new(),
         (_, Some(0)) => "no tracker is configured: nobody can be met\n".to_owned(),
         _ if stats["p2p"] != true => String::new(),
-        (Some(0), Some(all)) if playing => {
+        _ if kept => "p2p is off for all that plays: nobody is looked for\n".to_owned(),
+        (Some(0), Some(all)) if asked => {
             format!("tracker not reached (0 of {all}): nobody new is met\n")
         }
         (Some(0), Some(all)) => format!("trackers configured: {all}, asked once something plays\n"),
@@ -323,6 +330,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::conditions::{CELLULAR, VPN};
+
+    #[test]
+    fn what_uploads_stop_for_is_named() {
+        let value = Mode::Auto.to_possible_value().unwrap();
+        let help = value.get_help().unwrap().to_string();
+        let questions = std::fs::read_to_string("docs/faq.md").unwrap();
+        for kind in CELLULAR.iter().chain(&VPN) {
+            assert!(help.contains(kind), "{help}");
+            assert!(questions.contains(&format!("`{kind}`")), "docs/faq.md: {kind}");
+        }
+    }
 
     #[test]
     fn the_table_counts_reasons() {
@@ -337,18 +356,26 @@ mod tests {
     #[test]
     fn whether_trackers_are_there_is_a_line() {
         let said = |p2p: bool, configured: u64, up: u64, streams: Value| {
-            let trackers = json!({ "configured": configured, "up": up });
+            let asked = streams.as_array().is_some_and(|all| all.iter().any(|stream| stream["p2p"] == true));
+            let trackers = json!({ "configured": configured, "up": up, "asked": asked });
             table(&json!({ "p2p": p2p, "trackers": trackers, "streams": streams }))
                 .lines()
                 .nth(1)
                 .unwrap()
                 .to_owned()
         };
-        let (nothing, one) = (json!([]), json!([{}]));
+        let (nothing, one, looked_at) = (json!([]), json!([{ "p2p": true }]), json!([{}]));
         assert_eq!(said(false, 0, 0, nothing.clone()), "no tracker is configured: nobody can be met");
         assert_eq!(said(true, 1, 0, one.clone()), "tracker not reached (0 of 1): nobody new is met");
         assert_eq!(said(true, 2, 0, nothing.clone()), "trackers configured: 2, asked once something plays");
+        assert_eq!(said(true, 2, 0, looked_at), "trackers configured: 2, asked once something plays");
         assert_eq!(said(true, 2, 1, one.clone()), "trackers reached: 1 of 2");
+        let (off, on) = (json!({ "p2p": false }), json!({ "p2p": true }));
+        assert_eq!(
+            said(true, 1, 0, json!([off.clone()])),
+            "p2p is off for all that plays: nobody is looked for"
+        );
+        assert_eq!(said(true, 1, 0, json!([off, on])), "tracker not reached (0 of 1): nobody new is met");
         assert!(said(false, 1, 0, one).starts_with("from origin"), "nobody is looked for");
         assert!(table(&json!({ "streams": nothing })).lines().nth(1).unwrap().starts_with("from origin"));
     }

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address to listen on
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address::parse)]
     pub listen: Option<SocketAddr>,
     /// Tracker to find other viewers through (ws:// or wss://); may be given several times
     #[arg(long, value_name = "URL")]

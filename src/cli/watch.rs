@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
     /// Play through the daemon at this address, such as 127.0.0.1:7223
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = super::address::parse)]
     pub via: Option<SocketAddr>,
 }
 

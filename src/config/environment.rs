@@ -2,6 +2,7 @@
 //! `PACELINE_IDENTITY_<NUMBER>_<KEY>`, counted from 1. Lists are written with commas, or as in the file, in brackets.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 use url::Url;
@@ -12,13 +13,16 @@ use crate::manifest::identity::{self, MAX_RULES, Naming};
 use crate::model::shown::shown_text;
 use crate::proxy::Channel;
 
-const PREFIX: &str = "PACELINE_";
+/// What the names of our variables begin with.
+pub(super) const PREFIX: &str = "PACELINE_";
 
 /// Who says something of a key.
 #[derive(Clone, Debug)]
 pub enum By {
     /// An environment variable, by its name.
     Variable(String),
+    /// A file that stands for one.
+    Credential(PathBuf),
     /// An argument of the command line.
     Flag(&'static str),
 }
@@ -28,6 +32,7 @@ impl By {
     pub fn wrong(&self, why: String) -> Error {
         match self {
             Self::Variable(name) => Error::Variable { name: name.clone(), why },
+            Self::Credential(file) => Error::Credential { file: file.clone(), why },
             Self::Flag(flag) => Error::Flag { flag, why },
         }
     }
@@ -53,27 +58,33 @@ pub struct Set {
     pub by: By,
 }
 
-/// Our variables, in the order in which they are to be [applied](apply).
+/// Our variables.
 ///
 /// # Errors
 /// When one of them is not UTF-8. Variables of other programs may be what they like.
-pub fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Given>, Error> {
+pub fn variables(all: Vec<(OsString, OsString)>) -> Result<Vec<Given>, Error> {
     let mut ours = Vec::new();
-    for (name, text) in all.filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes())) {
+    for (name, text) in
+        all.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+    {
         let by = By::Variable(name.to_string_lossy().into_owned());
         let (Ok(name), Ok(text)) = (name.into_string(), text.into_string()) else {
             return Err(by.wrong("it is not UTF-8".to_owned()));
         };
         ours.push(Given { by, key: name[PREFIX.len()..].to_ascii_lowercase(), text });
     }
+    Ok(ours)
+}
+
+/// Puts what is given into the order in which it is to be [applied](apply).
+pub fn arrange(given: &mut [Given]) {
     // A channel is there with its URL and an entry with its number, before anything else is said of it.
     let rank = |key: &str| {
         let number = key.strip_prefix("identity_").and_then(|rest| rest.split('_').next()?.parse().ok());
         let other = key.starts_with("channels_") && channel_key(key).is_some_and(|(_, key)| key != "url");
         (other, number.unwrap_or(0_usize))
     };
-    ours.sort_by(|a, b| (rank(&a.key), &a.key).cmp(&(rank(&b.key), &b.key)));
-    Ok(ours)
+    given.sort_by(|a, b| (rank(&a.key), &a.key).cmp(&(rank(&b.key), &b.key)));
 }
 
 /// The configuration with what is given over it, in this order, and where each of it went.
@@ -259,7 +270,8 @@ mod tests {
     use super::*;
 
     fn over(config: Config, all: &[(&str, &str)]) -> Result<Config, Error> {
-        let given = variables(all.iter().map(|(name, value)| (name.into(), value.into())))?;
+        let mut given = variables(all.iter().map(|(name, value)| (name.into(), value.into())).collect())?;
+        arrange(&mut given);
         apply(config, given).map(|(config, _)| config)
     }
 
@@ -392,8 +404,8 @@ mod tests {
     fn what_is_not_utf_8_is_told_where_it_is_ours() {
         use std::os::unix::ffi::OsStringExt;
         let odd = || OsString::from_vec(vec![0xFF]);
-        assert!(variables([("X".into(), odd()), (odd(), "1".into())].into_iter()).unwrap().is_empty());
-        let ours = variables([("PACELINE_LOG_LEVEL".into(), odd())].into_iter()).unwrap_err().to_string();
+        assert!(variables(vec![("X".into(), odd()), (odd(), "1".into())]).unwrap().is_empty());
+        let ours = variables(vec![("PACELINE_LOG_LEVEL".into(), odd())]).unwrap_err().to_string();
         assert!(ours.contains("PACELINE_LOG_LEVEL") && ours.contains("UTF-8"), "{ours}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod credentials;
 mod environment;
 pub mod level;
 mod place;

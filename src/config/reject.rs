@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// A file in `$CREDENTIALS_DIRECTORY`.
+    #[error("credential {}: {why}", .file.display())]
+    Credential {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
     /// An argument of the command line.
     #[error("{flag}: {why}")]
     Flag {

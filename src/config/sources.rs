@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::check::{self, Wrong};
 use super::environment::{self, By, Given, Set};
 use super::reject::{self, Error};
-use super::{Config, place};
+use super::{Config, credentials, place};
 
 /// What an argument of the command line says of a key.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the file, if one is given, and puts the environment over it, and the flags over both. Variables of other
-    /// programs are left alone.
+    /// Reads the file, if one is given, and puts the environment over it, with the credentials that it leads to, and the
+    /// flags over both. Variables of other programs are left alone.
     ///
     /// # Errors
     /// Which file and line, variable or flag is wrong, which key it is, and what would be right.
@@ -53,7 +53,15 @@ impl Loaded {
             .iter()
             .map(|flag| Given { by: By::Flag(flag.name), key: flag.key.to_owned(), text: flag.value.clone() })
             .collect();
+        let variables: Vec<_> = variables.collect();
+        let secrets =
+            credentials::folder(&variables).map(|folder| credentials::given(&folder)).transpose()?;
         let mut given = environment::variables(variables)?;
+        // A variable that is there itself needs no file to stand for it.
+        let mut secrets = secrets.unwrap_or_default();
+        secrets.retain(|secret| !given.iter().any(|variable| variable.key == secret.key));
+        given.extend(secrets);
+        environment::arrange(&mut given);
         // What a flag speaks of is not looked for in the environment.
         given.retain(|variable| !flags.iter().any(|flag| flag.key == variable.key));
         given.extend(flags);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::RECORDS;
+use super::waits::Waits;
 use crate::model::ids::SegmentId;
 
 /// Why a segment came the way it came.
@@ -117,7 +118,7 @@ pub fn ceiling(viewers: u32) -> f64 {
 }
 
 /// Segments by why they came the way they did, and how players fared. Nothing of it falls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// In the order of [`Reason::ALL`].
     pub by_reason: [u64; Reason::ALL.len()],
@@ -125,16 +126,25 @@ pub struct Segments {
     pub late: u64,
     /// The shortest start-up of a stream: from the first request to the first whole segment in a player's hands.
     pub startup: Option<Duration>,
+    /// The start-up of each stream.
+    pub startups: Waits,
+    /// See [`Ledger::stalls`].
+    pub stalls: Waits,
+    /// See [`Ledger::seeks`].
+    pub seeks: Waits,
 }
 
 impl Segments {
     /// Adds what another account counted.
-    pub fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: &Self) {
         for (count, more) in self.by_reason.iter_mut().zip(other.by_reason) {
             *count += more;
         }
         self.late += other.late;
         self.startup = self.startup.into_iter().chain(other.startup).min();
+        self.startups.append(&other.startups);
+        self.stalls.append(&other.stalls);
+        self.seeks.append(&other.seeks);
     }
 }
 
@@ -175,6 +185,10 @@ pub struct Ledger {
     pub late: u64,
     /// From the first request to the first whole segment in the player's hands.
     pub startup: Option<Duration>,
+    /// By how much each of those was late: no player stood still for longer than that.
+    pub stalls: Waits,
+    /// From the first request for another place to the first whole segment from there in the player's hands.
+    pub seeks: Waits,
 }
 
 impl Ledger {
@@ -220,7 +234,17 @@ impl Ledger {
     /// What was counted so far.
     #[must_use]
     pub fn segments(&self) -> Segments {
-        Segments { by_reason: self.by_reason, late: self.late, startup: self.startup }
+        let mut startups = Waits::default();
+        self.startup.into_iter().for_each(|wait| startups.add(wait));
+        let (stalls, seeks) = (self.stalls.clone(), self.seeks.clone());
+        Segments {
+            by_reason: self.by_reason,
+            late: self.late,
+            startup: self.startup,
+            startups,
+            stalls,
+            seeks,
+        }
     }
 
     /// What it all came to; nothing is listed afterwards.
@@ -305,10 +329,10 @@ mod tests {
         ledger.of(SegmentId(1), 1).reason = Reason::Critical;
         ledger.late = 1;
         let mut past = Segments { startup: Some(Duration::from_secs(2)), ..Segments::default() };
-        past.add(ledger.segments());
+        past.add(&ledger.segments());
         assert_eq!(past.by_reason[Reason::Lottery as usize], 1);
         let mut past = Segments { startup: Some(Duration::from_secs(2)), ..Segments::default() };
-        past.add(ledger.close());
+        past.add(&ledger.close());
         assert_eq!(past.by_reason[Reason::Lottery as usize], 2);
         assert_eq!(past.by_reason[Reason::Critical as usize], 1);
         assert_eq!(past.by_reason.iter().sum::<u64>(), 3, "nothing came of the fourth");

@@ -29,6 +29,8 @@ pub struct Demand {
     pub run: u8,
     /// Until then it looks like several players under one name: nothing can be said of their buffers.
     crowded_until: Time,
+    /// When it asked for something else than it was to play next; nothing once it has a whole segment there.
+    sought: Option<Time>,
     /// When playing can have begun at the earliest; moves on when the buffer would have run dry.
     began: Option<Time>,
     delivered: Duration,
@@ -55,6 +57,7 @@ impl Demand {
             asked: now,
             run: 1,
             crowded_until: Time::ZERO,
+            sought: None,
             began: None,
             delivered: Duration::ZERO,
             credited: Vec::new(),
@@ -68,7 +71,10 @@ impl Demand {
         // Who has had the time to play what is passed over may have played it elsewhere: in another rendition.
         if sequence.abs_diff(self.front) > SEEK || since < passed {
             let (run, crowded_until) = (self.run, self.crowded_until);
-            *self = Self { run, crowded_until, ..Self::new(self.viewer, sequence, now) };
+            let played = sequence > self.front && since >= passed;
+            // Two players under one name are in two places, and neither seeks.
+            let sought = (now >= crowded_until && !played).then_some(now);
+            *self = Self { run, crowded_until, sought, ..Self::new(self.viewer, sequence, now) };
             return Moved::Seek;
         }
         if !self.taken(sequence).is_zero() {
@@ -110,6 +116,15 @@ impl Demand {
         let entry = &mut self.credited[at];
         self.delivered += media.saturating_sub(entry.1);
         entry.1 = entry.1.max(media);
+    }
+
+    /// The player has a whole segment: how long that took since it sought, if it had.
+    pub fn settles(&mut self, sequence: u64, now: Time) -> Option<Duration> {
+        // What was on its way before is of another place.
+        if sequence.abs_diff(self.front) > SEEK {
+            return None;
+        }
+        self.sought.take().map(|since| now - since)
     }
 
     /// How much of `sequence` the player has taken, in media time.
@@ -236,5 +251,23 @@ mod tests {
             demand.takes(11, SEGMENT, at(40));
             assert_eq!(demand.buffered(at(40)), SEGMENT, "what it takes from now on counts");
         }
+    }
+
+    #[test]
+    fn a_seek_is_over_with_the_first_whole_segment_there() {
+        const FAR: Duration = Duration::from_secs(3600);
+        let mut demand = Demand::new(1, 10, at(0));
+        assert_eq!(demand.settles(10, at(0)), None, "that is the start");
+        demand.asks(50, FAR, at(2));
+        assert_eq!(demand.settles(10, at(3)), None, "what it had asked for before");
+        assert_eq!(demand.settles(50, at(5)), Some(Duration::from_secs(3)));
+        assert_eq!(demand.settles(51, at(6)), None, "once");
+        demand.asks(5, FAR, at(7));
+        demand.asks(90, FAR, at(8));
+        assert_eq!(demand.settles(90, at(9)), Some(Duration::from_secs(1)), "who seeks on has sought once");
+        demand.takes(90, SEGMENT, at(9));
+        demand.asks(90, Duration::ZERO, at(10));
+        demand.asks(10, FAR, at(11));
+        assert_eq!(demand.settles(10, at(12)), None, "two players under one name");
     }
 }

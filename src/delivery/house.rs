@@ -122,7 +122,7 @@ impl Node {
             out.push(Output::Drop { segment: pieces.id() });
         }
         self.past.add(session.bytes);
-        self.past_segments.add(session.ledger.close());
+        self.past_segments.add(&session.ledger.close());
         if session.joined {
             peering::part(&session, &mut self.neighbours, out);
             out.push(Output::Leave { swarm: session.swarm, account: session.account(now) });

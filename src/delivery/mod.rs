@@ -35,6 +35,7 @@ mod tests;
 mod upload;
 mod view;
 mod viewing;
+pub mod waits;
 mod wake;
 pub mod words;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
-use super::demand::Demand;
+use super::demand::{Demand, Moved};
 use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
@@ -322,6 +322,16 @@ impl Session {
         self.usual_length = Some(self.usual_length.map_or(length, |old| (old * 3 + length) / 4));
     }
 
+    /// A player asks for a segment, the first time or anew.
+    pub fn asks(&mut self, viewer: u64, sequence: u64, now: Time) -> Moved {
+        let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) else {
+            self.demands.push(Demand::new(viewer, sequence, now));
+            return Moved::Seek;
+        };
+        let passed = self.timeline.between(demand.front, sequence);
+        demand.asks(sequence, passed, now)
+    }
+
     /// A player has taken a segment up to `bytes`. It counts once it is whole: several players play nothing of a segment
     /// before its end is there.
     pub fn credit(&mut self, viewer: u64, segment: SegmentId, bytes: u32, now: Time) {
@@ -331,6 +341,9 @@ impl Session {
         let media = if whole { duration } else { Duration::ZERO };
         if let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) {
             demand.takes(sequence, media, now);
+            if whole && let Some(wait) = demand.settles(sequence, now) {
+                self.ledger.seeks.add(wait);
+            }
         }
         if media == duration && self.ledger.startup.is_none() {
             self.ledger.startup = self.began.map(|began| now - began);

@@ -108,9 +108,9 @@ impl Node {
     /// Segments by reason, and how players fared, over all renditions since the start.
     #[must_use]
     pub fn segments(&self) -> Segments {
-        let mut segments = self.past_segments;
+        let mut segments = self.past_segments.clone();
         for session in &self.sessions {
-            segments.add(session.ledger.segments());
+            segments.add(&session.ledger.segments());
         }
         segments
     }
@@ -125,6 +125,12 @@ impl Node {
     #[must_use]
     pub fn trackers_up(&self) -> usize {
         self.membership.trackers.iter().filter(|tracker| tracker.up && self.policy.p2p).count()
+    }
+
+    /// Whether trackers are asked at all: somebody watches something that peers may be used for.
+    #[must_use]
+    pub fn asks_trackers(&self) -> bool {
+        self.policy.p2p && self.sessions.iter().any(|session| session.joined)
     }
 
     /// The best peer efficiency that the largest swarm seen allows.

@@ -1,8 +1,6 @@
 //! Players: what they are told to be listed, what they ask for, how far they may read.
 
-use std::time::Duration;
-
-use super::demand::{Demand, Moved};
+use super::demand::Moved;
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
 use super::policy::{PACED_STEP, PROBE_AHEAD};
@@ -61,16 +59,7 @@ impl Node {
         };
         session.began.get_or_insert(now);
         let (was_watched, rested) = (session.watched(), session.rests(now));
-        let moved = match session.demands.iter_mut().find(|d| d.viewer == viewer) {
-            Some(demand) => {
-                let passed = passed_over(&session.timeline, demand.front, listed.sequence);
-                demand.asks(listed.sequence, passed, now)
-            }
-            None => {
-                session.demands.push(Demand::new(viewer, listed.sequence, now));
-                Moved::Seek
-            }
-        };
+        let moved = session.asks(viewer, listed.sequence, now);
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
         pieces.ask_anew(now);
@@ -169,12 +158,13 @@ impl Node {
             }
             let (first, sequence) = (waiting.ready == waiting.from, pieces.segment.sequence);
             let (id, held) = (waiting.id, now - waiting.asked);
-            let late = waiting.needed.is_some_and(|needed| needed < now);
+            let late = waiting.needed.filter(|&needed| needed < now).map(|needed| now - needed);
             let record = session.ledger.of(segment, sequence);
             if first {
                 record.held = record.held.max(held);
-                record.late |= late;
-                session.ledger.late += u64::from(late);
+                record.late |= late.is_some();
+                session.ledger.late += u64::from(late.is_some());
+                late.into_iter().for_each(|wait| session.ledger.stalls.add(wait));
             }
             if length == Some(up_to) {
                 session.ledger.settle(segment);
@@ -237,20 +227,4 @@ impl Node {
         }
         Stirs::Nothing
     }
-}
-
-/// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
-fn passed_over(timeline: &Timeline, front: u64, to: u64) -> Duration {
-    let segments = &timeline.segments;
-    let after = front.saturating_add(1);
-    let at = |sequence| segments.partition_point(|s| s.sequence < sequence);
-    let listed = &segments[at(after)..at(to.max(after))];
-    let (first, last) = match (segments.first(), segments.last()) {
-        (Some(first), Some(last)) => (first.sequence, last.sequence),
-        _ => (to, to),
-    };
-    let before = first.min(to).saturating_sub(after);
-    let beyond = to.saturating_sub(after.max(last.saturating_add(1)));
-    let unlisted = u32::try_from(before + beyond).unwrap_or(u32::MAX);
-    listed.iter().map(|s| s.duration).sum::<Duration>() + timeline.target.saturating_mul(unlisted)
 }

@@ -6,9 +6,10 @@ use super::listings::Listings;
 use super::map;
 use super::steering::Steering;
 use crate::delivery::Node;
-use crate::delivery::account::{Bytes, Reason, Record, ceiling};
+use crate::delivery::account::{Bytes, Reason, Record, Segments, ceiling};
 use crate::delivery::neighbours::Neighbour;
 use crate::delivery::session::Session;
+use crate::delivery::waits::Waits;
 use crate::model::ids::PeerId;
 use crate::model::shown::shown;
 use crate::model::time::Time;
@@ -34,7 +35,7 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
         "upload_mode": steering.mode(),
         "upload_withheld": steering.reason(node.is_spent()),
         "upload_budget": steering.account.document(steering.limits()),
-        "trackers": { "configured": node.trackers(), "up": node.trackers_up() },
+        "trackers": { "configured": node.trackers(), "up": node.trackers_up(), "asked": node.asks_trackers() },
         "totals": {
             "http_bytes": totals.http,
             "p2p_bytes": totals.p2p,
@@ -46,6 +47,7 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
             "segments": reasons,
             "late_segments": segments.late,
             "startup_ms": segments.startup.map(|d| d.as_millis() as u64),
+            "waits_ms": waits(&segments),
         },
         "faults": {
             "wrong_bytes": faults.wrong_bytes,
@@ -87,12 +89,19 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
         "peer_efficiency_ceiling": rounded(ceiling(session.most_viewers)),
         "startup_ms": session.ledger.startup.map(|d| d.as_millis() as u64),
         "late_segments": session.ledger.late,
+        "waits_ms": waits(&session.ledger.segments()),
         "critical_s": rounded(map::critical(session, &policy).as_secs_f64()),
         "prefetch_s": rounded(policy.prefetch.as_secs_f64()),
         "map": map::squares(session, &policy, now),
         "peers": peers(node, session, now),
         "segments": session.ledger.records().map(segment).collect::<Vec<_>>(),
     })
+}
+
+/// How long players waited, wait by wait.
+fn waits(of: &Segments) -> Value {
+    let list = |waits: &Waits| waits.iter().map(|wait| wait.as_millis() as u64).collect::<Vec<_>>();
+    json!({ "startup": list(&of.startups), "stall": list(&of.stalls), "seek": list(&of.seeks) })
 }
 
 /// The neighbours in a rendition's swarm, the most useful first; what came and went is all of it, in every rendition.

@@ -63,6 +63,28 @@ pub struct Place {
     pub range: Option<Range<u64>>,
 }
 
+impl Timeline {
+    /// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
+    #[must_use]
+    pub fn between(&self, from: u64, to: u64) -> Duration {
+        let after = from.saturating_add(1);
+        let at = |sequence| self.segments.partition_point(|s| s.sequence < sequence);
+        let listed = &self.segments[at(after)..at(to.max(after))];
+        let (first, last) = match (self.segments.first(), self.segments.last()) {
+            (Some(first), Some(last)) => (first.sequence, last.sequence),
+            _ => (to, to),
+        };
+        let before = first.min(to).saturating_sub(after);
+        let beyond = to.saturating_sub(after.max(last.saturating_add(1)));
+        let unlisted = u32::try_from(before.saturating_add(beyond)).unwrap_or(u32::MAX);
+        listed
+            .iter()
+            .map(|s| s.duration)
+            .sum::<Duration>()
+            .saturating_add(self.target.saturating_mul(unlisted))
+    }
+}
+
 /// A timeline and where each of its segments is; what the proxy tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {

@@ -30,7 +30,9 @@ pub async fn answer(
     upgraded: &Upgraded,
 ) -> Result<Response<Body>, Infallible> {
     if asked.method() != Method::GET {
-        return Ok(sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here"));
+        let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        return Ok(answer);
     }
     if let Some(key) = websocket_key(asked.headers()) {
         return Ok(open(asked, &key, door, upgraded));

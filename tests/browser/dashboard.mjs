@@ -11,7 +11,7 @@ import { FLAGS } from './flags.mjs'
 
 const text = { type: 'string' }
 const { values: wanted } = parseArgs({
-  options: { url: text, pictures: text, chromium: text, neighbours: text, without: text, unreached: text }
+  options: { url: text, pictures: text, chromium: text, neighbours: text, without: text, unreached: text, kept: text }
 })
 const daemon = new URL(wanted.url)
 const NEIGHBOURS = Number(wanted.neighbours)
@@ -345,10 +345,17 @@ async function switches (page) {
 
 /** Daemons that meet nobody say why. */
 async function lonely (browser) {
-  for (const [url, text] of [[wanted.without, 'No tracker is configured'], [wanted.unreached, 'The tracker is not reached']]) {
+  for (const [name, text] of [
+    ['without', 'No tracker is configured'],
+    ['unreached', 'The tracker is not reached'],
+    ['kept', 'P2P is off for everything that plays']
+  ]) {
     const page = await browser.newPage()
-    await page.goto(new URL('/-/', url).href)
+    await page.goto(new URL('/-/', wanted[name]).href)
     await page.waitForSelector(`#lonely:not([hidden]):has-text("${text}")`, { timeout: PATIENCE_MS })
+    const used = await page.locator('#streams .nobody').allTextContents()
+    assert.deepEqual(used, { without: [], unreached: ['No neighbours yet.'], kept: ['Peers are not used for this stream.'] }[name])
+    await page.screenshot({ path: `${wanted.pictures}/${name}.png`, fullPage: true })
     await page.close()
   }
 }

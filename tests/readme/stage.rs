@@ -209,6 +209,10 @@ impl Stage {
                         (stats["announces"].as_u64() > Some(0)).then_some(())
                     });
                 }
+                ("curl", _) if line.ends_with("/events") => {
+                    self.needs_daemon(&line);
+                    self.hear(self.start(&block.at, &line));
+                }
                 ("paceline" | "curl", _) => {
                     self.needs_daemon(&line);
                     self.finish(self.start(&block.at, &line));
@@ -261,9 +265,23 @@ impl Stage {
             // What these ask when nothing is said is the port that the daemon would have.
             line += &format!(" --via 127.0.0.1:{}", self.daemon.0);
         }
+        if program == "curl" {
+            // To curl a refusal is an answer as any other.
+            line += " --fail";
+        }
         let at = format!("{at}: `{line}`");
         let (process, out) = self.spawn(&at, &line, &[]);
         Running { at, program, arguments, process, out }
+    }
+
+    /// Events go on for as long as somebody listens: one is enough.
+    fn hear(&self, mut of: Running) {
+        until(&format!("{}: an event of statistics", of.at), || {
+            assert!(of.process.running(), "{} ended:\n{}", of.at, of.process.log());
+            std::fs::read_to_string(&of.out).unwrap_or_default().contains("event: stats\n").then_some(())
+        });
+        of.process.signal("-TERM");
+        of.process.wait(PATIENCE);
     }
 
     /// Waits until it has done what it is for, and answers what it wrote.

@@ -194,37 +194,50 @@ async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
         findings.push(advice(what, "set ice.stun, or a tracker that answers STUN"));
         return findings;
     }
-    let mut mapped = Vec::new();
+    let mut seen = Vec::new();
     for server in &servers {
         match ask(&socket, server).await {
-            Some(address) => mapped.push(address),
+            Some(one) => seen.push(one),
             None => findings.push(advice(
                 format!("the STUN server {server} does not answer"),
                 "UDP may be closed on the way, or the server is gone; without STUN or TURN nobody outside is met",
             )),
         }
     }
-    findings.extend(nat(&mapped, socket.local_addr().ok().map(|local| local.port())));
+    findings.extend(nat(&seen, socket.local_addr().ok().map(|local| local.port())));
     findings
 }
 
-/// What the addresses that servers saw tell of the NAT (RFC 4787 §4.1).
-fn nat(mapped: &[SocketAddr], port: Option<u16>) -> Option<Finding> {
-    let first = mapped.first()?;
-    let everywhere = mapped.iter().all(|address| address == first);
-    Some(match (mapped.len(), everywhere) {
-        (1, _) if is_own(first.ip()) && Some(first.port()) == port => {
-            ok(format!("UDP is open, without a NAT in front of the one STUN server ({first})"))
-        }
-        (1, _) => ok(format!(
-            "UDP is open, and seen as {first}; one STUN server can't tell a symmetric NAT: to know, name two in \
-                 ice.stun, which stand for the tracker's own (name that one as well to keep it)"
-        )),
-        (_, true) => ok(format!("UDP is open, and seen as {first} by all: peers can be met")),
-        (_, false) => advice(
+/// What a STUN server answered.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Where it is.
+    by: IpAddr,
+    /// Where it saw us.
+    at: SocketAddr,
+}
+
+/// What the addresses that servers saw tell of the NAT (RFC 4787 §4.1). It may go by the address that a packet is for: two
+/// ports of one server are one destination to it.
+fn nat(seen: &[Seen], port: Option<u16>) -> Option<Finding> {
+    let Seen { by, at } = *seen.first()?;
+    Some(if seen.iter().any(|other| other.at != at) {
+        advice(
             "the NAT gives each destination another port (symmetric): few peers can be met".to_owned(),
             "set ice.turn to a TURN server, or open UDP on the router",
-        ),
+        )
+    } else if seen.iter().any(|other| other.by != by) {
+        ok(format!("UDP is open, and seen as {at} by all: peers can be met"))
+    } else if is_own(at.ip()) && Some(at.port()) == port {
+        ok(format!("UDP is open, without a NAT in front of the one STUN server that answers ({at})"))
+    } else {
+        advice(
+            format!(
+                "UDP is open, and seen as {at}; what kind of NAT that is, one STUN server alone can't tell"
+            ),
+            "name two on different machines in ice.stun, and check again: they stand for the tracker's own, so name that one \
+             as well to keep it",
+        )
     })
 }
 
@@ -233,8 +246,8 @@ fn is_own(ip: IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// The address that a STUN server (`stun:host:port`) sees us under.
-async fn ask(socket: &UdpSocket, server: &str) -> Option<SocketAddr> {
+/// Where a STUN server (`stun:host:port`) sees us.
+async fn ask(socket: &UdpSocket, server: &str) -> Option<Seen> {
     let host = server.split_once(':')?.1;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await.ok()?.collect();
     let to = addresses.into_iter().find(SocketAddr::is_ipv4)?;
@@ -254,7 +267,7 @@ async fn ask(socket: &UdpSocket, server: &str) -> Option<SocketAddr> {
             if from == to
                 && let Some(address) = mapped(&response[..length], id)
             {
-                return Some(address);
+                return Some(Seen { by: to.ip(), at: address });
             }
         }
     };
@@ -343,10 +356,25 @@ mod tests {
 
     #[test]
     fn the_kind_of_nat_is_told_as_far_as_it_can_be() {
-        let at = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        let seen = |by: u8, port: u16| Seen {
+            by: Ipv4Addr::new(198, 51, 100, by).into(),
+            at: SocketAddr::from(([192, 0, 2, 1], port)),
+        };
         assert_eq!(nat(&[], Some(1)), None);
-        assert!(nat(&[at(5)], Some(5)).unwrap().what.contains("name two in ice.stun"));
-        assert_eq!(nat(&[at(5), at(5)], Some(1)).unwrap().kind, "ok");
-        assert!(nat(&[at(5), at(6)], Some(1)).unwrap().what.contains("symmetric"));
+        // Two ports of one machine are one server.
+        for alone in [&[seen(1, 5)][..], &[seen(1, 5), seen(1, 5)]] {
+            let found = nat(alone, Some(5)).unwrap();
+            assert_eq!(found.kind, "advice");
+            assert!(found.what.contains("one STUN server alone can't tell"), "{found:?}");
+            assert!(found.advice.unwrap().contains("name two on different machines in ice.stun"));
+        }
+        assert_eq!(nat(&[seen(1, 5), seen(2, 5)], Some(1)).unwrap().kind, "ok");
+        for apart in [&[seen(1, 5), seen(2, 6)][..], &[seen(1, 5), seen(1, 6)]] {
+            let found = nat(apart, Some(1)).unwrap();
+            assert_eq!(found.kind, "advice");
+            assert!(found.what.contains("symmetric"), "{found:?}");
+        }
+        let own = Seen { by: Ipv4Addr::LOCALHOST.into(), at: SocketAddr::from(([127, 0, 0, 1], 5)) };
+        assert_eq!(nat(&[own], Some(5)).unwrap().kind, "ok", "there is no NAT");
     }
 }

@@ -2,18 +2,19 @@
 
 use serde_json::{Value, json};
 
-/// The document of `/-/stats?format=peer5`: totals, and the same for each rendition. Bytes are bytes, times milliseconds.
+/// The document of `/-/stats?format=peer5`: totals, and the same for each rendition. Bytes are bytes; `load.end`,
+/// `rebuffer.end` and `seek.end` are lists of durations in milliseconds, as in Peer5's own `getStats()`, the last 50 of each.
 ///
-/// A daemon does not see the player's clock: `rebuffer.end` counts segments that came after the player can have run dry,
-/// and `seek.end` is not known (null). In the totals `load.end` is the shortest of all since the start.
+/// A daemon does not see the player's clock: `rebuffer.end` tells by how much segments came after the player can have run
+/// dry at the earliest, and `seek.end` how long after a request for another place the first whole segment from there came.
 pub fn document(stats: &Value) -> Value {
     let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
     let most = streams.iter().filter_map(|stream| stream["neighbours"].as_u64()).max().unwrap_or(0);
     let totals = &stats["totals"];
     json!({
-        "load.end": totals["startup_ms"],
-        "rebuffer.end": totals["late_segments"],
-        "seek.end": null,
+        "load.end": totals["waits_ms"]["startup"],
+        "rebuffer.end": totals["waits_ms"]["stall"],
+        "seek.end": totals["waits_ms"]["seek"],
         "numOfPeers": most,
         "totalHttpDownloaded": totals["http_bytes"],
         "totalP2PDownloaded": totals["p2p_bytes"],
@@ -26,9 +27,9 @@ fn stream(of: &Value) -> Value {
     json!({
         "url": of["manifest"],
         "rendition": of["rendition"],
-        "load.end": of["startup_ms"],
-        "rebuffer.end": of["late_segments"],
-        "seek.end": null,
+        "load.end": of["waits_ms"]["startup"],
+        "rebuffer.end": of["waits_ms"]["stall"],
+        "seek.end": of["waits_ms"]["seek"],
         "numOfPeers": of["neighbours"],
         "swarmSize": of["swarm_size"],
         "totalHttpDownloaded": of["http_bytes"],

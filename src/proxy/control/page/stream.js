@@ -115,6 +115,7 @@ function map (root, stream) {
 function peers (root, stream) {
   const none = stream.peers.length === 0
   root.querySelector('.nobody').hidden = !none
+  say(root.querySelector('.nobody'), stream.p2p ? 'No neighbours yet.' : 'Peers are not used for this stream.')
   root.querySelector('.wide').hidden = none
   root.querySelector('.note').hidden = none
   const row = () => {

@@ -39,9 +39,11 @@ export const SOURCES = {
 }
 
 /** Why nobody new can be met, where that is so. A tracker is asked once something plays. */
-export function lonely ({ p2p, trackers: { configured, up }, streams }) {
+export function lonely ({ p2p, trackers: { configured, up, asked }, streams }) {
   if (configured === 0) return 'No tracker is configured: nobody can be met, and everything is plain HTTP.'
-  if (!p2p || up > 0 || streams.length === 0) return ''
+  if (!p2p || streams.length === 0) return ''
+  if (streams.every(stream => !stream.p2p)) return 'P2P is off for everything that plays: nobody is looked for, and it is plain HTTP.'
+  if (up > 0 || !asked) return ''
   return 'The tracker is not reached: nobody new is met. It is tried again.'
 }
 
