@@ -231,3 +231,33 @@ fn a_live_origin_that_begins_anew_and_one_that_ends() {
         assert_eq!(list.contains("#EXT-X-ENDLIST"), number == 3);
     }
 }
+
+#[test]
+fn what_had_to_make_room_for_other_long_recordings_plays_on_and_is_shared_again() {
+    let origin = Origin::serve(|target| {
+        if !target.ends_with(".m3u8") {
+            return (200, String::new(), target.as_bytes().to_vec());
+        }
+        let segments: String = (0..70_000).map(|n| format!("#EXTINF:4,\n{n}.ts\n")).collect();
+        let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}#EXT-X-ENDLIST\n");
+        (200, String::new(), text.into_bytes())
+    });
+    let daemon = Daemon::start(&["--no-p2p"], &[]);
+    let load = |recording: &str| {
+        let reply = daemon.get(&origin.url(&format!("{recording}/index.m3u8")));
+        assert_eq!(reply.status, 200, "{recording}");
+    };
+    let second_from = |recording: &str, segment: &str| {
+        let path = format!("{recording}/{segment}.ts");
+        let [_, reply] = [(); 2].map(|()| daemon.get(&origin.url(&path)));
+        assert_eq!((reply.status, reply.text()), (200, format!("/{path}")));
+        reply.headers["x-paceline-source"].clone()
+    };
+    ["a", "b", "c"].into_iter().for_each(load);
+    assert_eq!(["a", "b", "c"].map(|of| second_from(of, "7")), ["http", "memory", "memory"]);
+    assert_eq!(daemon.stats()["listed"], serde_json::json!({"segments": 140_000, "given_up": 1}));
+    // A copy answers for a second without being listed again.
+    std::thread::sleep(Duration::from_millis(1100));
+    load("a");
+    assert_eq!(["a", "b", "c"].map(|of| second_from(of, "8")), ["memory", "http", "memory"]);
+}

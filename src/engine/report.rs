@@ -47,6 +47,7 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
             "late_segments": segments.late,
             "startup_ms": segments.startup.map(|d| d.as_millis() as u64),
         },
+        "listed": { "segments": listings.segments(), "given_up": listings.given_up() },
         "faults": {
             "wrong_bytes": faults.wrong_bytes,
             "contradicted_origin": faults.contradicted_origin,
