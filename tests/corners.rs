@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -230,4 +230,59 @@ fn a_live_origin_that_begins_anew_and_one_that_ends() {
         let list = play();
         assert_eq!(list.contains("#EXT-X-ENDLIST"), number == 3);
     }
+}
+
+#[test]
+fn what_had_to_make_room_for_other_long_recordings_plays_on_and_is_shared_again() {
+    let origin = Origin::serve(|target| {
+        if !target.ends_with(".m3u8") {
+            return (200, String::new(), target.as_bytes().to_vec());
+        }
+        let segments: String = (0..70_000).map(|n| format!("#EXTINF:4,\n{n}.ts\n")).collect();
+        let text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}#EXT-X-ENDLIST\n");
+        (200, String::new(), text.into_bytes())
+    });
+    let daemon = Daemon::start(&["--no-p2p"], &[]);
+    let load = |recording: &str| {
+        let reply = daemon.get(&origin.url(&format!("{recording}/index.m3u8")));
+        assert_eq!(reply.status, 200, "{recording}");
+    };
+    let second_from = |recording: &str, segment: &str| {
+        let path = format!("{recording}/{segment}.ts");
+        let [_, reply] = [(); 2].map(|()| daemon.get(&origin.url(&path)));
+        assert_eq!((reply.status, reply.text()), (200, format!("/{path}")));
+        reply.headers["x-paceline-source"].clone()
+    };
+    ["a", "b", "c"].into_iter().for_each(load);
+    assert_eq!(["a", "b", "c"].map(|of| second_from(of, "7")), ["http", "memory", "memory"]);
+    assert_eq!(daemon.stats()["listed"], serde_json::json!({"segments": 140_000, "given_up": 1}));
+    // A copy answers for a second without being listed again.
+    std::thread::sleep(Duration::from_millis(1100));
+    load("a");
+    assert_eq!(["a", "b", "c"].map(|of| second_from(of, "8")), ["memory", "http", "memory"]);
+}
+
+#[test]
+fn no_more_lies_ahead_of_a_player_than_it_takes() {
+    let origin = Origin::serve(|target| match target.ends_with(".m3u8") {
+        true => (200, String::new(), b"#EXTM3U\n#EXTINF:60,\nlong.ts\n#EXT-X-ENDLIST\n".to_vec()),
+        false => (200, String::new(), vec![7; 8 << 20]),
+    });
+    let daemon = Daemon::start(&["--no-p2p"], &[]);
+    assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200);
+    let mut player = TcpStream::connect(daemon.address).unwrap();
+    let fields = format!("Host: {}\r\nUser-Agent: test\r\nConnection: close", daemon.address);
+    write!(player, "GET /{} HTTP/1.1\r\n{fields}\r\n\r\n", origin.url("long.ts")).unwrap();
+    let (mut part, mut taken) = ([0; 16 << 10], 0);
+    for _ in 0..10 {
+        let until = taken + (64 << 10);
+        while taken < until {
+            taken += player.read(&mut part).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ahead = daemon.total("served_bytes") - taken as u64;
+    assert!(ahead < 1 << 20, "{ahead} bytes more than the player has read");
+    let rest = player.read_to_end(&mut Vec::new()).unwrap();
+    assert!(taken + rest > 8 << 20, "and all of it comes");
 }

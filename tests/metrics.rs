@@ -58,6 +58,8 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
     let listed = daemon.stats()["streams"][0]["segments"].as_array().unwrap().len();
     assert_eq!(by_reason(&text), listed as f64, "each segment has one reason");
     assert_eq!(value(&text, "paceline_late_segments_total"), daemon.total("late_segments") as f64);
+    assert_eq!(value(&text, "paceline_listed_segments"), listed as f64);
+    assert_eq!(value(&text, "paceline_listings_given_up_total"), 0.0);
     assert!(value(&text, "process_resident_memory_bytes") > 0.0);
     for (period, limit) in [("daily", 0.0), ("monthly", 40e9)] {
         let of =

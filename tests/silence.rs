@@ -1,4 +1,5 @@
 //! Origins that accept a connection, or begin an answer, and then send nothing: half a minute is longer than players bear.
+//! And those of low-latency streams, which do so for a reason.
 
 mod common;
 #[path = "common/scripted.rs"]
@@ -8,8 +9,9 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-use common::Daemon;
+use common::{Daemon, raw};
 use scripted::{Scripted, from_of, respond};
 
 const PLAYLIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4,\na.ts\n#EXTINF:4,\nb.ts\n#EXT-X-ENDLIST\n";
@@ -57,4 +59,43 @@ fn a_silent_origin_is_asked_once_more_beside() {
         assert_eq!(origin.requests.load(Ordering::SeqCst), 3, "{what}, {sent:?}");
         drop(release);
     }
+}
+
+/// A segment in a file of its own, then two that are ranges of one file to which parts are appended.
+const LOW_LATENCY: &str = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-TARGETDURATION:4\n#EXT-X-PART-INF:PART-TARGET=1\n#EXTINF:4,\na.ts\n\
+    #EXTINF:4,\n#EXT-X-BYTERANGE:50000@0\nall.mp4\n#EXTINF:4,\n#EXT-X-BYTERANGE:50000@50000\nall.mp4\n\
+    #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"hint.mp4\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"all.mp4\",BYTERANGE-START=100000\n";
+
+/// What is hinted at is there after this: longer than any other silence is borne.
+const HELD: Duration = Duration::from_millis(6500);
+
+#[test]
+fn what_a_playlist_hints_at_is_asked_for_once_however_long_it_is_held_back() {
+    let hints = [("hint.mp4", 0), ("all.mp4", 100_000)];
+    let origin = Scripted::start(move |_, head, stream| {
+        if head.contains(".m3u8") {
+            return respond(stream, "200 OK", "", LOW_LATENCY.as_bytes());
+        }
+        let from = from_of(head);
+        if hints.iter().any(|(file, start)| head.contains(file) && from == *start) {
+            std::thread::sleep(HELD);
+        }
+        let body = &content()[from..];
+        let range = format!("Content-Range: bytes {from}-{}/*\r\n", from + body.len() - 1);
+        respond(stream, "206 Partial Content", &range, body);
+    });
+    let daemon = Daemon::start(&[], &[]);
+    assert_eq!(daemon.get(&origin.url("live.m3u8")).status, 200);
+    std::thread::scope(|scope| {
+        for (file, start) in hints {
+            let (daemon, url) = (&daemon, origin.url(file));
+            scope.spawn(move || {
+                let fields = format!("Host: {}\r\nUser-Agent: test\r\nRange: bytes={start}-", daemon.address);
+                let request = format!("GET /{url} HTTP/1.1\r\n{fields}\r\nConnection: close\r\n\r\n");
+                let reply = raw(daemon.address, &request).expect("the daemon answers");
+                assert_eq!((reply.status, reply.body == content()[start..]), (206, true), "{file}");
+            });
+        }
+    });
+    assert_eq!(origin.requests.load(Ordering::SeqCst), 3, "the playlist, and each hint once");
 }

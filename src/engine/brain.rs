@@ -225,6 +225,8 @@ impl Brain {
             Question::Listed(listing, caller, channel, done) => {
                 let (viewer, swarm) = (caller.viewer.0, listing.timeline.swarm);
                 if self.listings.list(&listing, &caller, channel) {
+                    // Bytes that are promised to a player are still to be asked for where they were listed.
+                    self.listings.make_room(|swarm| self.asks.values().any(|ask| ask.swarm == swarm));
                     self.input(Input::Listed { timeline: listing.timeline, viewer });
                     self.tell_terms(swarm);
                 }

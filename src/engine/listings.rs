@@ -20,6 +20,9 @@ const VIEWERS: usize = 64;
 const BEHIND: u64 = 30;
 /// Renditions that are remembered; more than any player opens.
 const RENDITIONS: usize = 512;
+/// Segments that all viewers' listings have together, of half a KiB each with all that is kept of them: about 100 MiB. Past it
+/// what was used least lately is given up, and passed through until it is listed again.
+const SEGMENTS: usize = 200_000;
 
 /// A listed segment, as a request found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,16 @@ type Lister = (ViewerKey, Reach);
 /// What a manifest lists, by the URLs that the player will ask for.
 type Urls = HashMap<Address, Vec<Known>>;
 
+/// One rendition as one viewer's manifests list it.
+#[derive(Debug)]
+struct Viewed {
+    lister: Lister,
+    urls: Urls,
+    segments: usize,
+    /// The number of the use it was put to last.
+    used: u64,
+}
+
 /// One rendition as its viewers' manifests list it.
 #[derive(Debug)]
 pub struct Rendition {
@@ -63,19 +76,29 @@ pub struct Rendition {
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
-    viewers: Vec<(Lister, Urls)>,
+    viewers: Vec<Viewed>,
     /// Where each segment is, as the newest manifest that lists it says, and how far that one may lead.
     places: HashMap<SegmentId, (u64, Place, Reach)>,
 }
 
 /// All renditions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Listings {
     renditions: HashMap<SwarmId, Rendition>,
+    most: usize,
+    uses: u64,
+    given_up: u64,
+}
+
+impl Default for Listings {
+    fn default() -> Self {
+        Self { renditions: HashMap::new(), most: SEGMENTS, uses: 0, given_up: 0 }
+    }
 }
 
 impl Listings {
-    /// Takes in a manifest, which may lead as far as `caller`; false when there are too many renditions.
+    /// Takes in a manifest, which may lead as far as `caller`; false when there are too many renditions. Call
+    /// [`make_room`](Self::make_room) after it.
     pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>) -> bool {
         let swarm = listing.timeline.swarm;
         if self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm) {
@@ -94,9 +117,9 @@ impl Listings {
         rendition.caller = caller.clone();
         rendition.channel = channel.or(rendition.channel.take());
         let lister = (caller.viewer, caller.reach);
-        let before = rendition.viewers.iter().position(|(viewer, _)| *viewer == lister);
+        let before = rendition.viewers.iter().position(|viewed| viewed.lister == lister);
         let mut urls = match before {
-            Some(at) => rendition.viewers.remove(at).1,
+            Some(at) => rendition.viewers.remove(at).urls,
             None => HashMap::new(),
         };
         let first = listing.timeline.segments.first().map_or(0, |s| s.sequence);
@@ -121,21 +144,54 @@ impl Listings {
         if rendition.viewers.len() == VIEWERS {
             rendition.viewers.remove(0);
         }
-        rendition.viewers.push((lister, urls));
+        let segments = urls.values().map(Vec::len).sum();
+        self.uses += 1;
+        rendition.viewers.push(Viewed { lister, urls, segments, used: self.uses });
         true
+    }
+
+    /// Gives up whole listings until the rest is within bounds: of those that were neither loaded nor asked for a segment for
+    /// longest, and never the last of a rendition that somebody waits for, as `is_waited_for` tells, nor what was listed last.
+    pub fn make_room(&mut self, is_waited_for: impl Fn(SwarmId) -> bool) {
+        while self.segments() > self.most {
+            let may_go =
+                |(swarm, of): &(&SwarmId, &Rendition)| of.viewers.len() > 1 || !is_waited_for(**swarm);
+            let renditions = self.renditions.iter().filter(may_go);
+            let all =
+                renditions.flat_map(|(swarm, of)| of.viewers.iter().map(|viewed| (viewed.used, *swarm)));
+            let Some((used, swarm)) = all.min().filter(|(used, _)| *used < self.uses) else { return };
+            let Some(of) = self.renditions.get_mut(&swarm) else { return };
+            of.viewers.retain(|viewed| viewed.used != used);
+            self.given_up += 1;
+            if of.viewers.is_empty() {
+                self.renditions.remove(&swarm);
+            }
+        }
+    }
+
+    /// How many segments all of them have.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.renditions.values().flat_map(|of| &of.viewers).map(|viewed| viewed.segments).sum()
+    }
+
+    /// How many were given up to make room.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        self.given_up
     }
 
     /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it.
     #[must_use]
-    pub fn find(&self, caller: &Caller, url: &url::Url, span: Span) -> Option<Found> {
+    pub fn find(&mut self, caller: &Caller, url: &url::Url, span: Span) -> Option<Found> {
         let may = |(viewer, reach): Lister| viewer == caller.viewer && reach <= caller.reach;
-        for (swarm, rendition) in &self.renditions {
-            let listed = rendition.viewers.iter().rev().filter(|(lister, _)| may(*lister));
-            // The newest listing of a reused file name is the one that is meant.
-            for known in
-                listed.filter_map(|(_, urls)| urls.get(url.as_str())).flat_map(|all| all.iter().rev())
-            {
-                if let Some((base, from, to)) = within(known.place.range.as_ref(), span) {
+        for (swarm, rendition) in &mut self.renditions {
+            for viewed in rendition.viewers.iter_mut().rev().filter(|viewed| may(viewed.lister)) {
+                // The newest listing of a reused file name is the one that is meant.
+                for known in viewed.urls.get(url.as_str()).into_iter().flatten().rev() {
+                    let Some((base, from, to)) = within(known.place.range.as_ref(), span) else { continue };
+                    self.uses += 1;
+                    viewed.used = self.uses;
                     let is_file = known.place.range.is_none();
                     return Some(Found { swarm: *swarm, segment: known.segment, base, is_file, from, to });
                 }
@@ -204,32 +260,67 @@ mod tests {
 
     /// A playlist of one segment.
     fn listing(url: &str) -> Listing {
-        let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
+        of_rendition(1, &[url])
+    }
+
+    fn of_rendition(swarm: u8, urls: &[&str]) -> Listing {
+        let segments =
+            (7..).map(|n| Segment { id: SegmentId(n), sequence: n, duration: Duration::from_secs(4) });
         let timeline = Timeline {
-            swarm: SwarmId([1; 20]),
+            swarm: SwarmId([swarm; 20]),
             kind: Kind::Live,
             target: Duration::from_secs(4),
             alternatives: false,
-            segments: [segment].into(),
+            segments: segments.take(urls.len()).collect(),
         };
-        let place = Place { url: Address::of(url), range: None };
-        let manifest = url::Url::parse(url).unwrap();
-        Listing { manifest, rendition: String::new(), timeline, places: vec![place] }
+        let places = urls.iter().map(|url| Place { url: Address::of(url), range: None }).collect();
+        let manifest = url::Url::parse(urls[0]).unwrap();
+        Listing { manifest, rendition: String::new(), timeline, places }
+    }
+
+    fn caller(viewer: u64, reach: Reach) -> Caller {
+        Caller { viewer: ViewerKey(viewer), headers: HeaderMap::new(), own_browser: true, reach }
+    }
+
+    #[test]
+    fn past_the_bound_what_was_not_used_for_longest_goes() {
+        let mut listings = Listings { most: 4, ..Listings::default() };
+        let url = |rendition: u8, file: &str| format!("http://o.example/{rendition}/{file}.ts");
+        let list = |listings: &mut Listings, rendition, viewer, waited_for: &[u8]| {
+            let urls = ["a", "b"].map(|file| url(rendition, file));
+            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+            listings.list(&of_rendition(rendition, &urls), &caller(viewer, Reach::Public), None);
+            listings.make_room(|swarm| waited_for.contains(&swarm.0[0]));
+        };
+        let finds = |listings: &mut Listings, rendition, viewer| {
+            let url = url::Url::parse(&url(rendition, "b")).unwrap();
+            listings.find(&caller(viewer, Reach::Public), &url, Span::Whole).is_some()
+        };
+        list(&mut listings, 1, 1, &[]);
+        list(&mut listings, 2, 1, &[]);
+        assert!(finds(&mut listings, 1, 1), "and so is used once more");
+        list(&mut listings, 3, 1, &[]);
+        assert_eq!((listings.segments(), listings.given_up()), (4, 1));
+        assert_eq!([1, 2, 3].map(|of| finds(&mut listings, of, 1)), [true, false, true]);
+        assert!(listings.get(SwarmId([2; 20])).is_none(), "all of it");
+        // It is listed anew, in the place of 1, unless somebody waits for that: then of 3.
+        list(&mut listings, 2, 1, &[1]);
+        assert_eq!([1, 2, 3].map(|of| finds(&mut listings, of, 1)), [true, true, false]);
+        // Of two viewers of one rendition one goes, and what the other needs of it stays.
+        list(&mut listings, 1, 2, &[1, 2]);
+        assert_eq!((finds(&mut listings, 1, 1), finds(&mut listings, 1, 2)), (false, true));
+        assert!(finds(&mut listings, 2, 1) && listings.place(SwarmId([1; 20]), SegmentId(8)).is_some());
+        list(&mut listings, 3, 1, &[1, 2]);
+        assert_eq!(listings.segments(), 6, "what players wait for stays");
     }
 
     #[test]
     fn a_segment_is_found_by_its_viewer_as_far_as_he_may_lead_us() {
         let url = "http://192.168.1.20/seg7.ts";
-        let caller = |viewer, reach| Caller {
-            viewer: ViewerKey(viewer),
-            headers: HeaderMap::new(),
-            own_browser: true,
-            reach,
-        };
         let mut listings = Listings::default();
         let listing = listing(url);
         let (swarm, segment) = (listing.timeline.swarm, listing.timeline.segments[0].id);
-        let finds = |listings: &Listings, viewer, reach| {
+        let finds = |listings: &mut Listings, viewer, reach| {
             let url = url::Url::parse(url).unwrap();
             listings.find(&caller(viewer, reach), &url, Span::Whole).is_some()
         };
@@ -240,12 +331,12 @@ mod tests {
             (1, Reach::Public, false),
             (2, Reach::Loopback, false),
         ] {
-            assert_eq!(finds(&listings, viewer, reach), found, "{viewer} {reach:?}");
+            assert_eq!(finds(&mut listings, viewer, reach), found, "{viewer} {reach:?}");
         }
         // The same place by a manifest that may lead nowhere private: it opens nothing of the other's.
         listings.list(&listing, &caller(2, Reach::Public), None);
-        assert!(finds(&listings, 2, Reach::Public) && !finds(&listings, 1, Reach::Public));
-        assert!(finds(&listings, 1, Reach::Lan), "nor takes anything away");
+        assert!(finds(&mut listings, 2, Reach::Public) && !finds(&mut listings, 1, Reach::Public));
+        assert!(finds(&mut listings, 1, Reach::Lan), "nor takes anything away");
         assert_eq!(listings.place(swarm, segment).unwrap().1.reach, Reach::Lan);
     }
 

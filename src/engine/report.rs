@@ -49,6 +49,7 @@ pub fn document(node: &Node, listings: &Listings, steering: &Steering, now: Time
             "startup_ms": segments.startup.map(|d| d.as_millis() as u64),
             "waits_ms": waits(&segments),
         },
+        "listed": { "segments": listings.segments(), "given_up": listings.given_up() },
         "faults": {
             "wrong_bytes": faults.wrong_bytes,
             "contradicted_origin": faults.contradicted_origin,

@@ -28,6 +28,8 @@ pub(super) struct Canonical<'a> {
     pub keys: Vec<&'a [u8]>,
     /// URIs of init segments, likewise.
     pub maps: Vec<&'a [u8]>,
+    /// URIs of parts, and of what the server says will come next, likewise.
+    pub parts: Vec<&'a [u8]>,
     /// How many segments a delta update leaves out before the first one (EXT-X-SKIP).
     pub skipped: u64,
     /// The line that numbers the first segment; 0 when none does.
@@ -94,6 +96,8 @@ impl<'a> Canonical<'a> {
             collect(&mut self.keys, tag, limits.segments, "keys", line)?;
         } else if tag.is("#EXT-X-MAP") {
             collect(&mut self.maps, tag, limits.segments, "init segments", line)?;
+        } else if tag.is("#EXT-X-PART") || tag.is("#EXT-X-PRELOAD-HINT") {
+            collect(&mut self.parts, tag, limits.segments, "parts", line)?;
         } else if tag.is("#EXT-X-TARGETDURATION") {
             self.master.get_or_insert(false);
             let seconds = duration(tag.value).map_or(0, |target| target.as_millis().div_ceil(1000));

@@ -24,6 +24,9 @@ use crate::model::units::BitsPerSecond;
 /// The target duration of a playlist that neither gives one nor lists a segment.
 const USUAL_TARGET: Duration = Duration::from_secs(6);
 
+/// Parts of a playlist that are known; servers name those of the last three target durations (RFC 8216bis §4.4.4.9).
+const PARTS: usize = 256;
+
 /// An HLS playlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Playlist {
@@ -87,6 +90,9 @@ pub struct Media {
     pub key_urls: Vec<Url>,
     /// Where its init segments are (EXT-X-MAP), sorted; they always come from the origin.
     pub map_urls: Vec<Url>,
+    /// Where its parts are, and what is announced to come next (EXT-X-PART, EXT-X-PRELOAD-HINT): the newest [`PARTS`], sorted.
+    /// The server may keep who asks for one waiting until it is there.
+    pub part_urls: Vec<Url>,
     /// EXT-X-TARGETDURATION, or else the longest listed segment; never zero, at most an hour.
     pub target: Duration,
     /// Whether nothing will be added (EXT-X-ENDLIST).
@@ -168,6 +174,7 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
     let first = first.ok_or(Error::Number { line: copy.numbered_at, tag: "#EXT-X-MEDIA-SEQUENCE" })?;
     let key_urls = resolved(page, &copy.keys);
     let map_urls = resolved(page, &copy.maps);
+    let part_urls = resolved(page, &copy.parts[copy.parts.len().saturating_sub(PARTS)..]);
     let swarm = SwarmId::of(&rules.identity(base));
 
     let mut names = Names::default();
@@ -210,7 +217,7 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
     let timeline = Timeline { swarm, kind, target, alternatives: false, segments: segments.into() };
     let rendition = base.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default().to_owned();
     let listing = Listing { manifest: base.clone(), rendition, timeline, places };
-    Ok(Media { listing, key_urls, map_urls, target, ended: head.end_list })
+    Ok(Media { listing, key_urls, map_urls, part_urls, target, ended: head.end_list })
 }
 
 /// Names of the whole files that are asked for with a query: nearly always in order, one text for all of them.

@@ -94,6 +94,8 @@ impl Files {
             let (headers, total) = self
                 .get(viewer, &url)
                 .map_or((HeaderMap::new(), None), |known| (known.headers.clone(), known.total));
+            // A live stream in one file: it is longer by now.
+            let total = total.filter(|&total| end <= total);
             self.keep(viewer, &url, File { head: None, headers, ranges, total });
         }
     }
@@ -244,6 +246,21 @@ mod tests {
         let files = Files::default();
         files.list(ViewerKey(1), &media.listing);
         files.get(ViewerKey(1), &base.join(name).unwrap()).map(|file| file.ranges.clone())
+    }
+
+    #[test]
+    fn a_file_that_grows_is_of_unknown_length_again() {
+        let files = Files::default();
+        let file = Url::parse("http://o.example/all.ts").unwrap();
+        let list = |to: u64| {
+            let text = format!("#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:{to}@0\nall.ts\n");
+            let read = parse(&file, text.as_bytes(), &Limits::default(), &Rules::default());
+            let Ok(Playlist::Media(media)) = read else { panic!("no media playlist: {read:?}") };
+            files.list(ViewerKey(1), &media.listing);
+            files.get(ViewerKey(1), &file).unwrap()
+        };
+        files.keep(ViewerKey(1), &file, File { total: Some(20), ..File::clone(&list(10)) });
+        assert_eq!([10, 20, 30].map(|to| list(to).total), [Some(20), Some(20), None]);
     }
 
     #[test]

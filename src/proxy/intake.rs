@@ -64,6 +64,7 @@ async fn list(
                 // What a playlist names is never more private than the host that it came from.
                 let named = Caller { reach: manifest.reach, ..caller.clone() };
                 shared.files.list(viewer, &media.listing);
+                shared.parts.name(viewer, media.listing.timeline.swarm, media.part_urls);
                 shared.engine.listed(media.listing, &named, channel).await;
                 return (Some(media.target), !media.ended);
             }

@@ -28,6 +28,7 @@ mod manifest;
 mod masters;
 mod names;
 mod options;
+mod parts;
 mod presentations;
 pub mod range;
 mod recent;
@@ -53,6 +54,7 @@ use grants::Grants;
 pub use listen::{BindError, bind, check_exposure};
 use masters::Masters;
 pub use options::{Channel, Options};
+use parts::Parts;
 use presentations::Presentations;
 use recent::Recent;
 use reloads::Reloads;
@@ -88,6 +90,7 @@ pub(crate) struct Shared {
     names: Names,
     masters: Masters,
     streams: Streams,
+    parts: Parts,
     presentations: Presentations,
     files: Files,
     recent: Recent,
@@ -125,6 +128,7 @@ pub async fn run(
         names,
         masters: Masters::default(),
         streams,
+        parts: Parts::default(),
         presentations: Presentations::default(),
         files: Files::default(),
         recent: Recent::default(),

@@ -57,9 +57,10 @@ async fn asked(
     (shared, beside): (&Shared, bool),
 ) -> Result<Response, Error> {
     let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
-    // A server may keep a blocking reload waiting for as long as it likes (RFC 8216bis §6.2.5.2).
-    let blocking = url.query().is_some_and(|query| query.contains("_HLS_"));
-    let beside = beside && repeatable && !blocking && caller.own_browser;
+    // A server may keep a blocking reload waiting for as long as it likes (RFC 8216bis §6.2.5.2), and a part that is to come.
+    let held =
+        url.query().is_some_and(|query| query.contains("_HLS_")) || shared.parts.are_at(caller.viewer, url);
+    let beside = beside && repeatable && !held && caller.own_browser;
     let (mut body, began, origin) = (body, Instant::now(), shared.engine.origin());
     for failures in 1.. {
         let request = |body| {

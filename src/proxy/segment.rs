@@ -48,12 +48,15 @@ async fn several(
     shared: &Arc<Shared>,
 ) -> Option<Response<Body>> {
     let began = std::time::Instant::now();
-    let file = shared.files.get(caller.viewer, url)?;
+    // Where parts are appended, what comes next is the origin's to say.
+    let file = shared.files.get(caller.viewer, url).filter(|_| !shared.parts.are_at(caller.viewer, url))?;
     let file = files::known(file, url, caller, shared).await?;
     let total = file.total?;
     let (from, to) = match span {
         Span::Whole => (0, total),
-        Span::Part { from, to } => (from, to.unwrap_or(total).min(total)),
+        // It may have grown since.
+        Span::Part { from, to } if from >= total || to.is_some_and(|to| to > total) => return None,
+        Span::Part { from, to } => (from, to.unwrap_or(total)),
     };
     if from >= to {
         return Some(unsatisfiable(Some(total)));

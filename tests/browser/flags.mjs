@@ -5,3 +5,10 @@ export const FLAGS = [
   // Nothing but this machine, and no proxy of the environment on the way.
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost', '--no-proxy-server'
 ]
+
+/** The same with a forward proxy, if one is given, for what is on this machine as well. */
+export function flags (proxy) {
+  if (!proxy) return FLAGS
+  const others = FLAGS.filter(flag => flag !== '--no-proxy-server')
+  return [...others, `--proxy-server=${proxy}`, '--proxy-bypass-list=<-loopback>']
+}

@@ -1,4 +1,5 @@
 // A player in headless Chromium: plays an address and prints one JSON document about it.
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -7,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
-import { FLAGS } from './flags.mjs'
+import { flags } from './flags.mjs'
 
 const HELP = `node play.mjs --player hls.js|dash.js --url URL [--seconds S] [--to-end]
   --seconds S     play so much of the media (10)
@@ -16,11 +17,14 @@ const HELP = `node play.mjs --player hls.js|dash.js --url URL [--seconds S] [--t
   --min-buffer S  seconds of media that the player keeps loaded ahead (the player's own default)
   --page-port N   serve the page on this port, so that its web origin is http://127.0.0.1:N (a free one)
   --limit S       give up after so many seconds (what is to be played and 60 more; 180 with --to-end)
+  --proxy URL     ask this forward proxy for everything, what is on this machine included
+  --digests       report the SHA-256 of each answer that came whole, as [address, digest]
   --chromium FILE the browser (/usr/bin/chromium)
 Exit status: 0 played as asked, 1 not, 2 bad arguments. Dry stalls are those of 100 ms and more with nothing more loaded;
 stalls_at are [seconds since the start, place in seconds, seconds that were loaded from there on, ms that it lasted].
 Levels are [seconds since the start, height, bits per second, the player's estimate of its bandwidth
-at that time]; hosts are who was asked how often; the rest has its unit in its name.`
+at that time]; hosts are who was asked how often, sources what X-Paceline-Source says of the answers; the rest has its
+unit in its name.`
 
 const FILES = {
   'hls.js': 'hls.js/dist/hls.min.js',
@@ -29,6 +33,8 @@ const FILES = {
 // How long Chromium may take to end before it is killed.
 const FAREWELL_MS = 10_000
 const POLL_MS = 100
+// How long answers under way at the end are waited for, to take their digest.
+const DIGEST_MS = 2_000
 
 function refuse (why) {
   console.error(`${why}\n\n${HELP}`)
@@ -42,7 +48,7 @@ function options () {
     ({ values } = parseArgs({
       options: {
         player: text, url: text, seconds: text, rate: text, 'min-buffer': text, 'page-port': text, limit: text,
-        'to-end': { type: 'boolean', default: false }, chromium: { ...text, default: '/usr/bin/chromium' },
+        'to-end': { type: 'boolean', default: false }, digests: { type: 'boolean', default: false }, proxy: text, chromium: { ...text, default: '/usr/bin/chromium' },
         help: { type: 'boolean' }
       }
     }))
@@ -58,7 +64,8 @@ function options () {
   const toEnd = values['to-end']
   const [seconds, rate] = [number('seconds', 10), number('rate', 1)]
   return {
-    player: values.player, url: values.url, toEnd, seconds, rate, chromium: values.chromium,
+    player: values.player, url: values.url, toEnd, seconds, rate, chromium: values.chromium, proxy: values.proxy,
+    digests: values.digests,
     buffer: number('min-buffer', null), port: number('page-port', 0),
     limit: number('limit', toEnd ? 180 : seconds / rate + 60)
   }
@@ -84,7 +91,7 @@ const wanted = options()
 const report = {
   player: wanted.player, url: wanted.url, played_s: 0, ended: false, duration_s: null, startup_ms: null, stalls: 0,
   dry_stalls: 0, stalls_at: [], stall_ms: 0, errors: [], decoded_frames: 0, dropped_frames: 0, levels: [], final_level: null, bandwidth_bps: null,
-  requests: 0, hosts: {}
+  requests: 0, hosts: {}, sources: {}, digests: []
 }
 // What the page can't know of; its own errors come with each of its reports.
 const outside = []
@@ -109,6 +116,16 @@ async function play (browser, origin) {
     report.requests++
     report.hosts[host] = (report.hosts[host] ?? 0) + 1
   })
+  const coming = []
+  page.on('response', response => {
+    if (!response.url().startsWith('http') || response.url().startsWith(`${origin}/`)) return
+    const source = response.headers()['x-paceline-source'] ?? 'none'
+    report.sources[source] = (report.sources[source] ?? 0) + 1
+    if (!wanted.digests || response.status() !== 200) return
+    const digest = body => report.digests.push([response.url(), createHash('sha256').update(body).digest('hex')])
+    // What the player breaks off has no body.
+    coming.push(response.body().then(digest, () => {}))
+  })
   page.on('console', message => { if (message.type() === 'error') failed('console', false, message.text()) })
   page.on('crash', () => failed('browser', true, 'the page crashed'))
   await page.goto(origin)
@@ -117,6 +134,8 @@ async function play (browser, origin) {
     await new Promise(resolve => setTimeout(resolve, POLL_MS))
     Object.assign(report, await page.evaluate(() => window.report()))
   }
+  // One that has no end must not keep us.
+  await Promise.race([Promise.all(coming), new Promise(resolve => setTimeout(resolve, DIGEST_MS))])
 }
 
 // Profile and all else that is written, gone in every case but a SIGKILL.
@@ -130,7 +149,7 @@ try {
   const served = await serve(wanted)
   server = served.server
   launched = chromium.launch({
-    executablePath: wanted.chromium, args: FLAGS, headless: true, handleSIGINT: false, handleSIGTERM: false,
+    executablePath: wanted.chromium, args: flags(wanted.proxy), headless: true, handleSIGINT: false, handleSIGTERM: false,
     handleSIGHUP: false
   })
   const played = launched.then(started => play(started, served.origin))

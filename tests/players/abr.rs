@@ -7,6 +7,7 @@ use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::browser::Page;
 use crate::common::{Daemon, Nginx, Tracker, ffmpeg};
@@ -85,7 +86,7 @@ impl Chooser {
         let pace = Pace::Seconds(WATCHED);
         match self {
             Self::HlsJs => {
-                let options = ["--seconds", &WATCHED.to_string()];
+                let options = ["--seconds", &WATCHED.to_string(), "--digests"];
                 Choosing::Page(page.start("hls.js", url, &options, Duration::from_secs(120)))
             }
             Self::Vlc => Choosing::Vlc(Program::Vlc.start(url, None, pace)),
@@ -105,16 +106,18 @@ fn hash(frame: &str) -> Option<String> {
     frame.rsplit_once(' ').map(|(_, hash)| hash.to_owned())
 }
 
-/// What somebody settled on, and what there is to say of it.
-fn settled(choosing: Choosing, low: &HashSet<String>, high: &HashSet<String>) -> (Option<Rendition>, String) {
+/// What somebody settled on, what there is to say of it, and what he was given that is not of the rendition that he asked for.
+fn settled(choosing: Choosing, recorded: &Recorded) -> (Option<Rendition>, String, Vec<String>) {
+    let Recorded { dir, low, high } = recorded;
     match choosing {
         Choosing::Page(playing) => {
             let (_, report) = playing.report();
+            let others = mixed_up(dir.path(), &report);
             let height = report["final_level"][0].as_u64();
             let of = height.map(|height| if height > 90 { Rendition::High } else { Rendition::Low });
             let told = |key: &str| report[key].as_f64().unwrap_or_default();
             let (rate, stalls) = (told("bandwidth_bps") / 1e6, told("stalls"));
-            (of, format!("{stalls} stalls, {rate:.1} Mbit/s measured, {}", levels(&report)))
+            (of, format!("{stalls} stalls, {rate:.1} Mbit/s measured, {}", levels(&report)), others)
         }
         Choosing::Vlc(playing) => {
             let Played { frames, .. } = playing.end();
@@ -127,9 +130,28 @@ fn settled(choosing: Choosing, low: &HashSet<String>, high: &HashSet<String>) ->
                 () if in_high > in_low => Some(Rendition::High),
                 () => None,
             };
-            (rendition, format!("{} pictures", frames.len()))
+            let hashes = frames.iter().filter_map(|frame| hash(frame));
+            let others = hashes.filter(|hash| !low.contains(hash) && !high.contains(hash)).collect();
+            (rendition, format!("{} pictures", frames.len()), others)
         }
     }
+}
+
+/// Segments that a page was given whose bytes are not those of the file that it asked for.
+fn mixed_up(dir: &Path, report: &Value) -> Vec<String> {
+    let digests = report["digests"].as_array().unwrap().iter();
+    let segments = digests.filter_map(|pair| {
+        let (address, digest) = (pair[0].as_str()?, pair[1].as_str()?);
+        let name = address.rsplit('/').next().filter(|name| name.ends_with(".ts"))?;
+        Some((name, digest == digest_of(&std::fs::read(dir.join(name)).unwrap())))
+    });
+    let segments: Vec<_> = segments.collect();
+    assert!(segments.len() as u32 >= WATCHED / 2, "the digests of {} segments: {report:#}", segments.len());
+    segments.into_iter().filter(|(_, same)| !same).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn levels(report: &Value) -> String {
@@ -140,8 +162,8 @@ fn levels(report: &Value) -> String {
 /// All choosers at once, each directly and through a daemon of its own.
 fn same_choice(name: &str, rules: &str, neighbour: bool) {
     let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let Recorded { dir, low, high } = recorded();
-    let origin = Nginx::serve(dir.path(), &format!("{OPEN} {rules}"));
+    let recorded = recorded();
+    let origin = Nginx::serve(recorded.dir.path(), &format!("{OPEN} {rules}"));
     let url = origin.url("index.m3u8");
     let tracker = Tracker::start();
     let args = ["--tracker", &tracker.url()];
@@ -168,7 +190,7 @@ fn same_choice(name: &str, rules: &str, neighbour: bool) {
     let playing: Vec<_> = playing.collect();
     let mut broken = Vec::new();
     for (chooser, directly, ours, daemon) in playing {
-        let (directly, ours) = (settled(directly, low, high), settled(ours, low, high));
+        let (directly, ours) = (settled(directly, recorded), settled(ours, recorded));
         let peers = daemon.total("p2p_bytes");
         println!("{name}, {chooser:?}: directly {directly:?}, ours {ours:?}, {peers} bytes from peers");
         let expected = match chooser {
@@ -178,6 +200,9 @@ fn same_choice(name: &str, rules: &str, neighbour: bool) {
         };
         if directly.0 != Some(expected) || ours.0 != Some(expected) {
             broken.push(format!("{chooser:?}: {directly:?} directly, {ours:?} through paceline"));
+        }
+        if !ours.2.is_empty() {
+            broken.push(format!("{chooser:?}: of another rendition or of none: {:?}", ours.2));
         }
     }
     assert!(has.is_none_or(|has| has.total("uploaded_bytes") > 0), "{name}: the neighbour was of no use");

@@ -159,7 +159,10 @@ impl<'a> Reader<'a> {
             url: self.base.clone(),
             dynamic,
             target: target.clamp(Duration::from_millis(100), Duration::from_micros(LONGEST as u64)),
-            wants_delay: dynamic && self.mpd.suggestedPresentationDelay.is_none(),
+            // Of what is not understood it is not known how long its segments are.
+            wants_delay: dynamic
+                && self.mpd.suggestedPresentationDelay.is_none()
+                && !representations.is_empty(),
             representations,
             start: Wall(self.mpd.availabilityStartTime.map_or(0, |at| at.timestamp_micros())),
             depth: self.mpd.timeShiftBufferDepth,
@@ -200,6 +203,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Representation> {
         let id = of.id.as_deref().unwrap_or_default();
         let bandwidth = of.bandwidth.unwrap_or_default();
+        // Of a live list nothing tells which number its first file has by now, and a live file has no whole index.
         let shape = if let Some(template) = &level.template {
             self.template(template, level, (id, bandwidth), span, dynamic)?
         } else if let Some(list) = &level.list {
@@ -249,9 +253,17 @@ impl<'a> Reader<'a> {
             return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns) }));
         }
         let each = template.duration? * 1e6 / timescale as f64;
-        if !(1_000.0..=LONGEST as f64).contains(&each) || patterns[0].has_time() {
+        if !(1_000.0..=LONGEST as f64).contains(&each) {
             return None;
         }
+        // Of segments all of one length the standard does not give `$Time$`; players count it from the offset.
+        let times = match (patterns[0].has_time(), template.duration) {
+            (false, _) => None,
+            (true, Some(units)) if units.fract() == 0.0 => {
+                Some((units as u64, template.presentationTimeOffset.unwrap_or(0)))
+            }
+            (true, _) => return None,
+        };
         let count = span.duration.map(|duration| (duration as f64 / each - 1e-6).ceil().max(1.0) as u64);
         let last = match (template.endNumber, count) {
             (Some(end), _) => Some(end),
@@ -264,7 +276,7 @@ impl<'a> Reader<'a> {
             None => dynamic,
         };
         let early = level.early + offset(template.availabilityTimeOffset);
-        listable.then_some(Shape::Numbered(Numbered { patterns, first, last, each, early }))
+        listable.then_some(Shape::Numbered(Numbered { patterns, first, last, each, early, times }))
     }
 
     /// A SegmentTimeline, segment by segment.

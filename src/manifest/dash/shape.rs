@@ -49,6 +49,8 @@ pub(super) struct Numbered {
     pub each: f64,
     /// How long before its end a segment is there (availabilityTimeOffset), in microseconds.
     pub early: f64,
+    /// Where `$Time$` names them: its step, and its value for the first.
+    pub times: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +138,20 @@ impl Shape {
 }
 
 impl Numbered {
+    /// The value of `$Time$` of segment `number`; any, where no name has it.
+    fn time(&self, number: u64) -> Option<u64> {
+        let Some((step, first)) = self.times else { return Some(0) };
+        (number - self.first).checked_mul(step)?.checked_add(first)
+    }
+
+    /// The segment that these values are of.
+    fn number(&self, values: Values) -> Option<u64> {
+        let Some((step, first)) = self.times else { return values.number };
+        let since = values.time?.checked_sub(first).filter(|since| since.is_multiple_of(step))?;
+        let number = self.first.checked_add(since / step)?;
+        values.number.is_none_or(|said| said == number).then_some(number)
+    }
+
     /// When segment `number` is there, in the Period.
     fn there(&self, number: u64) -> f64 {
         (number - self.first + 1) as f64 * self.each - self.early
@@ -143,7 +159,7 @@ impl Numbered {
 
     fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
         let (base, values) = matching(&self.patterns, url)?;
-        let number = values.number?;
+        let number = self.number(values)?;
         if number < self.first || self.last.is_some_and(|last| number > last) {
             return None;
         }
@@ -176,10 +192,11 @@ impl Numbered {
         }
         let duration = Duration::from_micros(self.each as u64);
         (first..=last)
-            .map(|number| {
-                let url = pattern.address(number, 0);
-                let id = id(swarm, number, (base > 0).then(|| name.address(number, 0)), &url, rules);
-                (Segment { id, sequence: number, duration }, Place { url, range: None })
+            .filter_map(|number| {
+                let time = self.time(number)?;
+                let url = pattern.address(number, time);
+                let id = id(swarm, number, (base > 0).then(|| name.address(number, time)), &url, rules);
+                Some((Segment { id, sequence: number, duration }, Place { url, range: None }))
             })
             .collect()
     }

@@ -169,6 +169,14 @@ fn what_can_not_be_shared_is_left_out_and_still_counts() {
     ] {
         assert_eq!(sequences(&format!("{head}{no_segment}{tail}")), [10], "{no_segment}");
     }
+    let parts = "#EXT-X-PART:DURATION=1,URI=\"p.ts\"\n#EXT-X-PRELOAD-HINT:URI=\"p2.ts\",TYPE=PART\n";
+    let again = "#EXT-X-PART:BYTERANGE=\"9@0\",URI=\"p.ts\"\n#EXT-X-PART:URI=none\n#ext-x-part:URI=\"\"\n";
+    let base = "https://cdn.example/live/720p/";
+    let at = |name: &str| url(&format!("{base}{name}"));
+    assert_eq!(media(format!("{head}{parts}{tail}{again}")).part_urls, [at("none"), at("p.ts"), at("p2.ts")]);
+    let many: String = (0..=256).map(|n| format!("#EXT-X-PART:URI=\"{n:03}.ts\"\n")).collect();
+    let newest = media(format!("{head}{many}{tail}")).part_urls;
+    assert_eq!((newest.len(), &newest[0]), (256, &at("001.ts")));
     assert_eq!(sequences(&format!("{head}#EXT-X-SKIP:SKIPPED-SEGMENTS=7\n{tail}")), [17]);
     let mut odd = format!("{head}#EXTINF:4,\n").into_bytes();
     odd.extend(b"caf\xe9.ts\n# caf\xe9\n#EXTINF:4,caf\xe9\n,b.ts\n");

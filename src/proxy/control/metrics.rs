@@ -35,7 +35,7 @@ const BYTES: [(&str, &str, Labelled); 4] = [
 const FAULTS: [&str; 6] = ["wrong_bytes", "contradicted_origin", "disputed", "misbehaved", "refused", "late"];
 
 /// Gauges without labels: name, help, where the statistics have it.
-const GAUGES: [(&str, &str, &str); 7] = [
+const GAUGES: [(&str, &str, &str); 8] = [
     (
         "paceline_peer_efficiency_ratio",
         "Bytes from peers over bytes from peers and origin, since the start.",
@@ -50,6 +50,11 @@ const GAUGES: [(&str, &str, &str); 7] = [
     ("paceline_upload_enabled", "Whether peers are served: 1 or 0.", "/upload"),
     ("paceline_trackers_configured", "Trackers that are configured.", "/trackers/configured"),
     ("paceline_trackers_up", "Trackers that are connected; none before something plays.", "/trackers/up"),
+    (
+        "paceline_listed_segments",
+        "Segments that are known from players' manifests, all streams and viewers together.",
+        "/listed/segments",
+    ),
     ("paceline_uptime_seconds", "Time since the start.", "/uptime_s"),
 ];
 
@@ -93,6 +98,7 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
         registry.register(Box::new(counter))?;
     }
     count_segments(registry, &stats["totals"])?;
+    count_listings(registry, &stats["listed"])?;
     let faults = IntCounterVec::new(
         Opts::new("paceline_peer_faults_total", "What went wrong with peers, by kind."),
         &["kind"],
@@ -135,6 +141,16 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     registry.register(Box::new(ProcessCollector::for_self()))
+}
+
+/// What had to make room.
+fn count_listings(registry: &Registry, listed: &Value) -> Result<(), Error> {
+    let given_up = IntCounter::new(
+        "paceline_listings_given_up_total",
+        "Listings of a stream that were given up for want of room; its player was passed through until it listed it again.",
+    )?;
+    given_up.inc_by(listed["given_up"].as_u64().unwrap_or_default());
+    registry.register(Box::new(given_up))
 }
 
 /// Counters over all renditions since the start, those that are over included.

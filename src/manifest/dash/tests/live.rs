@@ -46,6 +46,52 @@ fn segments_come_by_the_clock() {
 }
 
 #[test]
+fn time_without_a_timeline_comes_by_the_clock() {
+    let text = live(
+        r#"timeShiftBufferDepth="PT8S""#,
+        r#"<SegmentTemplate media="$Time$" timescale="10" duration="40" startNumber="5" presentationTimeOffset="7"/>"#,
+    );
+    let read = read(&text);
+    for (name, now, expected) in [
+        ("7", 104.0, Some(When::Now)),
+        ("47", 104.0, wait(4.0)),
+        ("87", 104.0, Some(When::Later)),
+        ("87", 112.0, Some(When::Now)),
+        ("86", 112.0, None),
+        ("0", 112.0, None),
+        ("18446744073709551614", 112.0, None),
+        ("18446744073709551607", 112.0, Some(When::Later)),
+    ] {
+        assert_eq!(find(&read, name, now), expected, "{name} at {now}");
+    }
+    let listing = listing(&read, 0, at(116.0)).unwrap();
+    assert_eq!(names(&listing), "7 47 87 127");
+    assert_eq!(listing.timeline.segments[0].sequence, 5);
+}
+
+/// Which number the first file of a list has by now is not told, and a file that is written has no whole index: nothing of
+/// them is held up, shared or said anything of.
+#[test]
+fn live_lists_and_files_are_passed_through() {
+    for inside in [
+        r#"<SegmentList duration="2"><SegmentURL media="a.mp4"/><SegmentURL media="b.mp4"/></SegmentList>"#,
+        r#"<SegmentList><SegmentTimeline><S t="4" d="2" r="1"/></SegmentTimeline><SegmentURL media="a.mp4"/><SegmentURL media="b.mp4"/></SegmentList>"#,
+        r#"<BaseURL>a.mp4</BaseURL><SegmentList duration="2"><SegmentURL mediaRange="10-19"/></SegmentList>"#,
+        r#"<BaseURL>a.mp4</BaseURL><SegmentBase indexRange="900-999"><Initialization range="0-899"/></SegmentBase>"#,
+        r#"<BaseURL>a.mp4</BaseURL>"#,
+        r#"<SegmentTemplate media="$Time$" duration="2.5"/>"#,
+    ] {
+        let text = live("", inside);
+        let read = read(&text);
+        assert!(read.dynamic && read.representations().is_empty(), "{inside}");
+        for name in ["a.mp4", "b.mp4", "c.mp4", "0", "4"] {
+            assert_eq!(find(&read, name, 1000.0), None, "{name} of {inside}");
+        }
+        assert!(!read.wants_delay, "{inside}");
+    }
+}
+
+#[test]
 fn the_window_is_as_deep_as_it_says() {
     let of = |attributes: &str, template: &str, now: f64| {
         let text =

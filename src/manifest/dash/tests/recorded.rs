@@ -26,6 +26,25 @@ fn segments_by_number() {
         let expected: Vec<_> = expected.split(' ').map(|number| format!("v/{number}")).collect();
         assert_eq!(all(&text), expected.join(" "), "{template}");
     }
+    // `$Time$` without a timeline.
+    for (media, template, expected) in [
+        ("$Time$", r#"duration="4""#, "0 4 8 12 16"),
+        ("$Time%03d$", r#"duration="4" startNumber="7""#, "000 004 008 012 016"),
+        ("$Time$", r#"duration="100" timescale="25" presentationTimeOffset="50""#, "50 150 250 350 450"),
+        ("$Number$-$Time$", r#"duration="4" startNumber="0" endNumber="2""#, "0-0 1-4 2-8"),
+        // Whether and how players round it, nobody says.
+        ("$Time$", r#"duration="4.5""#, "-"),
+    ] {
+        let text = recording(20.0, &format!(r#"<SegmentTemplate media="{media}" {template}/>"#));
+        assert_eq!(all(&text), expected, "{media} {template}");
+        let read = read(&text);
+        for name in expected.split(' ').filter(|name| *name != "-") {
+            assert_eq!(find(&read, name, 0.0), Some(When::Now), "{name} of {media} {template}");
+        }
+        for name in ["3", "20", "550", "1-8", "4-16", "18"] {
+            assert_eq!(find(&read, name, 0.0), None, "{name} of {media} {template}");
+        }
+    }
     let read =
         read(&recording(3840.0, r#"<SegmentTemplate media="$Number$" timescale="25" duration="96"/>"#));
     let listing = listing(&read, 0, Wall(0)).unwrap();
@@ -278,7 +297,7 @@ fn what_is_not_understood_is_not_listed() {
         "<BaseURL>v.mp4</BaseURL><SegmentBase/>",
         r#"<SegmentBase indexRange="9-1"/>"#,
         r#"<SegmentTemplate media="$SubNumber$" duration="4"/>"#,
-        r#"<SegmentTemplate media="$Time$" duration="4"/>"#,
+        r#"<SegmentTemplate media="$Time$" duration="4.5"/>"#,
         r#"<SegmentTemplate media="$Number$"/>"#,
         r#"<SegmentTemplate media="$Number$" duration="0"/>"#,
         r#"<SegmentTemplate media="$Number$" duration="4" startNumber="18446744073709551615"/>"#,
