@@ -170,7 +170,8 @@ pub const FETCH_SAFETY: f64 = 1.5;
 /// Time to first byte of an origin that was not measured yet.
 pub const FIRST_BYTE_GUESS: Duration = Duration::from_millis(300);
 /// Renditions with siblings count as watched from this many different segments on: several players open the first
-/// two of every variant and then leave them.
+/// two of every variant and then leave them. One that comes from a rendition that it watched, and goes on where it was there,
+/// watches the new one from its first segment on.
 pub const PROBES: u8 = 2;
 /// A front that moves by more than this many segments is a seek.
 pub const SEEK: u64 = 2;

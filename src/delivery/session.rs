@@ -322,10 +322,14 @@ impl Session {
         self.usual_length = Some(self.usual_length.map_or(length, |old| (old * 3 + length) / 4));
     }
 
-    /// A player asks for a segment, the first time or anew.
-    pub fn asks(&mut self, viewer: u64, sequence: u64, now: Time) -> Moved {
+    /// A player asks for a segment, the first time or anew; whether it `switches` to here from where it watched another rendition.
+    pub fn asks(&mut self, viewer: u64, sequence: u64, switches: bool, now: Time) -> Moved {
         let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) else {
-            self.demands.push(Demand::new(viewer, sequence, now));
+            let mut demand = Demand::new(viewer, sequence, now);
+            if switches {
+                demand.run = demand.run.saturating_add(PROBES);
+            }
+            self.demands.push(demand);
             return Moved::Seek;
         };
         let passed = self.timeline.between(demand.front, sequence);

@@ -14,10 +14,13 @@ use crate::model::ids::SwarmId;
 /// Playlists whose parts are remembered; of the one listed longest ago an origin that is slow with a part may be asked twice.
 const REMEMBERED: usize = 256;
 
+/// By whose playlist names them, of which rendition; the one listed longest ago first.
+type Named = VecDeque<((ViewerKey, SwarmId), Vec<Url>)>;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Parts {
-    named: Mutex<VecDeque<((ViewerKey, SwarmId), Vec<Url>)>>,
+    named: Mutex<Named>,
 }
 
 impl Parts {
@@ -40,7 +43,7 @@ impl Parts {
         self.lock().iter().any(|((of, _), urls)| *of == viewer && urls.binary_search(url).is_ok())
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<((ViewerKey, SwarmId), Vec<Url>)>> {
+    fn lock(&self) -> MutexGuard<'_, Named> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::rig::*;
 use crate::delivery::policy::{ASKED_RETRY, LONGEST_HOLD, Options};
 use crate::delivery::*;
-use crate::model::ids::SegmentId;
+use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::timeline::{Kind, Segment, Timeline};
 use crate::wire::message::{Message, Slot};
 
 #[test]
@@ -338,4 +339,41 @@ fn a_wrong_name_for_the_next_segment_costs_nothing() {
     let right = session.active.iter().filter(|p| p.id() == segment(3)).count();
     assert_eq!(right, 1);
     assert!(session.active.iter().count() < 10, "{} segments are known", session.active.iter().count());
+}
+
+/// The tracker of a rendition is asked for viewers once somebody really watches it.
+#[test]
+fn who_switches_to_another_rendition_watches_it_at_once() {
+    let name = |rendition: &str| SwarmId::of(rendition);
+    let timeline = |rendition: &str, alternatives| {
+        let swarm = name(rendition);
+        let id = |sequence| SegmentId::of(swarm, sequence, "");
+        let segments = (0..40).map(|sequence| Segment { id: id(sequence), sequence, duration: TARGET });
+        Timeline { swarm, kind: Kind::Vod, target: TARGET, alternatives, segments: segments.collect() }
+    };
+    // What was played before of the low rendition, what is then asked for of the high one, and whether that is watched.
+    for (before, then, alternatives, watched) in [
+        (0..0, 5, true, false),
+        (4..6, 5, true, false),
+        (3..6, 5, true, true),
+        (3..6, 6, true, true),
+        (3..6, 8, true, false),
+        (3..6, 2, true, false),
+        (0..0, 5, false, true),
+    ] {
+        let mut rig = Rig::new();
+        let ask = |rig: &mut Rig, rendition: &str, sequence| {
+            let (ask, swarm) = (AskId(rig.asks), name(rendition));
+            rig.asks += 1;
+            let segment = SegmentId::of(swarm, sequence, "");
+            rig.tell(Input::Asked { ask, viewer: 1, swarm, segment, from: 0, to: None });
+        };
+        for rendition in ["low", "high"] {
+            rig.tell(Input::Listed { timeline: timeline(rendition, alternatives), viewer: 1 });
+        }
+        before.clone().for_each(|sequence| ask(&mut rig, "low", sequence));
+        ask(&mut rig, "high", then);
+        let high = rig.node.sessions().iter().find(|session| session.swarm == name("high")).unwrap();
+        assert_eq!((high.watched(), high.joined), (watched, watched), "{before:?}, then {then}");
+    }
 }
