@@ -150,6 +150,8 @@ impl Mirror {
         self.over_since = if over { self.over_since.or(Some(self.now)) } else { None };
         let long = self.over_since.is_some_and(|since| self.now - since > HOUSEKEEPING);
         assert!(!long, "{used} bytes are kept, {idle} of them for nobody");
+        let held: u64 = self.held.iter().map(|(_, piece)| grid().span(*piece).len() as u64).sum();
+        assert!(held <= self.node.kept, "{held} bytes are here, and {} are counted", self.node.kept);
         self.books();
         for neighbour in self.node.neighbours() {
             assert!(neighbour.pending.len() <= 64, "{} announcements wait", neighbour.pending.len());
