@@ -186,7 +186,8 @@ fn pick(
         return None;
     }
     let mut open = want.open & bits;
-    if open == 0 && want.open == 0 && want.left < ENDGAME {
+    let few = (1..=ENDGAME_PIECES).contains(&pieces.flights.len());
+    if open == 0 && want.open == 0 && want.left < ENDGAME && few {
         open = doubled(pieces, n, neighbours) & bits;
     }
     rarest(open, &want.copies, chance)

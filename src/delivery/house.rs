@@ -3,7 +3,7 @@
 use super::demand::Moved;
 use super::membership::{self, Membership};
 use super::node::{HOUSEKEEPING, Stirs};
-use super::policy::{Policy, Terms};
+use super::policy::{Policy, ROOMY, Terms};
 use super::supply::withdraw;
 use super::{Node, Output, Report, contest, eviction, peering};
 use crate::model::ids::{SegmentId, SwarmId};
@@ -135,10 +135,18 @@ impl Node {
     /// Gives up memory where there is too much of it, or where it is old; what comes until memory is looked at again finds
     /// room.
     pub(super) fn evict(&mut self, out: &mut Vec<Output>) {
-        let limit = self.policy.memory - eviction::slack(self.policy.memory);
-        for (index, segment) in eviction::victims(&self.sessions, limit, self.now) {
+        for (index, segment) in eviction::outdated(&self.sessions, self.now) {
             self.give_up(index, segment, out);
         }
+        let limit = self.policy.memory - eviction::slack(self.policy.memory);
+        if self.kept <= limit / ROOMY {
+            return;
+        }
+        let (gone, kept) = eviction::surplus(&self.sessions, limit);
+        for (index, segment) in gone {
+            self.give_up(index, segment, out);
+        }
+        self.kept = kept;
     }
 
     /// A segment is no longer here.

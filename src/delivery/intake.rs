@@ -153,6 +153,7 @@ impl Node {
     /// Looks at memory after as much new content as there was room left for.
     fn made_room_for(&mut self, bytes: u64, out: &mut Vec<Output>) {
         self.unchecked += bytes;
+        self.kept += bytes;
         if self.unchecked >= eviction::slack(self.policy.memory) {
             self.unchecked = 0;
             self.evict(out);

@@ -43,6 +43,8 @@ pub struct Node {
     pub(super) next_fetch: u64,
     /// New content since memory was last looked at, in bytes.
     pub(super) unchecked: u64,
+    /// Bytes of content that are here at most: what was here when memory was last looked at, and all that came since.
+    pub(super) kept: u64,
     /// What the driver was told of how many neighbours there may be.
     room: usize,
     pub(super) next_slot: u8,
@@ -88,6 +90,7 @@ impl Node {
             past_segments: Segments::default(),
             next_fetch: 0,
             unchecked: 0,
+            kept: 0,
             room: 0,
             next_slot: 0,
             announce_at: None,

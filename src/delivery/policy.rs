@@ -322,6 +322,8 @@ pub const LARGEST_PART_OF_MEMORY: u64 = 4;
 pub const EVICTION_STEP: u64 = 1 << 20;
 /// … or after this part of the memory, where that is less.
 pub const EVICTION_PART: u64 = 16;
+/// Memory that is filled to one part in so many at most has room for whatever is on its way.
+pub const ROOMY: u64 = 2;
 /// How many finished segments the statistics list per stream.
 pub const RECORDS: usize = 50;
 

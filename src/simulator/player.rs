@@ -350,9 +350,10 @@ impl Player {
         self.playout.hold(now, length);
     }
 
-    /// It jumps to another segment of its rendition: everything it had is gone.
+    /// It jumps to another segment of its rendition, and plays if it was paused: everything it had is gone.
     pub fn seek(&mut self, now: Time, sequence: u64) {
         self.changes = true;
+        self.away_until = now;
         self.start_over(now);
         self.cursor.back_to(sequence);
     }

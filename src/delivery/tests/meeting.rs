@@ -122,6 +122,38 @@ fn once_a_minute_somebody_new_is_tried_and_sooner_where_neighbours_are_too_slow(
     assert!(hurried <= policy::SWAP_SHORT * 2, "{hurried:?}");
 }
 
+/// A player that goes to another rendition may come back to this one.
+#[test]
+fn a_neighbour_that_watches_nothing_of_ours_is_kept_for_a_while() {
+    let kept = Duration::from_secs(30);
+    for comes_back in [false, true] {
+        let mut rig = Rig::playing();
+        rig.befriend(1);
+        let began = rig.now;
+        let mut left = None;
+        for second in 1..=60 {
+            match second {
+                4 => drop(rig.say(1, Message::Left { slot: Slot(0) })),
+                20 if comes_back => drop(rig.say(1, Message::Joined { slot: Slot(0), swarm: swarm() })),
+                _ => {}
+            }
+            let out = rig.sleep_until(began + Duration::from_secs(second));
+            let gone = out.iter().any(|o| matches!(o, Output::Disconnect { shun: false, .. }));
+            left = left.or(gone.then_some(rig.now - began));
+            if second % 4 == 0 {
+                let sequence = 1 + second / 4;
+                rig.list(sequence.saturating_sub(2)..sequence + 1);
+                rig.plays(sequence);
+            }
+        }
+        match (comes_back, left) {
+            (true, left) => assert_eq!(left, None, "it came back"),
+            (false, Some(left)) => assert!(left > kept && left <= kept + TARGET * 2, "after {left:?}"),
+            (false, None) => panic!("it is kept for ever"),
+        }
+    }
+}
+
 /// Sound beside the pictures, in a rendition of its own, one segment ahead of them.
 fn with_sound(rig: &mut Rig) -> impl Fn(u64) -> SegmentId + use<> {
     let swarm = SwarmId::of("cdn.example/live/sound.m3u8");

@@ -150,6 +150,9 @@ impl Mirror {
         self.over_since = if over { self.over_since.or(Some(self.now)) } else { None };
         let long = self.over_since.is_some_and(|since| self.now - since > HOUSEKEEPING);
         assert!(!long, "{used} bytes are kept, {idle} of them for nobody");
+        let held: u64 = self.held.iter().map(|(_, piece)| grid().span(*piece).len() as u64).sum();
+        assert!(held <= self.node.kept, "{held} bytes are here, and {} are counted", self.node.kept);
+        self.books();
         for neighbour in self.node.neighbours() {
             assert!(neighbour.pending.len() <= 64, "{} announcements wait", neighbour.pending.len());
             let of = |one: &&(PeerId, SegmentId, u8)| one.0 == neighbour.peer;
@@ -158,6 +161,21 @@ impl Mirror {
         }
         assert!(self.queued.len() <= policy::UPLOADS_WAITING, "{} pieces queue", self.queued.len());
         assert!(self.flights.len() <= policy::IN_FLIGHT, "{} requests in flight", self.flights.len());
+    }
+
+    /// What the Node has noted as under way is what it has asked for and not called off.
+    fn books(&self) {
+        let all = || self.node.sessions().iter().flat_map(|session| session.active.iter());
+        let fetches: BTreeSet<FetchId> = all().flat_map(|p| &p.fetches).map(|fetch| fetch.id).collect();
+        assert!(fetches.iter().eq(self.fetches.keys()), "fetches {fetches:?}, not {:?}", self.fetches);
+        let flights =
+            |p: &pieces::Pieces| p.flights.iter().map(|f| (f.peer, p.id(), f.piece)).collect::<Vec<_>>();
+        let noted: BTreeSet<_> = all().flat_map(flights).collect();
+        assert_eq!(noted, self.flights, "requests to neighbours");
+        for neighbour in self.node.neighbours() {
+            let count = self.flights.iter().filter(|flight| flight.0 == neighbour.peer).count();
+            assert_eq!(neighbour.flights, count, "requests to {:?}", neighbour.peer);
+        }
     }
 
     /// Everything the Node says must fit what it was given.

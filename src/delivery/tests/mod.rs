@@ -3,6 +3,7 @@
 mod budget;
 mod contests;
 mod holds;
+mod late;
 mod living;
 mod meeting;
 mod memory;
