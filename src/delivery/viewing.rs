@@ -1,6 +1,6 @@
 //! Players: what they are told to be listed, what they ask for, how far they may read.
 
-use super::demand::Moved;
+use super::demand::{Demand, Moved};
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
 use super::policy::{PACED_STEP, PROBE_AHEAD, PROBES, SEEK};
