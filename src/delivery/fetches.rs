@@ -125,10 +125,13 @@ impl Pieces {
         needless
     }
 
-    /// A player asks, who would be asking the origin now: it is not left alone any longer for having failed before.
+    /// A player asks, who would be asking the origin now: it is not left alone any longer for having failed before. One that
+    /// has no such segment is: some players ask for it hundreds of times in a second.
     pub fn ask_anew(&mut self, now: Time) {
-        self.retry_at = self.retry_at.min(now);
-        self.failures = self.failures.min(1);
+        if !self.missing {
+            self.retry_at = self.retry_at.min(now);
+            self.failures = self.failures.min(1);
+        }
     }
 
     fn brought_by(&self, grid: PieceGrid, which: impl Fn(&Fetch) -> bool) -> u64 {

@@ -201,6 +201,7 @@ impl Node {
         let pieces = &mut session.active[p];
         let brought = pieces.end_fetch(fetch).is_some_and(|ended| ended.got > ended.from);
         pieces.failures = if brought { 1 } else { pieces.failures.saturating_add(1) };
+        pieces.missing = fault == Fault::Missing;
         let (segment, failures) = (pieces.id(), pieces.failures);
         let most = if pieces.asks.is_empty() { Duration::MAX } else { ASKED_RETRY };
         let pause = if fault == Fault::Missing { MISSING_RETRY } else { origin_pause(failures).min(most) };

@@ -110,6 +110,8 @@ pub struct Pieces {
     pub asks: Vec<Ask>,
     /// Failed origin fetches since the last one that brought bytes.
     pub failures: u8,
+    /// The origin said last that it has no such segment.
+    pub missing: bool,
     /// Not before this is the origin asked again.
     pub retry_at: Time,
     /// When a neighbour last delivered a piece of it.
@@ -148,6 +150,7 @@ impl Pieces {
             fetches: Vec::new(),
             asks: Vec::new(),
             failures: 0,
+            missing: false,
             retry_at: Time::ZERO,
             fed_by_peers: None,
             words: Words::default(),

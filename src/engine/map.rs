@@ -204,7 +204,7 @@ mod tests {
     fn plays(session: &mut Session, taken: u64) {
         let mut demand = Demand::new(1, 101, at(0));
         for sequence in 101..=taken {
-            demand.asks(sequence, at(0));
+            demand.asks(sequence, Duration::ZERO, at(0));
             demand.takes(sequence, SEGMENT, at(0));
         }
         session.demands.push(demand);

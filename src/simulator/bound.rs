@@ -52,7 +52,7 @@ fn first_copies(kind: Kind, tally: &Tally) -> f64 {
 fn uplink(setting: &Setting, seed: u64, places: &[Place]) -> f64 {
     let gives = |(host, place): (u32, &Place)| match setting.role(seed, host) {
         Role::Honest | Role::Liar => f64::from(place.up),
-        Role::Silent | Role::Forger => 0.0,
+        Role::Silent | Role::Forger | Role::Crawler => 0.0,
     };
     let all: f64 = (0..).zip(places).map(gives).sum();
     all * 8e6 / places.len().max(1) as f64 / setting.programme.bitrate.0 as f64

@@ -5,10 +5,13 @@ use super::event::{Incoming, What};
 use super::host::{Fetching, Host, Scene, peer_id};
 use super::origin::Request;
 use super::scenario::Role;
-use crate::delivery::{AskId, Failure, FetchId, Input, Output, Report};
+use crate::delivery::{AskId, Failure, Fault, FetchId, Input, Output, Report};
 use crate::model::ids::SegmentId;
 use crate::model::timeline::{Kind, PieceGrid};
 use crate::wire::digest::PieceHash;
+
+/// What somebody sends who crawls, in bytes per microsecond: a piece of usual size takes 4 s, longer than anybody waits.
+const CRAWL: f32 = 0.004;
 
 impl Host {
     pub(super) fn carry_out(&mut self, output: Output, scene: &mut Scene<'_>) {
@@ -45,7 +48,7 @@ impl Host {
     fn fetch(&mut self, fetch: FetchId, segment: SegmentId, span: (u32, Option<u32>), scene: &mut Scene<'_>) {
         let content = &scene.around.content;
         let Some((rendition, sequence)) = content.find(segment) else {
-            self.tell(Input::Failed { fetch, fault: crate::delivery::Fault::Refused }, scene);
+            self.tell(Input::Failed { fetch, fault: Fault::Refused }, scene);
             return;
         };
         let length = content.length(rendition, sequence);
@@ -106,6 +109,20 @@ impl Host {
         if last {
             self.fetches.retain(|f| f.fetch != fetch);
             self.tell(Input::Fetched { fetch }, scene);
+        }
+    }
+
+    /// An answer of the origin is an error, or breaks off.
+    pub(super) fn breaks_off(&mut self, fetch: FetchId, fault: Fault, scene: &mut Scene<'_>) {
+        if let Some(at) = self.fetches.iter().position(|f| f.fetch == fetch) {
+            let Fetching { segment, from, got, .. } = self.fetches.remove(at);
+            if got > from {
+                self.scraps.push((segment, from, got));
+            }
+            self.player.refused(scene.now, segment);
+        }
+        if !self.pass_fails(fetch, scene) {
+            self.tell(Input::Failed { fetch, fault }, scene);
         }
     }
 
@@ -242,7 +259,13 @@ impl Host {
             self.tell(Input::Sent { peer, segment, piece }, scene);
             return;
         }
-        let most = self.place.channel(&scene.around.places[to as usize]);
+        let most = if self.role == Role::Crawler {
+            // It takes on whatever it is asked for.
+            self.tell(Input::Sent { peer, segment, piece }, scene);
+            CRAWL
+        } else {
+            self.place.channel(&scene.around.places[to as usize])
+        };
         self.uplink.send(scene.now, (to, segment, piece, bytes), bytes.max(1), most);
     }
 

@@ -176,7 +176,8 @@ impl Host {
         let trackers = usize::from(policy.p2p);
         let seed = crate::delivery::chance::mix(around.seed ^ u64::from(index) << 32);
         let kind = setting.player(around.seed, index);
-        let plain = Plain::new(setting.service.each.0 as f64 / 8e6, f64::from(place.down), now);
+        let (service, down) = (setting.service, f64::from(place.down));
+        let plain = Plain::new(service.each.0 as f64 / 8e6, down, service.absence(), now);
         Self {
             index,
             place,
@@ -340,15 +341,8 @@ impl Host {
                 let bytes = up_to - std::mem::replace(&mut fetching.came, up_to);
                 self.over_downlink(from, bytes, what, scene);
             }
-            What::Failed { fetch, fault } => {
-                if let Some(at) = self.fetches.iter().position(|f| f.fetch == fetch) {
-                    let segment = self.fetches.remove(at).segment;
-                    self.player.refused(scene.now, segment);
-                }
-                if !self.pass_fails(fetch, scene) {
-                    self.tell(Input::Failed { fetch, fault }, scene);
-                }
-            }
+            // Not before what came of it.
+            What::Failed { .. } => self.over_downlink(from, 0, what, scene),
             What::Tracker(message) => self.tracker_says(*message, scene),
             What::TrackerUp(up) => self.tracker_up(up, scene),
             What::Open => self.opened(from, scene),
@@ -374,6 +368,7 @@ impl Host {
                 self.piece_comes(from, (segment, piece, length, hash), scene);
             }
             What::Portion { fetch, up_to, length, last } => self.portion(fetch, up_to, length, last, scene),
+            What::Failed { fetch, fault } => self.breaks_off(fetch, fault, scene),
             _ => {}
         }
     }
@@ -420,7 +415,8 @@ impl Host {
             match act {
                 Act::Load => {
                     let way = self.place.delay_to_service();
-                    self.due.push((now + way * 2, Due::Listing(now + way)));
+                    let as_of = scene.around.setting.service.manifest(now + way);
+                    self.due.push((now + way * 2, Due::Listing(as_of)));
                 }
                 Act::Ask(segment) => {
                     let ask = AskId(self.next_ask);

@@ -16,6 +16,7 @@ mod network;
 mod origin;
 mod place;
 mod plain;
+mod plan;
 mod player;
 pub mod report;
 mod said;

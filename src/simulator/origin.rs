@@ -29,6 +29,24 @@ pub struct Service {
     pub first_byte: Duration,
     /// Of all requests, the share that is answered with an error (503).
     pub failing: f64,
+    /// Of all answers, the share that breaks off somewhere in the middle.
+    pub breaking: f64,
+    /// When it is gone: what is under way breaks off, what is asked for is an error.
+    pub gone: Option<(Duration, Duration)>,
+}
+
+impl Service {
+    /// When it is gone, from and to.
+    #[must_use]
+    pub fn absence(&self) -> Option<(Time, Time)> {
+        self.gone.map(|(from, to)| (Time::ZERO + from, Time::ZERO + to))
+    }
+
+    /// As of when the manifest is that whoever asks at `at` goes by: the last good one, while there is no newer.
+    #[must_use]
+    pub fn manifest(&self, at: Time) -> Time {
+        self.absence().filter(|(from, to)| (*from..*to).contains(&at)).map_or(at, |(from, _)| from)
+    }
 }
 
 /// A request or the end of one.
@@ -55,6 +73,8 @@ struct Answer {
     to: u32,
     length: u32,
     began: f64,
+    /// Where it breaks off, if it does.
+    breaks: Option<u32>,
 }
 
 /// The server.
@@ -70,6 +90,8 @@ pub struct Origin {
     /// Bytes that an answer begun at time zero would have got.
     progress: f64,
     now: Time,
+    /// When it will be gone, until it is.
+    goes: Option<Time>,
     sequence: u32,
     /// Bytes sent, second by second.
     pub sent: Vec<u64>,
@@ -91,6 +113,7 @@ impl Origin {
             next: 0,
             progress: 0.0,
             now: Time::ZERO,
+            goes: service.absence().map(|(from, _)| from),
             sequence: 0,
             sent: Vec::new(),
             requests: 0,
@@ -107,6 +130,12 @@ impl Origin {
         loop {
             let request = self.arriving.peek().map(|Reverse(r)| r.at);
             let step = self.step_at();
+            let first = request.into_iter().chain(step).chain([end]).min();
+            if let Some(goes) = self.goes.filter(|goes| Some(*goes) < first) {
+                self.move_to(goes);
+                self.break_off(places, out);
+                continue;
+            }
             match (request, step) {
                 (Some(at), step) if at < end && step.is_none_or(|step| at <= step) => {
                     self.move_to(at);
@@ -151,7 +180,8 @@ impl Origin {
             return;
         }
         self.requests += 1;
-        if self.service.failing > 0.0 && self.chance.unit() < self.service.failing {
+        let gone = self.service.absence().is_some_and(|(from, to)| (from..to).contains(&at));
+        if gone || self.happens(self.service.failing) {
             let what = What::Failed { fetch, fault: Fault::Unavailable };
             self.tell(self.now + self.service.first_byte, host, what, places, out);
             return;
@@ -159,9 +189,29 @@ impl Origin {
         let id = self.next;
         self.next += 1;
         let began = self.progress + self.service.first_byte.as_micros() as f64 * self.rate();
-        self.answers.insert(id, Answer { host, fetch, from, sent: from, to, length, began });
+        let breaks = self.happens(self.service.breaking).then(|| {
+            let part = self.chance.unit() * f64::from(to - from);
+            from + part as u32
+        });
+        self.answers.insert(id, Answer { host, fetch, from, sent: from, to, length, began, breaks });
         self.by_fetch.insert((host, fetch), id);
         self.plan(id, from, to, from, began);
+    }
+
+    /// Draws for what happens to a share of all.
+    fn happens(&mut self, share: f64) -> bool {
+        share > 0.0 && self.chance.unit() < share
+    }
+
+    /// It is gone: whatever is under way breaks off.
+    fn break_off(&mut self, places: &[Place], out: &mut Vec<Incoming>) {
+        self.goes = None;
+        self.steps.clear();
+        self.by_fetch.clear();
+        for Answer { host, fetch, .. } in std::mem::take(&mut self.answers).into_values() {
+            let what = What::Failed { fetch, fault: Fault::Broken };
+            self.tell(self.now, host, what, places, out);
+        }
     }
 
     fn plan(&mut self, id: u64, from: u32, to: u32, sent: u32, began: f64) {
@@ -175,15 +225,23 @@ impl Origin {
         let Some(answer) = self.answers.get_mut(&id) else { return };
         let before = answer.sent;
         answer.sent = answer.sent.saturating_add(PORTION).min(answer.to);
-        let Answer { host, fetch, from, sent, to, length, began } = *answer;
+        if let Some(breaks) = answer.breaks.filter(|breaks| *breaks < answer.sent) {
+            answer.sent = breaks;
+        }
+        let Answer { host, fetch, from, sent, to, length, began, breaks } = *answer;
+        let broken = breaks == Some(sent);
         let second = (self.now.as_micros() / 1_000_000) as usize;
         if self.sent.len() <= second {
             self.sent.resize(second + 1, 0);
         }
         self.sent[second] += u64::from(sent - before);
-        let what = What::Portion { fetch, up_to: sent, length, last: sent == to };
+        let what = What::Portion { fetch, up_to: sent, length, last: sent == to && !broken };
         self.tell(self.now, host, what, places, out);
-        if sent == to {
+        if broken {
+            let what = What::Failed { fetch, fault: Fault::Broken };
+            self.tell(self.now, host, what, places, out);
+        }
+        if sent == to || broken {
             self.answers.remove(&id);
             self.by_fetch.remove(&(host, fetch));
         } else {

@@ -1,7 +1,8 @@
 //! What plain HTTP would have brought by when: the same requests of one player, with nobody but the origin to answer them.
 //!
 //! Requests that are open at the same time share the viewer's line, whoever of them began first; so each is followed byte by
-//! byte beside the real ones. The origin's own limit is not known to any one viewer and is not part of it.
+//! byte beside the real ones. The origin's own limit is not known to any one viewer and is not part of it; when it is gone
+//! is.
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Plain {
     /// What one answer gets, and what all get together, in bytes per microsecond.
     each: f64,
     all: f64,
+    /// When the origin is gone.
+    gone: Option<(Time, Time)>,
     flows: Vec<Flow>,
     now: Time,
 }
@@ -36,29 +39,50 @@ pub struct Plain {
 impl Plain {
     /// An origin that gives each answer so many bytes per microsecond, over a line that takes so many.
     #[must_use]
-    pub fn new(each: f64, all: f64, now: Time) -> Self {
-        Self { each, all, flows: Vec::new(), now }
+    pub fn new(each: f64, all: f64, gone: Option<(Time, Time)>, now: Time) -> Self {
+        Self { each, all, gone, flows: Vec::new(), now }
+    }
+
+    /// When the first byte comes of what is asked for at `at`, and again [`AGAIN`] after each answer that is an error.
+    fn begins(&self, at: Time, wait: Duration) -> Time {
+        let arrives = at + wait / 2;
+        let Some((_, to)) = self.gone.filter(|(from, to)| (*from..*to).contains(&arrives)) else {
+            return at + wait;
+        };
+        let each = wait + AGAIN;
+        let tries = (to - arrives).as_micros().div_ceil(each.as_micros()) as u32;
+        at + each * tries + wait
     }
 
     /// A request for so many bytes, of which the first would come after `wait`.
     pub fn asks(&mut self, now: Time, ask: AskId, wait: Duration, bytes: u32) {
         self.run(now);
-        self.flows.push(Flow { ask, wait, bytes, begins: now + wait, left: f64::from(bytes), done: None });
+        let begins = self.begins(now, wait);
+        self.flows.push(Flow { ask, wait, bytes, begins, left: f64::from(bytes), done: None });
     }
 
-    /// The origin fails the request, as it would have failed a player's own: it is made again after [`AGAIN`].
+    /// The origin fails the request, as it would have failed a player's own: it is made again after [`AGAIN`]. One that would
+    /// have been over a moment ago was not: its answer is the one that broke off.
     pub fn fails(&mut self, now: Time, ask: AskId) {
         self.run(now);
-        if let Some(flow) = self.flows.iter_mut().find(|flow| flow.ask == ask && flow.done.is_none()) {
-            (flow.begins, flow.left) = (now + AGAIN + flow.wait, f64::from(flow.bytes));
-        }
+        self.again(now, |flow| flow.ask == ask);
     }
 
     /// Every connection breaks off, and is made again [`AGAIN`] after that is found at `found`.
     pub fn breaks(&mut self, now: Time, found: Time) {
         self.run(now);
-        for flow in self.flows.iter_mut().filter(|flow| flow.done.is_none()) {
-            (flow.begins, flow.left) = (found + AGAIN + flow.wait, f64::from(flow.bytes));
+        self.again(found, |flow| flow.done.is_none());
+    }
+
+    /// These are found to have failed at `found`, and made again.
+    fn again(&mut self, found: Time, which: impl Fn(&Flow) -> bool) {
+        for at in 0..self.flows.len() {
+            let Flow { wait, bytes, .. } = self.flows[at];
+            if which(&self.flows[at]) {
+                let begins = self.begins(found + AGAIN, wait);
+                let flow = &mut self.flows[at];
+                (flow.begins, flow.left, flow.done) = (begins, f64::from(bytes), None);
+            }
         }
     }
 
@@ -70,6 +94,14 @@ impl Plain {
     }
 
     fn run(&mut self, until: Time) {
+        if let Some((from, _)) = self.gone.filter(|(from, _)| self.now < *from && *from <= until) {
+            self.flow(from);
+            self.again(from, |flow| flow.done.is_none());
+        }
+        self.flow(until);
+    }
+
+    fn flow(&mut self, until: Time) {
         while self.now < until {
             let now = self.now;
             let open = |flow: &&mut Flow| flow.done.is_none();
@@ -100,7 +132,10 @@ mod tests {
 
     /// 1 MB/s for each, 1.5 MB/s for all; the first byte after 50 ms.
     fn plain(requests: &[(u64, u32)]) -> Plain {
-        let mut plain = Plain::new(1.0, 1.5, Time::ZERO);
+        asked(Plain::new(1.0, 1.5, None, Time::ZERO), requests)
+    }
+
+    fn asked(mut plain: Plain, requests: &[(u64, u32)]) -> Plain {
         for (n, &(when, bytes)) in (0..).zip(requests) {
             plain.asks(at(when), AskId(n), Duration::from_millis(50), bytes);
         }
@@ -124,9 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn while_the_origin_is_gone_it_is_asked_again_and_again() {
+        let gone = Plain::new(1.0, 1.5, Some((at(1000), at(3000))), Time::ZERO);
+        // Broken off halfway; tries at 2000 and 3050.
+        assert_eq!(asked(gone.clone(), &[(450, 1_000_000)]).ends(at(9000), AskId(0)), Some(at(4100)));
+        assert_eq!(asked(gone.clone(), &[(450, 100_000)]).ends(at(9000), AskId(0)), Some(at(600)));
+        assert_eq!(asked(gone, &[(2950, 100_000)]).ends(at(9000), AskId(0)), Some(at(4150)));
+    }
+
+    #[test]
     fn a_failure_makes_it_begin_anew() {
         let mut one = plain(&[(0, 100_000)]);
         one.fails(at(100), AskId(0));
-        assert_eq!(one.ends(at(9000), AskId(0)), Some(at(1250)));
+        assert_eq!(one.clone().ends(at(9000), AskId(0)), Some(at(1250)));
+        one.fails(at(1260), AskId(0));
+        assert_eq!(one.ends(at(9000), AskId(0)), Some(at(2410)), "broken off at the very end");
     }
 }

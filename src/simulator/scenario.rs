@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::content::Programme;
-use super::event::{What, Wish};
 use super::origin::Service;
 use super::place::{Lines, Place};
 use super::player::Kind;
 use crate::delivery::chance::{Chance, mix};
 use crate::delivery::policy::{Options, Policy};
-use crate::model::time::Time;
 use crate::model::timeline;
 use crate::model::units::BitsPerSecond;
 
@@ -47,6 +45,8 @@ pub enum Role {
     Liar,
     /// Announces the truth and sends wrong bytes.
     Forger,
+    /// Announces the truth, takes on whatever it is asked for, and sends it at a crawl.
+    Crawler,
 }
 
 /// When viewers come and go.
@@ -125,9 +125,6 @@ pub struct Scenario {
 const MIX: &[(Kind, f64)] = &[(Kind::Ffplay, 0.34), (Kind::Vlc, 0.33), (Kind::HlsJs, 0.33)];
 const BITRATE: u64 = 1_000_000;
 const MINUTE: u64 = 60;
-/// The share of machines that are suspended where any are, and the time within which they are.
-const SUSPENDED: f64 = 0.2;
-const SUSPENDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// What holds unless a scenario says otherwise: a live channel of 1 Mbit/s in 4 s segments, seven in the window.
 fn usual() -> Setting {
@@ -144,6 +141,8 @@ fn usual() -> Setting {
             capacity: None,
             first_byte: Duration::from_millis(30),
             failing: 0.0,
+            breaking: 0.0,
+            gone: None,
         },
         lines: Lines { uplink: BitsPerSecond(3 * BITRATE), mute: 0.3, lossy: 0.1, local: false },
         outage: None,
@@ -240,6 +239,20 @@ const SCENARIOS: &[Scenario] = &[
         adjust: |setting, _| setting.adversaries = &[(Role::Silent, 0.1)],
     },
     Scenario {
+        name: "crawling",
+        claim: "one in ten sends at a crawl whatever it is asked for: nobody is late",
+        viewers: 1000,
+        seconds: 3 * MINUTE,
+        adjust: |setting, _| setting.adversaries = &[(Role::Crawler, 0.1)],
+    },
+    Scenario {
+        name: "suspended",
+        claim: "one machine in five is suspended for a minute: none is later than with HTTP alone when it wakes",
+        viewers: 1000,
+        seconds: 3 * MINUTE,
+        adjust: |setting, _| setting.suspended = Some((Duration::from_secs(60), Duration::from_secs(60))),
+    },
+    Scenario {
         name: "slow-origin",
         claim: "an origin with half the rate that all viewers need carries them all",
         viewers: 1000,
@@ -257,6 +270,22 @@ const SCENARIOS: &[Scenario] = &[
         adjust: |setting, _| setting.service.failing = 0.1,
     },
     Scenario {
+        name: "broken-bodies",
+        claim: "an origin that breaks off one answer in ten is not noticed",
+        viewers: 1000,
+        seconds: 2 * MINUTE,
+        adjust: |setting, _| setting.service.breaking = 0.1,
+    },
+    Scenario {
+        name: "origin-gone",
+        claim: "an origin that is gone for 20 s: players stand still for less long than with HTTP alone",
+        viewers: 1000,
+        seconds: 2 * MINUTE,
+        adjust: |setting, _| {
+            setting.service.gone = Some((Duration::from_secs(60), Duration::from_secs(80)));
+        },
+    },
+    Scenario {
         name: "vod",
         claim: "viewers spread over 40 min of a film find most of it in each other's memory",
         viewers: 200,
@@ -266,6 +295,20 @@ const SCENARIOS: &[Scenario] = &[
             setting.programme.window = 1800;
             setting.memory = 256 << 20;
             setting.crowd = Crowd::Within(Duration::from_secs(40 * MINUTE));
+        },
+    },
+    Scenario {
+        name: "mpv",
+        claim: "one viewer of a film in four loads the next 20 min at once, as mpv does: nobody is late for it",
+        viewers: 100,
+        seconds: 15 * MINUTE,
+        adjust: |setting, _| {
+            setting.programme.kind = timeline::Kind::Vod;
+            setting.programme.window = 450;
+            setting.memory = 256 << 20;
+            setting.players =
+                &[(Kind::Mpv, 0.25), (Kind::Ffplay, 0.25), (Kind::Vlc, 0.25), (Kind::HlsJs, 0.25)];
+            setting.crowd = Crowd::Within(Duration::from_secs(5 * MINUTE));
         },
     },
     Scenario {
@@ -330,101 +373,6 @@ impl Setting {
     pub fn role(&self, seed: u64, host: u32) -> Role {
         pick(self.adversaries, Chance::new(mix(seed ^ 0xBAD) ^ u64::from(host)).unit())
             .unwrap_or(Role::Honest)
-    }
-
-    /// Who comes and goes when, over a run of `length` with at most `viewers` at a time; and how many hosts that takes.
-    #[must_use]
-    pub fn plan(&self, seed: u64, viewers: u32, length: Duration, place: impl Fn(u32) -> Place) -> Plan {
-        let mut chance = Chance::new(mix(seed ^ 0xC0DE));
-        let mut plan = Plan { hosts: viewers, events: Vec::new() };
-        let part = |n: u32, of: u32, over: Duration| over.mul_f64(f64::from(n) / f64::from(of.max(1)));
-        for host in 0..viewers {
-            let joins = match self.crowd {
-                Crowd::Within(over) => part(host, viewers, over.min(length / 2)),
-                Crowd::Churn(_) | Crowd::Blackout(_) => part(host, viewers, Duration::from_secs(15)),
-                Crowd::Flash { at, over } => {
-                    let first = viewers / 10;
-                    if host < first {
-                        part(host, first, Duration::from_secs(15))
-                    } else {
-                        at + part(host - first, viewers - first, over)
-                    }
-                }
-            };
-            self.life((seed, host), joins, length, &mut chance, &place, &mut plan);
-        }
-        plan
-    }
-
-    fn life(
-        &self,
-        (seed, host): (u64, u32),
-        joins: Duration,
-        length: Duration,
-        chance: &mut Chance,
-        place: &impl Fn(u32) -> Place,
-        plan: &mut Plan,
-    ) {
-        plan.add(joins, host, What::Join);
-        match self.crowd {
-            Crowd::Churn(stay) => {
-                let (mut host, mut joined) = (host, joins);
-                loop {
-                    let leaves = joined + stay.mul_f64(-(1.0 - chance.unit()).ln());
-                    if leaves >= length {
-                        break;
-                    }
-                    plan.add(leaves, host, What::Leave(chance.unit() < 1.0 / 3.0));
-                    (host, joined) = (plan.hosts, leaves);
-                    plan.hosts += 1;
-                    plan.add(joined, host, What::Join);
-                }
-            }
-            Crowd::Blackout(at) if place(host).provider < 3 => plan.add(at, host, What::Leave(true)),
-            _ => {}
-        }
-        if self.restless {
-            let mut at = joins + Duration::from_secs(20);
-            while at < length {
-                let wish = if chance.unit() < 0.5 {
-                    Wish::Pause(5_000 + chance.below(60_000) as u32)
-                } else {
-                    Wish::Seek(chance.below(self.programme.window as usize) as u64)
-                };
-                plan.add(at, host, What::User(wish));
-                at += Duration::from_secs(20 + chance.below(100) as u64);
-            }
-        }
-        if let Some((at, length)) = self.suspended {
-            let mut chance = Chance::new(mix(seed ^ 0x51EE) ^ u64::from(host));
-            let at = at + SUSPENDED_WITHIN.mul_f64(chance.unit());
-            if chance.unit() < SUSPENDED && at > joins {
-                plan.add(at, host, What::User(Wish::Suspend(length.as_millis() as u32)));
-            }
-        }
-        if let Some(every) = self.switching {
-            let (mut at, mut to) = (joins + every + every.mul_f64(chance.unit()), 1);
-            while at < length {
-                plan.add(at, host, What::User(Wish::Switch(to)));
-                to = 1 - to;
-                at += every;
-            }
-        }
-    }
-}
-
-/// Who comes and goes when.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Hosts in all.
-    pub hosts: u32,
-    /// What happens to which.
-    pub events: Vec<(Time, u32, What)>,
-}
-
-impl Plan {
-    fn add(&mut self, after: Duration, host: u32, what: What) {
-        self.events.push((Time::ZERO + after, host, what));
     }
 }
 

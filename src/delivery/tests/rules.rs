@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::*;
-use crate::delivery::policy::{ASKED_RETRY, LONGEST_HOLD, Options};
+use crate::delivery::policy::{ASKED_RETRY, LONGEST_HOLD, MISSING_RETRY, Options};
 use crate::delivery::*;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::timeline::{Kind, Segment, Timeline};
@@ -243,6 +243,23 @@ fn an_origin_that_fails_is_asked_no_later_than_a_player_alone_would() {
         assert!(rig.now - asked < LONGEST_HOLD, "round {round}: {:?}", rig.now - asked);
         rig.now += Duration::from_millis(50);
     }
+}
+
+#[test]
+fn a_segment_that_is_missing_is_not_asked_for_as_often_as_a_player_likes() {
+    let mut rig = Rig::new();
+    rig.list(0..5);
+    let (ask, mut out) = rig.ask(1, 0);
+    while let Some((fetch, ..)) = fetch_in(&out) {
+        out = rig.tell(Input::Failed { fetch, fault: Fault::Missing });
+        if out.iter().any(|o| matches!(o, Output::Fail { ask: failed, .. } if *failed == ask)) {
+            break;
+        }
+        out = rig.sleep_until(rig.now + MISSING_RETRY);
+    }
+    let (_, out) = rig.ask(1, 0);
+    assert_eq!(fetch_in(&out), None, "not at once");
+    assert!(fetch_in(&rig.sleep_until(rig.now + MISSING_RETRY)).is_some());
 }
 
 #[test]

@@ -80,23 +80,53 @@ fn an_origin_that_fails_now_and_then_is_hardly_noticed() {
     hardly_felt(scenario("failing-origin"));
 }
 
+/// What was given up comes all the same, and is wasted.
+#[test]
+fn neighbours_that_send_at_a_crawl_are_hardly_noticed() {
+    hardly_noticed(scenario("crawling")).iter().for_each(|report| little_is_wasted(report, 0.03));
+}
+
+#[test]
+fn an_origin_that_breaks_off_now_and_then_is_hardly_noticed() {
+    hardly_felt(scenario("broken-bodies"));
+}
+
+/// The same without peers, to compare with.
+fn alone(what: &Scenario) -> Report {
+    run(what, &Knobs { p2p: false, ..knobs(VIEWERS, SECONDS, 1) }).unwrap()
+}
+
 /// Laptops that are closed and opened again: their clocks jump. They themselves have to find neighbours anew.
 #[test]
 fn clocks_that_jump_are_hardly_noticed() {
     let closed = |setting: &mut Setting, _: u32| {
         setting.suspended = Some((Duration::from_secs(30), Duration::from_secs(40)));
     };
-    let scenario = changed("live", closed);
-    let report = run(&scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap();
-    let without = run(&scenario, &Knobs { p2p: false, ..knobs(VIEWERS, SECONDS, 1) }).unwrap();
+    let scenario = changed("suspended", closed);
+    let (report, without) = (run(&scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap(), alone(&scenario));
+    nobody_is_late(&report);
+    little_is_wasted(&report, 0.02);
     // What was open when the lid closed fails when it opens again, with and without peers.
     let (failed, least) = (report.failed_requests, without.failed_requests);
     assert!(failed <= least, "{failed} requests failed, {least} with HTTP alone");
-    nobody_is_late(&report);
-    little_is_wasted(&report, 0.02);
     assert!(report.stalls <= without.stalls, "{} stalls, {} with HTTP alone", report.stalls, without.stalls);
     let (steady, best) = (report.peer_efficiency_steady, undisturbed(1).peer_efficiency_steady);
     assert!(steady >= 0.93 * best, "{steady}, and {best} undisturbed");
+}
+
+/// Nothing new comes from anywhere meanwhile: everybody runs dry, and begins again when everybody else does.
+#[test]
+fn while_the_origin_is_gone_nobody_is_worse_off_than_alone() {
+    let scenario = scenario("origin-gone");
+    let (report, without) = (run(scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap(), alone(scenario));
+    // Who asks again at another moment than it would have alone finds the origin there up to a second later.
+    assert!(report.late_segments <= u64::from(VIEWERS) / 20, "{} late segments", report.late_segments);
+    let (failed, least) = (report.failed_requests, without.failed_requests);
+    assert!(failed <= least, "{failed} requests failed, {least} with HTTP alone");
+    let (stalls, least) = ((report.stalls, report.stall_ms), (without.stalls, without.stall_ms));
+    assert!(stalls.0 <= least.0 && stalls.1 <= least.1, "stalls {stalls:?}, {least:?} with HTTP alone");
+    let (steady, best) = (report.peer_efficiency_steady, undisturbed(1).peer_efficiency_steady);
+    assert!(steady >= 0.85 * best, "{steady}, and {best} undisturbed");
 }
 
 #[test]
@@ -106,4 +136,16 @@ fn an_origin_with_half_the_rate_carries_everybody() {
     let without = run(scenario("slow-origin"), &Knobs { p2p: false, ..knobs }).unwrap();
     assert!(without.stalls >= 10, "{} stalls with HTTP alone", without.stalls);
     assert!(with.stalls * 10 <= without.stalls, "{} stalls, {} with HTTP alone", with.stalls, without.stalls);
+}
+
+/// mpv asks for as much as its cache holds, all of it long before it is played.
+#[test]
+fn a_player_that_loads_everything_at_once_costs_the_others_nothing() {
+    let together = |setting: &mut Setting, viewers: u32| {
+        (scenario("mpv").adjust)(setting, viewers);
+        setting.crowd = Crowd::Within(Duration::from_secs(120));
+    };
+    let report = run(&changed("mpv", together), &knobs(24, 240, 1)).unwrap();
+    nobody_suffers(&report);
+    assert!(report.peer_efficiency > 0.5, "{}", report.peer_efficiency);
 }

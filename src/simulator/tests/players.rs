@@ -44,7 +44,7 @@ fn watch(kind: Kind, of: timeline::Kind, mbit: f64, joins: f64) -> Watched {
     let mut now = Time::ZERO + Duration::from_secs_f64(joins);
     let (began, end) = (now, now + Duration::from_secs(120));
     let content = Content::new(programme, Duration::from_secs_f64(joins + 120.0));
-    let mut player = Player::new(kind, &programme, Plain::new(50.0, 50.0, now), now);
+    let mut player = Player::new(kind, &programme, Plain::new(50.0, 50.0, None, now), now);
     let (mut watched, mut due, mut number) = (Watched::default(), Vec::new(), 0);
     while now < end {
         while let Some(act) = player.act(now) {
