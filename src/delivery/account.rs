@@ -117,7 +117,7 @@ pub fn ceiling(viewers: u32) -> f64 {
     if viewers == 0 { 0.0 } else { f64::from(viewers - 1) / f64::from(viewers) }
 }
 
-/// Segments by why they came the way they did, and how players fared. Nothing of it falls.
+/// Segments by why they came the way they did, and how players fared. No count falls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// In the order of [`Reason::ALL`].
@@ -185,7 +185,7 @@ pub struct Ledger {
     pub late: u64,
     /// From the first request to the first whole segment in the player's hands.
     pub startup: Option<Duration>,
-    /// By how much each of those was late: no player stood still for longer than that.
+    /// By how much the first byte of each of those was late.
     pub stalls: Waits,
     /// From the first request for another place to the first whole segment from there in the player's hands.
     pub seeks: Waits,

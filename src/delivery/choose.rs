@@ -127,7 +127,7 @@ fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
             continue;
         };
         let open = pieces.open();
-        if open == 0 && (left >= ENDGAME || !(1..=ENDGAME_PIECES).contains(&pieces.flights.len())) {
+        if open == 0 && (left >= ENDGAME || !last_few(pieces)) {
             continue;
         }
         let (mut copies, mut holders) = ([0; 4], 0);
@@ -186,11 +186,16 @@ fn pick(
         return None;
     }
     let mut open = want.open & bits;
-    let few = (1..=ENDGAME_PIECES).contains(&pieces.flights.len());
-    if open == 0 && want.open == 0 && want.left < ENDGAME && few {
+    if open == 0 && want.open == 0 && want.left < ENDGAME && last_few(pieces) {
         open = doubled(pieces, n, neighbours) & bits;
     }
     rarest(open, &want.copies, chance)
+}
+
+/// Whether only so few pieces are under way that each may be asked for twice.
+fn last_few(pieces: &Pieces) -> bool {
+    let flying = pieces.flights.iter().fold(0u64, |bits, flight| bits | 1 << flight.piece);
+    (1..=ENDGAME_PIECES).contains(&flying.count_ones())
 }
 
 /// In the endgame: pieces in flight from exactly one other neighbour.

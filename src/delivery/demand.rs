@@ -102,6 +102,10 @@ impl Demand {
     /// The player's connection has taken `media` of segment `sequence` by now, all in all.
     pub fn takes(&mut self, sequence: u64, media: Duration, now: Time) {
         self.active = now;
+        // What was on its way before a seek is of another place.
+        if sequence.abs_diff(self.front) > SEEK {
+            return;
+        }
         let began = *self.began.get_or_insert(now);
         if self.delivered < now - began {
             self.began = Some(now.back(self.delivered));

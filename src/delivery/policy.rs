@@ -243,7 +243,7 @@ pub const UNHURRIED: Duration = Duration::from_secs(3);
 /// When this little time is left, a piece in flight is asked from a second neighbour.
 pub const ENDGAME: Duration = Duration::from_millis(1_500);
 /// … if it is one of the last so many: uplinks have better things to do than to send everything twice.
-pub const ENDGAME_PIECES: usize = 3;
+pub const ENDGAME_PIECES: u32 = 3;
 /// Announcements of new pieces wait this long for more to go in the same message …
 pub const ANNOUNCE_DELAY: Duration = Duration::from_millis(30);
 /// … and of pieces that so many neighbours have besides …

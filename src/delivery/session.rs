@@ -324,16 +324,22 @@ impl Session {
 
     /// A player asks for a segment, the first time or anew; whether it `switches` to here from where it watched another rendition.
     pub fn asks(&mut self, viewer: u64, sequence: u64, switches: bool, now: Time) -> Moved {
-        let Some(demand) = self.demands.iter_mut().find(|d| d.viewer == viewer) else {
-            let mut demand = Demand::new(viewer, sequence, now);
-            if switches {
-                demand.run = demand.run.saturating_add(PROBES);
-            }
-            self.demands.push(demand);
+        let known = self.demands.iter().position(|d| d.viewer == viewer);
+        let at = known.unwrap_or_else(|| {
+            self.demands.push(Demand::new(viewer, sequence, now));
+            self.demands.len() - 1
+        });
+        let demand = &mut self.demands[at];
+        if switches {
+            demand.run = demand.run.max(PROBES + 1);
+        }
+        if known.is_none() {
             return Moved::Seek;
-        };
+        }
         let passed = self.timeline.between(demand.front, sequence);
-        demand.asks(sequence, passed, now)
+        // There is nothing else in which it could have been played.
+        let nowhere = !self.timeline.alternatives && !passed.is_zero();
+        demand.asks(sequence, if nowhere { Duration::MAX } else { passed }, now)
     }
 
     /// A player has taken a segment up to `bytes`. It counts once it is whole: several players play nothing of a segment

@@ -2,7 +2,7 @@
 //!
 //! A request is either queued, at most [`UPLOADS_EACH`] for each neighbour, or refused at once so that the asker goes
 //! elsewhere; what the [`Budget`] does not cover is refused for good. What nobody else can give goes first, then the
-//! earliest deadline, then whoever was served least; as fast as [`Pace`] lets it. Deadlines of those who bring us much
+//! earliest deadline; as fast as [`Pace`] lets it. Deadlines of those who bring us much
 //! count as earlier: what they get spreads furthest, and whoever gives is served.
 
 use std::time::Duration;
@@ -213,8 +213,8 @@ impl Uploads {
 
     /// The next piece to hand to the driver; `None` when the queue is empty, enough is under way, or it is not time yet.
     ///
-    /// One at a time for each neighbour: a channel sends in order, so a second would only wait there, where nothing more
-    /// urgent can pass it and no cancel reaches it.
+    /// One at a time for each neighbour, until the driver has room for another: a channel sends in order, so whatever waits
+    /// there more than has to is passed by nothing more urgent, and no cancel reaches it.
     pub fn next(&mut self, now: Time) -> Option<(PeerId, SegmentId, u8)> {
         let free = (0..self.waiting.len()).filter(|&i| !self.sending_to(self.waiting[i].peer));
         let index = free.min_by_key(|&i| (self.waiting[i].elsewhere, self.waiting[i].deadline))?;

@@ -216,6 +216,12 @@ impl Node {
         }
     }
 
+    /// A player goes elsewhere, perhaps to what it had asked for before in another rendition.
+    fn hung_up(&mut self, viewer: u64) {
+        let demands = self.sessions.iter_mut().flat_map(|session| &mut session.demands);
+        demands.filter(|demand| demand.viewer == viewer).for_each(Demand::hangs_up);
+    }
+
     pub(super) fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> Stirs {
         for session in &mut self.sessions {
             let Some(pieces) = session.active.awake_mut().find(|p| p.asks.iter().any(|a| a.id == ask)) else {
@@ -223,7 +229,10 @@ impl Node {
             };
             let over = pieces.asks.iter().position(|a| a.id == ask).map(|at| pieces.asks.remove(at));
             let end = pieces.grid.map(PieceGrid::length);
-            let broken = over.filter(|ask| ask.to.or(end).is_none_or(|end| ask.took < end));
+            // Whoever asks beyond the end has all of it at the end.
+            let broken = over
+                .filter(|ask| ask.to.into_iter().chain(end).min().is_none_or(|end| ask.took < end))
+                .map(|ask| ask.viewer);
             let promised = (0..self.neighbours.len()).any(|n| pieces.words.told(n).is_some());
             if pieces.asks.is_empty() && !promised {
                 for id in pieces.fetches.iter().map(|f| f.id).collect::<Vec<_>>() {
@@ -231,10 +240,8 @@ impl Node {
                     out.push(Output::CancelFetch { fetch: id });
                 }
             }
-            if let Some(ask) = broken
-                && let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == ask.viewer)
-            {
-                demand.hangs_up();
+            if let Some(viewer) = broken {
+                self.hung_up(viewer);
             }
             return Stirs::Everything;
         }

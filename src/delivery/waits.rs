@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::policy::RECORDS;
 
-/// The last waits of one kind, oldest first; at most [`RECORDS`].
+/// The last waits of one kind, oldest first, account after account; at most [`RECORDS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits(VecDeque<Duration>);
 

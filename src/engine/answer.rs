@@ -86,6 +86,8 @@ fn wake(mut state: MutexGuard<'_, State>) {
 #[derive(Debug)]
 pub struct Guard {
     ask: AskId,
+    /// Up to where its bytes were taken.
+    took: u32,
     events: mpsc::Sender<Event>,
 }
 
@@ -93,13 +95,13 @@ impl Guard {
     /// For this request.
     #[must_use]
     pub fn new(ask: AskId, events: mpsc::Sender<Event>) -> Self {
-        Self { ask, events }
+        Self { ask, took: 0, events }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let over = Event::Done { ask: self.ask };
+        let over = Event::Done { ask: self.ask, took: self.took };
         if let Err(mpsc::error::TrySendError::Full(over)) = self.events.try_send(over) {
             // The brain is behind: the message must not be lost, and a destructor can't wait.
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -140,8 +142,10 @@ impl AnswerBody {
         Self { buffer, progress, at: from, end, guard }
     }
 
-    /// Tells the brain up to where the player's connection took its bytes; one that gets lost is made good by the next.
-    fn took(&self) {
+    /// Tells the brain up to where the player's connection took its bytes; one that gets lost is made good by the next, and
+    /// the last by the end.
+    fn took(&mut self) {
+        self.guard.took = self.at;
         let _ = self.guard.events.try_send(Event::Took { ask: self.guard.ask, up_to: self.at });
     }
 }

@@ -76,6 +76,8 @@ pub enum Event {
     Done {
         /// Which.
         ask: AskId,
+        /// Up to where its bytes were taken; 0: none were.
+        took: u32,
     },
 }
 
@@ -351,8 +353,11 @@ impl Brain {
     fn event(&mut self, event: Event) {
         match event {
             Event::Took { ask, up_to } => self.input(Input::Took { ask, up_to }),
-            Event::Done { ask } => {
+            Event::Done { ask, took } => {
                 if self.asks.remove(&ask).is_some() {
+                    if took > 0 {
+                        self.input(Input::Took { ask, up_to: took });
+                    }
                     self.input(Input::Done { ask });
                 }
             }

@@ -22,7 +22,9 @@ impl Host {
     pub(super) fn pass_on(&mut self, ask: AskId, scene: &mut Scene<'_>) {
         let content = &scene.around.content;
         let asked = self.player.segment_of(ask).and_then(|segment| Some((segment, content.find(segment)?)));
-        let Some((segment, (rendition, sequence))) = asked else { return };
+        let Some((segment, (rendition, sequence))) = asked else {
+            return self.player.fails(scene.now, ask);
+        };
         let (fetch, from) = (name_of(ask), 0);
         let length = content.length(rendition, sequence);
         self.fetches.push(Fetching { fetch, segment, from, got: 0, came: 0, length, headed: false });

@@ -163,7 +163,8 @@ impl Mirror {
                 .collect();
             let buffer = self.buffers.entry(viewer).or_insert(Buffer::at(sequence));
             was = Some((viewer, *buffer));
-            let slack = buffer.asks(sequence, &before, now);
+            let elsewhere = self.node.sessions().iter().any(|session| session.timeline.alternatives);
+            let slack = buffer.asks(sequence, &before, elsewhere, now);
             self.asked.insert(ask, (viewer, sequence, now));
             self.promised.insert(ask, now + slack + HTTP + GRACE);
         }

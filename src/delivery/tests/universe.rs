@@ -174,11 +174,14 @@ impl Buffer {
     }
 
     /// It asks for a segment, with these before it still open: how long it can wait for it.
-    pub(super) fn asks(&mut self, sequence: u64, open: &[u64], now: Time) -> Duration {
+    ///
+    /// `elsewhere`: what it passes over it may have played in another rendition.
+    pub(super) fn asks(&mut self, sequence: u64, open: &[u64], elsewhere: bool, now: Time) -> Duration {
         let since = now - std::mem::replace(&mut self.asked, now);
         let passed = TARGET * sequence.saturating_sub(self.front + 1) as u32;
         // Somewhere else; or what it had is gone, if that is what it asks for again.
-        if sequence.abs_diff(self.front) > policy::SEEK || since < passed {
+        let sought = !passed.is_zero() && (since < passed || !elsewhere);
+        if sequence.abs_diff(self.front) > policy::SEEK || sought {
             *self = Self { asked: now, ..Self::at(sequence) };
         } else if self.whole & 1 << sequence != 0 {
             self.lose();
