@@ -72,11 +72,14 @@ fn an_origin_that_begins_anew_is_asked_for_what_has_an_old_name() {
 
 /// Plays this many segments from the origin at once, and meets a neighbour that has the one after them.
 fn far_ahead(segments: u64, alternatives: bool) -> Rig {
+    far_ahead_in(Kind::Live, segments, alternatives)
+}
+
+fn far_ahead_in(kind: Kind, segments: u64, alternatives: bool) -> Rig {
     let mut rig = Rig::new();
     let listed =
         (0..segments + 2).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-    let timeline =
-        Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives, segments: listed };
+    let timeline = Timeline { swarm: swarm(), kind, target: TARGET, alternatives, segments: listed };
     rig.tell(Input::Listed { timeline, viewer: 1 });
     for sequence in 0..segments {
         let (ask, out) = rig.ask(1, sequence);
@@ -150,6 +153,35 @@ fn who_has_sought_is_not_held_though_it_did_not_go_far() {
     rig.tell(Input::Done { ask });
     rig.befriend(1);
     assert_eq!(held(&mut rig, 6, None), Duration::ZERO, "it hung up on the last");
+}
+
+/// It asks for the segment after the next one when it has paused for longer than that plays.
+#[test]
+fn what_a_paused_player_passes_over_it_has_not_played_where_there_is_nothing_else() {
+    let waits = |alternatives| {
+        let mut rig = far_ahead_in(Kind::Vod, 10, alternatives);
+        rig.sleep_until(rig.now + TARGET + TARGET / 2);
+        held(&mut rig, 11, None)
+    };
+    assert_eq!(waits(false), Duration::ZERO, "what it had is of another place");
+    assert!(waits(true) > Duration::ZERO, "it may have played that in another rendition");
+}
+
+#[test]
+fn a_range_beyond_the_end_is_no_hang_up() {
+    for (took, held_at_least) in [(LENGTH, TARGET / 2), (LENGTH - 1, Duration::ZERO)] {
+        let mut rig = far_ahead(9, false);
+        rig.tell(Input::Left { peer: peer(1), misbehaved: false });
+        let (ask, swarm, segment) = (AskId(900), swarm(), segment(9));
+        let to = Some(LENGTH * 2);
+        let out = rig.tell(Input::Asked { ask, viewer: 1, swarm, segment, from: 0, to });
+        rig.origin_brings(fetch_in(&out).expect("nobody else has it").0, 9);
+        rig.tell(Input::Took { ask, up_to: took });
+        rig.tell(Input::Done { ask });
+        rig.befriend(1);
+        let waited = held(&mut rig, 10, None);
+        assert!(waited >= held_at_least && (took == LENGTH || waited.is_zero()), "{took}: {waited:?}");
+    }
 }
 
 #[test]

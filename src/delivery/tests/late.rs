@@ -72,6 +72,14 @@ fn before_the_endgame_no_piece_is_asked_from_two() {
     assert!((0..grid().pieces()).all(|piece| times(&asked, piece) == 1), "{asked:?}");
 }
 
+#[test]
+fn in_the_endgame_each_of_the_last_few_is_asked_from_two() {
+    let (mut rig, mut asked) = asks_with(Duration::from_millis(1_400), 3, 4);
+    // Whoever announces what is under way already is asked when the Node looks at everything again.
+    asked.extend(requests(&rig.list(0..3)));
+    assert!((0..grid().pieces()).all(|piece| times(&asked, piece) == 2), "{asked:?}");
+}
+
 /// Uplinks have better things to do than to send everything twice.
 #[test]
 fn in_the_endgame_only_the_last_few_are_asked_from_two() {
