@@ -226,7 +226,8 @@ impl Brain {
                 let (viewer, swarm) = (caller.viewer.0, listing.timeline.swarm);
                 if self.listings.list(&listing, &caller, channel) {
                     // Bytes that are promised to a player are still to be asked for where they were listed.
-                    self.listings.make_room(|swarm| self.asks.values().any(|ask| ask.swarm == swarm));
+                    let awaited: Vec<_> = self.asks.values().map(|ask| (ask.swarm, ask.segment)).collect();
+                    self.listings.make_room(&awaited);
                     self.input(Input::Listed { timeline: listing.timeline, viewer });
                     self.tell_terms(swarm);
                 }

@@ -4,7 +4,7 @@
 //! in a URL are checked by the origin when it serves the manifest, never skipped by us. And only by one who may lead us as
 //! far as that manifest may: what a stranger, or a page, could not fetch himself he does not get from memory either.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::HeaderMap;
 
@@ -96,6 +96,22 @@ impl Default for Listings {
     }
 }
 
+impl Rendition {
+    fn segments(&self) -> usize {
+        self.viewers.iter().map(|viewed| viewed.segments).sum()
+    }
+
+    /// Forgets where those segments are that nobody lists any more: where names change with each reload there are ever new ones.
+    fn forget_places(&mut self, is_awaited: impl Fn(SegmentId) -> bool) {
+        if self.places.len() <= self.segments() {
+            return;
+        }
+        let known = self.viewers.iter().flat_map(|viewed| viewed.urls.values().flatten());
+        let listed: HashSet<SegmentId> = known.map(|known| known.segment).collect();
+        self.places.retain(|segment, _| listed.contains(segment) || is_awaited(*segment));
+    }
+}
+
 impl Listings {
     /// Takes in a manifest, which may lead as far as `caller`; false when there are too many renditions. Call
     /// [`make_room`](Self::make_room) after it.
@@ -151,8 +167,16 @@ impl Listings {
     }
 
     /// Gives up whole listings until the rest is within bounds: of those that were neither loaded nor asked for a segment for
-    /// longest, and never the last of a rendition that somebody waits for, as `is_waited_for` tells, nor what was listed last.
-    pub fn make_room(&mut self, is_waited_for: impl Fn(SwarmId) -> bool) {
+    /// longest, and never the last of a rendition of which somebody waits for a segment, one of `awaited`, nor what was listed
+    /// last. Where a segment is that is neither listed any more nor awaited is forgotten.
+    pub fn make_room(&mut self, awaited: &[(SwarmId, SegmentId)]) {
+        self.give_up(|swarm| awaited.iter().any(|(of, _)| *of == swarm));
+        for (swarm, rendition) in &mut self.renditions {
+            rendition.forget_places(|segment| awaited.contains(&(*swarm, segment)));
+        }
+    }
+
+    fn give_up(&mut self, is_waited_for: impl Fn(SwarmId) -> bool) {
         while self.segments() > self.most {
             let may_go =
                 |(swarm, of): &(&SwarmId, &Rendition)| of.viewers.len() > 1 || !is_waited_for(**swarm);
@@ -172,7 +196,7 @@ impl Listings {
     /// How many segments all of them have.
     #[must_use]
     pub fn segments(&self) -> usize {
-        self.renditions.values().flat_map(|of| &of.viewers).map(|viewed| viewed.segments).sum()
+        self.renditions.values().map(Rendition::segments).sum()
     }
 
     /// How many were given up to make room.
@@ -290,7 +314,8 @@ mod tests {
             let urls = ["a", "b"].map(|file| url(rendition, file));
             let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
             listings.list(&of_rendition(rendition, &urls), &caller(viewer, Reach::Public), None);
-            listings.make_room(|swarm| waited_for.contains(&swarm.0[0]));
+            let awaited: Vec<_> = waited_for.iter().map(|of| (SwarmId([*of; 20]), SegmentId(7))).collect();
+            listings.make_room(&awaited);
         };
         let finds = |listings: &mut Listings, rendition, viewer| {
             let url = url::Url::parse(&url(rendition, "b")).unwrap();
@@ -312,6 +337,34 @@ mod tests {
         assert!(finds(&mut listings, 2, 1) && listings.place(SwarmId([1; 20]), SegmentId(8)).is_some());
         list(&mut listings, 3, 1, &[1, 2]);
         assert_eq!(listings.segments(), 6, "what players wait for stays");
+    }
+
+    #[test]
+    fn where_a_segment_is_that_nobody_lists_any_more_is_forgotten() {
+        let (mut listings, swarm) = (Listings::default(), SwarmId([1; 20]));
+        // The same numbers under fresh names, as where a token is part of the path.
+        let list = |listings: &mut Listings, viewer: u64, round: u64| {
+            let name = |n: u64| format!("http://o.example/{round}/{n}.ts");
+            let urls = [0, 1, 2].map(name);
+            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+            let mut listing = of_rendition(1, &urls);
+            let mut segments = listing.timeline.segments.to_vec();
+            segments.iter_mut().for_each(|segment| segment.id = SegmentId(round * 10 + segment.sequence));
+            listing.timeline.segments = segments.into();
+            listings.list(&listing, &caller(viewer, Reach::Public), None);
+            listings.make_room(&[(swarm, SegmentId(17))]);
+        };
+        for round in 1..=100 {
+            list(&mut listings, 1, round);
+        }
+        let places = |listings: &Listings| listings.renditions[&swarm].places.len();
+        assert_eq!(places(&listings), 4, "those of the last, and the one that somebody waits for");
+        assert!([17, 1007, 1009].iter().all(|id| listings.place(swarm, SegmentId(*id)).is_some()));
+        // So are those of viewers that are forgotten.
+        for viewer in 1..=2 * VIEWERS as u64 {
+            list(&mut listings, viewer, viewer);
+        }
+        assert_eq!(places(&listings), 3 * VIEWERS + 1);
     }
 
     #[test]
