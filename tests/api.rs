@@ -145,6 +145,11 @@ fn every_field_and_metric_is_documented() {
         let there = |key: &str| stream[key].as_array().is_some_and(|all| !all.is_empty());
         (there("peers") && there("segments") && there("map")).then_some(())
     });
+    until("the tracker to be told of it", || {
+        let stats = tracker.stats();
+        let there = |key: &str| stats[key].as_array().is_some_and(|all| !all.is_empty());
+        (stats["accounts"].as_u64() >= Some(2) && there("networks") && there("largest_swarms")).then_some(())
+    });
     let address = daemons[0].address;
     for (path, heading) in [
         ("/-/stats", "### `/-/stats`"),

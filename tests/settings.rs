@@ -198,6 +198,15 @@ fn a_file_of_the_service_manager_stands_for_its_variable() {
     assert!(!said.contains("hush"), "{said}");
     let (_, said, _) = check(&[("PACELINE_LOG_LEVEL", "warn")]);
     assert!(said.contains("level = \"warn\""), "a variable goes before the file: {said}");
+    // Two names of one place, whichever of them is the variable's.
+    put("PACELINE_CHANNELS_SPORT", b"https://o.example/file.m3u8");
+    put("PACELINE_CHANNELS_FILMS_URL", b"https://o.example/file.m3u8");
+    let (status, said, complained) = check(&[
+        ("PACELINE_CHANNELS_SPORT_URL", "https://o.example/variable.m3u8"),
+        ("PACELINE_CHANNELS_FILMS", "https://o.example/variable.m3u8"),
+    ]);
+    assert_eq!(status, Some(0), "{complained}");
+    assert_eq!(said.matches("o.example/variable.m3u8").count(), 2, "{said}");
     for (name, text, part) in [
         ("PACELINE_TRACKER_TOKENS", &b"hush"[..], "did you mean PACELINE_TRACKER_TOKEN?"),
         ("PACELINE_LOG_LEVEL", b"warning", "did you mean `warn`"),

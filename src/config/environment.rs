@@ -84,7 +84,9 @@ pub fn arrange(given: &mut [Given]) {
         let other = key.starts_with("channels_") && channel_key(key).is_some_and(|(_, key)| key != "url");
         (other, number.unwrap_or(0_usize))
     };
-    given.sort_by(|a, b| (rank(&a.key), &a.key).cmp(&(rank(&b.key), &b.key)));
+    // Of two names of one place the variable's has the last word, as it does where both have one name.
+    let order = |of: &Given| (rank(&of.key), matches!(of.by, By::Variable(_)));
+    given.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.key.cmp(&b.key)));
 }
 
 /// The configuration with what is given over it, in this order, and where each of it went.

@@ -316,6 +316,9 @@ pub const ASKED_RETRY: Duration = Duration::from_secs(1);
 pub const MISSING_RETRY: Duration = Duration::from_millis(500);
 /// … while it is one of the newest so many; an older one once.
 pub const MISSING_NEWEST: usize = 2;
+/// What a player has listed and not used for this long is given up before anything else where listings need room: players with
+/// a full buffer ask again well within it.
+pub const LISTING_UNUSED: Duration = Duration::from_secs(60);
 /// Segments longer than this part of the memory are passed through, neither kept nor shared.
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
 /// After this many bytes of new content, memory is looked at again …

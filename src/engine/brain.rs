@@ -226,9 +226,11 @@ impl Brain {
         match question {
             Question::Listed(listing, caller, channel, done) => {
                 let (viewer, swarm) = (caller.viewer.0, listing.timeline.swarm);
-                if self.listings.list(&listing, &caller, channel) {
+                let now = self.clock.now();
+                if self.listings.list(&listing, &caller, channel, now) {
                     // Bytes that are promised to a player are still to be asked for where they were listed.
-                    self.listings.make_room(|swarm| self.asks.values().any(|ask| ask.swarm == swarm));
+                    let awaited: Vec<_> = self.asks.values().map(|ask| (ask.swarm, ask.segment)).collect();
+                    self.listings.make_room(&awaited, now);
                     self.input(Input::Listed { timeline: listing.timeline, viewer });
                     self.tell_terms(swarm);
                 }
@@ -324,7 +326,7 @@ impl Brain {
     }
 
     fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {
-        let Some(found) = self.listings.find(&ask.caller, &ask.url, ask.span) else {
+        let Some(found) = self.listings.find(&ask.caller, &ask.url, ask.span, self.clock.now()) else {
             let _ = reply.send(Err(NoAnswer::NotListed));
             return;
         };

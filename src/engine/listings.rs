@@ -4,14 +4,17 @@
 //! in a URL are checked by the origin when it serves the manifest, never skipped by us. And only by one who may lead us as
 //! far as that manifest may: what a stranger, or a page, could not fetch himself he does not get from memory either.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use http::HeaderMap;
 
 use super::Span;
 use super::origin::{Caller, Reach, ViewerKey};
+use crate::delivery::policy::LISTING_UNUSED;
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::time::Time;
 use crate::model::timeline::{Listing, Place};
 
 /// Viewers of one rendition that are remembered; the one not seen for longest is forgotten.
@@ -21,7 +24,7 @@ const BEHIND: u64 = 30;
 /// Renditions that are remembered; more than any player opens.
 const RENDITIONS: usize = 512;
 /// Segments that all viewers' listings have together, of half a KiB each with all that is kept of them: about 100 MiB. Past it
-/// what was used least lately is given up, and passed through until it is listed again.
+/// listings are given up, and passed through until they are listed again.
 const SEGMENTS: usize = 200_000;
 
 /// A listed segment, as a request found it.
@@ -59,8 +62,18 @@ struct Viewed {
     lister: Lister,
     urls: Urls,
     segments: usize,
-    /// The number of the use it was put to last.
-    used: u64,
+    /// The number of the use it was put to last, and when that was.
+    used: (u64, Time),
+}
+
+impl Viewed {
+    /// Its place among all when there is to be room, the first to go first: what is no longer used, the least lately used
+    /// first, and then the largest, so that the fewest players lose by it.
+    fn turn(&self, now: Time) -> (bool, Reverse<usize>, u64) {
+        let (number, at) = self.used;
+        let is_used = now - at <= LISTING_UNUSED;
+        (is_used, Reverse(if is_used { self.segments } else { 0 }), number)
+    }
 }
 
 /// One rendition as its viewers' manifests list it.
@@ -96,10 +109,26 @@ impl Default for Listings {
     }
 }
 
+impl Rendition {
+    fn segments(&self) -> usize {
+        self.viewers.iter().map(|viewed| viewed.segments).sum()
+    }
+
+    /// Forgets where those segments are that nobody lists any more: where names change with each reload there are ever new ones.
+    fn forget_places(&mut self, is_awaited: impl Fn(SegmentId) -> bool) {
+        if self.places.len() <= self.segments() {
+            return;
+        }
+        let known = self.viewers.iter().flat_map(|viewed| viewed.urls.values().flatten());
+        let listed: HashSet<SegmentId> = known.map(|known| known.segment).collect();
+        self.places.retain(|segment, _| listed.contains(segment) || is_awaited(*segment));
+    }
+}
+
 impl Listings {
     /// Takes in a manifest, which may lead as far as `caller`; false when there are too many renditions. Call
     /// [`make_room`](Self::make_room) after it.
-    pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>) -> bool {
+    pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>, now: Time) -> bool {
         let swarm = listing.timeline.swarm;
         if self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm) {
             return false;
@@ -146,25 +175,45 @@ impl Listings {
         }
         let segments = urls.values().map(Vec::len).sum();
         self.uses += 1;
-        rendition.viewers.push(Viewed { lister, urls, segments, used: self.uses });
+        rendition.viewers.push(Viewed { lister, urls, segments, used: (self.uses, now) });
         true
     }
 
-    /// Gives up whole listings until the rest is within bounds: of those that were neither loaded nor asked for a segment for
-    /// longest, and never the last of a rendition that somebody waits for, as `is_waited_for` tells, nor what was listed last.
-    pub fn make_room(&mut self, is_waited_for: impl Fn(SwarmId) -> bool) {
-        while self.segments() > self.most {
-            let may_go =
-                |(swarm, of): &(&SwarmId, &Rendition)| of.viewers.len() > 1 || !is_waited_for(**swarm);
-            let renditions = self.renditions.iter().filter(may_go);
-            let all =
-                renditions.flat_map(|(swarm, of)| of.viewers.iter().map(|viewed| (viewed.used, *swarm)));
-            let Some((used, swarm)) = all.min().filter(|(used, _)| *used < self.uses) else { return };
-            let Some(of) = self.renditions.get_mut(&swarm) else { return };
-            of.viewers.retain(|viewed| viewed.used != used);
-            self.given_up += 1;
+    /// Gives up whole listings until the rest is within bounds: first of those that were neither loaded nor asked for a segment
+    /// for a while, and never the last of a rendition of which somebody waits for a segment, one of `awaited`, nor what was
+    /// listed last. Where a segment is that is neither listed any more nor awaited is forgotten.
+    pub fn make_room(&mut self, awaited: &[(SwarmId, SegmentId)], now: Time) {
+        self.give_up(|swarm| awaited.iter().any(|(of, _)| *of == swarm), now);
+        for (swarm, rendition) in &mut self.renditions {
+            rendition.forget_places(|segment| awaited.contains(&(*swarm, segment)));
+        }
+    }
+
+    fn give_up(&mut self, is_waited_for: impl Fn(SwarmId) -> bool, now: Time) {
+        let mut segments = self.segments();
+        if segments <= self.most {
+            return;
+        }
+        let turns = |(swarm, of): (&SwarmId, &Rendition)| {
+            let swarm = *swarm;
+            of.viewers.iter().map(|viewed| (viewed.turn(now), swarm)).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.renditions.iter().flat_map(turns).collect();
+        all.sort_unstable();
+        for ((_, _, used), swarm) in all.into_iter().filter(|((.., used), _)| *used < self.uses) {
+            let Some(of) = self.renditions.get_mut(&swarm) else { continue };
+            if of.viewers.len() == 1 && is_waited_for(swarm) {
+                continue;
+            }
+            let before = of.segments();
+            of.viewers.retain(|viewed| viewed.used.0 != used);
+            segments -= before - of.segments();
             if of.viewers.is_empty() {
                 self.renditions.remove(&swarm);
+            }
+            self.given_up += 1;
+            if segments <= self.most {
+                return;
             }
         }
     }
@@ -172,7 +221,7 @@ impl Listings {
     /// How many segments all of them have.
     #[must_use]
     pub fn segments(&self) -> usize {
-        self.renditions.values().flat_map(|of| &of.viewers).map(|viewed| viewed.segments).sum()
+        self.renditions.values().map(Rendition::segments).sum()
     }
 
     /// How many were given up to make room.
@@ -183,7 +232,7 @@ impl Listings {
 
     /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it.
     #[must_use]
-    pub fn find(&mut self, caller: &Caller, url: &url::Url, span: Span) -> Option<Found> {
+    pub fn find(&mut self, caller: &Caller, url: &url::Url, span: Span, now: Time) -> Option<Found> {
         let may = |(viewer, reach): Lister| viewer == caller.viewer && reach <= caller.reach;
         for (swarm, rendition) in &mut self.renditions {
             for viewed in rendition.viewers.iter_mut().rev().filter(|viewed| may(viewed.lister)) {
@@ -191,7 +240,7 @@ impl Listings {
                 for known in viewed.urls.get(url.as_str()).into_iter().flatten().rev() {
                     let Some((base, from, to)) = within(known.place.range.as_ref(), span) else { continue };
                     self.uses += 1;
-                    viewed.used = self.uses;
+                    viewed.used = (self.uses, now);
                     let is_file = known.place.range.is_none();
                     return Some(Found { swarm: *swarm, segment: known.segment, base, is_file, from, to });
                 }
@@ -282,20 +331,41 @@ mod tests {
         Caller { viewer: ViewerKey(viewer), headers: HeaderMap::new(), own_browser: true, reach }
     }
 
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    fn url_of(rendition: u8, file: usize) -> String {
+        format!("http://o.example/{rendition}/{file}.ts")
+    }
+
+    /// Lists so many segments of a rendition, and makes room for them while somebody waits for these.
+    fn lists(
+        listings: &mut Listings,
+        rendition: u8,
+        (viewer, count): (u64, usize),
+        awaited: &[u8],
+        now: Time,
+    ) {
+        let urls: Vec<String> = (0..count).map(|file| url_of(rendition, file)).collect();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        listings.list(&of_rendition(rendition, &urls), &caller(viewer, Reach::Public), None, now);
+        let awaited: Vec<_> = awaited.iter().map(|of| (SwarmId([*of; 20]), SegmentId(7))).collect();
+        listings.make_room(&awaited, now);
+    }
+
+    fn finds(listings: &mut Listings, rendition: u8, viewer: u64, now: Time) -> bool {
+        let url = url::Url::parse(&url_of(rendition, 1)).unwrap();
+        listings.find(&caller(viewer, Reach::Public), &url, Span::Whole, now).is_some()
+    }
+
     #[test]
     fn past_the_bound_what_was_not_used_for_longest_goes() {
         let mut listings = Listings { most: 4, ..Listings::default() };
-        let url = |rendition: u8, file: &str| format!("http://o.example/{rendition}/{file}.ts");
         let list = |listings: &mut Listings, rendition, viewer, waited_for: &[u8]| {
-            let urls = ["a", "b"].map(|file| url(rendition, file));
-            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-            listings.list(&of_rendition(rendition, &urls), &caller(viewer, Reach::Public), None);
-            listings.make_room(|swarm| waited_for.contains(&swarm.0[0]));
+            lists(listings, rendition, (viewer, 2), waited_for, at(0));
         };
-        let finds = |listings: &mut Listings, rendition, viewer| {
-            let url = url::Url::parse(&url(rendition, "b")).unwrap();
-            listings.find(&caller(viewer, Reach::Public), &url, Span::Whole).is_some()
-        };
+        let finds = |listings: &mut Listings, rendition, viewer| finds(listings, rendition, viewer, at(0));
         list(&mut listings, 1, 1, &[]);
         list(&mut listings, 2, 1, &[]);
         assert!(finds(&mut listings, 1, 1), "and so is used once more");
@@ -315,6 +385,51 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_use_is_given_up_last_and_the_largest_of_it_first() {
+        let mut listings = Listings { most: 10, ..Listings::default() };
+        let there = |listings: &Listings| [1, 2, 3, 4, 5].map(|of| listings.get(SwarmId([of; 20])).is_some());
+        lists(&mut listings, 1, (1, 2), &[], at(0));
+        lists(&mut listings, 2, (1, 3), &[], at(0));
+        lists(&mut listings, 3, (1, 4), &[], at(1));
+        // Between two requests of its player, which last came before the third was listed.
+        assert!(finds(&mut listings, 1, 1, at(40)));
+        lists(&mut listings, 4, (1, 3), &[], at(61));
+        assert_eq!(there(&listings), [true, false, true, true, false], "left, and not for want of size");
+        lists(&mut listings, 5, (1, 2), &[], at(61));
+        assert_eq!(there(&listings), [true, false, false, true, true], "one makes more room than several");
+        lists(&mut listings, 2, (1, 5), &[4], at(62));
+        assert_eq!(there(&listings), [false, true, false, true, true], "but what somebody waits for stays");
+    }
+
+    #[test]
+    fn where_a_segment_is_that_nobody_lists_any_more_is_forgotten() {
+        let (mut listings, swarm) = (Listings::default(), SwarmId([1; 20]));
+        // The same numbers under fresh names, as where a token is part of the path.
+        let list = |listings: &mut Listings, viewer: u64, round: u64| {
+            let name = |n: u64| format!("http://o.example/{round}/{n}.ts");
+            let urls = [0, 1, 2].map(name);
+            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+            let mut listing = of_rendition(1, &urls);
+            let mut segments = listing.timeline.segments.to_vec();
+            segments.iter_mut().for_each(|segment| segment.id = SegmentId(round * 10 + segment.sequence));
+            listing.timeline.segments = segments.into();
+            listings.list(&listing, &caller(viewer, Reach::Public), None, at(0));
+            listings.make_room(&[(swarm, SegmentId(17))], at(0));
+        };
+        for round in 1..=100 {
+            list(&mut listings, 1, round);
+        }
+        let places = |listings: &Listings| listings.renditions[&swarm].places.len();
+        assert_eq!(places(&listings), 4, "those of the last, and the one that somebody waits for");
+        assert!([17, 1007, 1009].iter().all(|id| listings.place(swarm, SegmentId(*id)).is_some()));
+        // So are those of viewers that are forgotten.
+        for viewer in 1..=2 * VIEWERS as u64 {
+            list(&mut listings, viewer, viewer);
+        }
+        assert_eq!(places(&listings), 3 * VIEWERS + 1);
+    }
+
+    #[test]
     fn a_segment_is_found_by_its_viewer_as_far_as_he_may_lead_us() {
         let url = "http://192.168.1.20/seg7.ts";
         let mut listings = Listings::default();
@@ -322,9 +437,9 @@ mod tests {
         let (swarm, segment) = (listing.timeline.swarm, listing.timeline.segments[0].id);
         let finds = |listings: &mut Listings, viewer, reach| {
             let url = url::Url::parse(url).unwrap();
-            listings.find(&caller(viewer, reach), &url, Span::Whole).is_some()
+            listings.find(&caller(viewer, reach), &url, Span::Whole, at(0)).is_some()
         };
-        listings.list(&listing, &caller(1, Reach::Lan), None);
+        listings.list(&listing, &caller(1, Reach::Lan), None, at(0));
         for (viewer, reach, found) in [
             (1, Reach::Lan, true),
             (1, Reach::Loopback, true),
@@ -334,7 +449,7 @@ mod tests {
             assert_eq!(finds(&mut listings, viewer, reach), found, "{viewer} {reach:?}");
         }
         // The same place by a manifest that may lead nowhere private: it opens nothing of the other's.
-        listings.list(&listing, &caller(2, Reach::Public), None);
+        listings.list(&listing, &caller(2, Reach::Public), None, at(0));
         assert!(finds(&mut listings, 2, Reach::Public) && !finds(&mut listings, 1, Reach::Public));
         assert!(finds(&mut listings, 1, Reach::Lan), "nor takes anything away");
         assert_eq!(listings.place(swarm, segment).unwrap().1.reach, Reach::Lan);

@@ -124,7 +124,8 @@ async fn index(url: &Url, head: Range<u64>, caller: &Caller, shared: &Shared) ->
     // The index itself may begin after what only precedes it.
     let Some(found) = subsegments(&bytes, head.start, limits.segments) else { return Some(Vec::new()) };
     let ranges = found.iter().map(|of| of.range.clone()).collect();
-    let file = File { head: Some((head.start, bytes)), headers: response.headers, ranges, total };
+    let (head, headers) = (Some((head.start, bytes)), response.headers);
+    let file = File { head, headers, ranges, total, grows: false };
     shared.files.keep(caller.viewer, url, file);
     Some(found)
 }

@@ -36,6 +36,8 @@ pub struct File {
     pub ranges: Vec<Range<u64>>,
     /// Its length, where known.
     pub total: Option<u64>,
+    /// A playlist of it may yet list more.
+    pub grows: bool,
 }
 
 /// By whose they are and their URL, the one listed longest ago first.
@@ -96,8 +98,18 @@ impl Files {
                 .map_or((HeaderMap::new(), None), |known| (known.headers.clone(), known.total));
             // A live stream in one file: it is longer by now.
             let total = total.filter(|&total| end <= total);
-            self.keep(viewer, &url, File { head: None, headers, ranges, total });
+            let grows = listing.timeline.kind.grows();
+            self.keep(viewer, &url, File { head: None, headers, ranges, total, grows });
         }
+    }
+
+    /// The origin has told the length of a file, and headers: what was listed of it meanwhile stays. `None`: it is forgotten.
+    fn told(&self, viewer: ViewerKey, url: &Url, total: u64, headers: HeaderMap) -> Option<Arc<File>> {
+        let mut kept = self.lock();
+        let (_, file) = kept.iter_mut().find(|((v, u), _)| *v == viewer && u == url.as_str())?;
+        let known = Arc::make_mut(file);
+        (known.total, known.headers) = (Some(total), headers);
+        Some(Arc::clone(file))
     }
 
     /// The file at `url`, if it is one.
@@ -143,9 +155,7 @@ pub async fn known(file: Arc<File>, url: &Url, caller: &Caller, shared: &Shared)
         return None;
     }
     let (_, total) = range::content_range(&response.headers)?;
-    let file = File { total: Some(total?), headers: response.headers, ..File::clone(&file) };
-    shared.files.keep(caller.viewer, url, file.clone());
-    Some(Arc::new(file))
+    shared.files.told(caller.viewer, url, total?, response.headers)
 }
 
 /// The bytes `span` of a file, part after part as they are read.
@@ -261,6 +271,11 @@ mod tests {
         };
         files.keep(ViewerKey(1), &file, File { total: Some(20), ..File::clone(&list(10)) });
         assert_eq!([10, 20, 30].map(|to| list(to).total), [Some(20), Some(20), None]);
+        // What is told late takes back nothing that was listed meanwhile.
+        let told = files.told(ViewerKey(1), &file, 40, HeaderMap::new()).unwrap();
+        assert_eq!((told.ranges.last(), told.total, told.grows), (Some(&(0..30)), Some(40), true));
+        assert_eq!(files.get(ViewerKey(1), &file).unwrap().total, Some(40));
+        assert!(files.told(ViewerKey(2), &file, 40, HeaderMap::new()).is_none());
     }
 
     #[test]

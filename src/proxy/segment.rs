@@ -50,6 +50,10 @@ async fn several(
     let began = std::time::Instant::now();
     // Where parts are appended, what comes next is the origin's to say.
     let file = shared.files.get(caller.viewer, url).filter(|_| !shared.parts.are_at(caller.viewer, url))?;
+    // So is where a file ends that still grows.
+    if file.grows && matches!(span, Span::Whole | Span::Part { to: None, .. }) {
+        return None;
+    }
     let file = files::known(file, url, caller, shared).await?;
     let total = file.total?;
     let (from, to) = match span {

@@ -169,6 +169,37 @@ async fn one_that_is_stuck_is_asked_for_once_more() {
 }
 
 #[tokio::test]
+async fn one_that_is_stuck_is_asked_for_once_more_while_a_single_player_waits() {
+    let (gate, opens) = watch::channel(1);
+    let patience = LONGEST_HOLD;
+    let origin = counted(move |_, number| {
+        let text =
+            live(number).replace("TARGETDURATION:2", &format!("TARGETDURATION:{}", patience.as_secs()));
+        trickling(whole(&text), 60, &opens, if number == 2 { 2 } else { 1 })
+    })
+    .await;
+    let (daemon, path) = (Daemon::start().await, origin.prefix("/live.m3u8"));
+    // Who began the second one hangs up, and nobody asks but one player, in the middle of the time that it is given.
+    let begun = async {
+        while origin.seen().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await
+        }
+    };
+    soon(async {
+        tokio::select! {
+            () = begun => {}
+            () = async { loop { lists(&daemon.get(&path).await, 1) } } => {}
+        }
+    })
+    .await;
+    tokio::time::sleep(patience / 2).await;
+    let reply = daemon.get(&path).await;
+    assert_eq!((reply.header("x-paceline-source"), origin.seen().len()), (Some("http"), 3));
+    lists(&reply, 3);
+    drop(gate);
+}
+
+#[tokio::test]
 async fn what_fails_in_the_end_is_told_when_the_copy_is_too_old() {
     let (gate, opens) = watch::channel(1);
     let origin = counted(move |_, number| match number {
