@@ -21,6 +21,8 @@ pub struct Demand {
     pub viewer: u64,
     /// The highest sequence number asked for since the beginning or the last seek.
     pub front: u64,
+    /// The lowest.
+    start: u64,
     /// When it last asked, took or reloaded.
     pub active: Time,
     /// When it last asked.
@@ -53,6 +55,7 @@ impl Demand {
         Self {
             viewer,
             front: sequence,
+            start: sequence,
             active: now,
             asked: now,
             run: 1,
@@ -85,6 +88,7 @@ impl Demand {
             self.front = sequence;
             self.run = self.run.saturating_add(1);
         }
+        self.start = self.start.min(sequence);
         Moved::On
     }
 
@@ -102,8 +106,7 @@ impl Demand {
     /// The player's connection has taken `media` of segment `sequence` by now, all in all.
     pub fn takes(&mut self, sequence: u64, media: Duration, now: Time) {
         self.active = now;
-        // What was on its way before a seek is of another place.
-        if sequence.abs_diff(self.front) > SEEK {
+        if self.is_of_another_place(sequence) {
             return;
         }
         let began = *self.began.get_or_insert(now);
@@ -124,11 +127,15 @@ impl Demand {
 
     /// The player has a whole segment: how long that took since it sought, if it had.
     pub fn settles(&mut self, sequence: u64, now: Time) -> Option<Duration> {
-        // What was on its way before is of another place.
-        if sequence.abs_diff(self.front) > SEEK {
+        if self.is_of_another_place(sequence) {
             return None;
         }
         self.sought.take().map(|since| now - since)
+    }
+
+    /// Whether it was on its way before the last seek, however many are open at the same time.
+    fn is_of_another_place(&self, sequence: u64) -> bool {
+        sequence < self.start || sequence > self.front.saturating_add(SEEK)
     }
 
     /// How much of `sequence` the player has taken, in media time.
@@ -227,6 +234,17 @@ mod tests {
         assert_eq!(demand.asks(50, Duration::ZERO, at(2)), Moved::Seek);
         assert_eq!((demand.front, demand.buffered(at(2))), (50, Duration::ZERO));
         assert_eq!(demand.asks(5, Duration::ZERO, at(3)), Moved::Seek);
+    }
+
+    #[test]
+    fn what_is_open_together_counts_and_what_was_open_before_a_seek_does_not() {
+        let mut demand = Demand::new(1, 10, at(0));
+        (11..16).for_each(|sequence| assert_eq!(demand.asks(sequence, Duration::ZERO, at(0)), Moved::On));
+        (10..16).for_each(|sequence| demand.takes(sequence, SEGMENT, at(1)));
+        assert_eq!(demand.buffered(at(1)), SEGMENT * 6);
+        assert_eq!(demand.asks(17, SEGMENT, at(2)), Moved::Seek);
+        demand.takes(15, SEGMENT, at(3));
+        assert_eq!(demand.buffered(at(3)), Duration::ZERO);
     }
 
     #[test]

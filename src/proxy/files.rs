@@ -93,20 +93,25 @@ impl Files {
                 end = if follows { range.end } else { end };
                 follows
             });
-            let (headers, total) = self
-                .get(viewer, &url)
-                .map_or((HeaderMap::new(), None), |known| (known.headers.clone(), known.total));
+            let grows = listing.timeline.kind.grows();
+            let (headers, total) = self.get(viewer, &url).map_or((HeaderMap::new(), None), |known| {
+                // What it was while it grew it need not be now.
+                (known.headers.clone(), known.total.filter(|_| !known.grows || grows))
+            });
             // A live stream in one file: it is longer by now.
             let total = total.filter(|&total| end <= total);
-            let grows = listing.timeline.kind.grows();
             self.keep(viewer, &url, File { head: None, headers, ranges, total, grows });
         }
     }
 
-    /// The origin has told the length of a file, and headers: what was listed of it meanwhile stays. `None`: it is forgotten.
+    /// The origin has told the length of a file, and headers: what was listed of it meanwhile stays. `None`: it is forgotten, or
+    /// is longer than that by what was listed.
     fn told(&self, viewer: ViewerKey, url: &Url, total: u64, headers: HeaderMap) -> Option<Arc<File>> {
         let mut kept = self.lock();
         let (_, file) = kept.iter_mut().find(|((v, u), _)| *v == viewer && u == url.as_str())?;
+        if file.ranges.last().is_some_and(|range| range.end > total) {
+            return None;
+        }
         let known = Arc::make_mut(file);
         (known.total, known.headers) = (Some(total), headers);
         Some(Arc::clone(file))
@@ -262,13 +267,14 @@ mod tests {
     fn a_file_that_grows_is_of_unknown_length_again() {
         let files = Files::default();
         let file = Url::parse("http://o.example/all.ts").unwrap();
-        let list = |to: u64| {
-            let text = format!("#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:{to}@0\nall.ts\n");
+        let list_as = |to: u64, end: &str| {
+            let text = format!("#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:{to}@0\nall.ts\n{end}");
             let read = parse(&file, text.as_bytes(), &Limits::default(), &Rules::default());
             let Ok(Playlist::Media(media)) = read else { panic!("no media playlist: {read:?}") };
             files.list(ViewerKey(1), &media.listing);
             files.get(ViewerKey(1), &file).unwrap()
         };
+        let list = |to: u64| list_as(to, "");
         files.keep(ViewerKey(1), &file, File { total: Some(20), ..File::clone(&list(10)) });
         assert_eq!([10, 20, 30].map(|to| list(to).total), [Some(20), Some(20), None]);
         // What is told late takes back nothing that was listed meanwhile.
@@ -276,6 +282,10 @@ mod tests {
         assert_eq!((told.ranges.last(), told.total, told.grows), (Some(&(0..30)), Some(40), true));
         assert_eq!(files.get(ViewerKey(1), &file).unwrap().total, Some(40));
         assert!(files.told(ViewerKey(2), &file, 40, HeaderMap::new()).is_none());
+        // Nor does what it was when it still grew hold at the end, or what somebody says who knows less than is listed.
+        assert_eq!(list_as(40, "#EXT-X-ENDLIST\n").total, None);
+        assert!(files.told(ViewerKey(1), &file, 30, HeaderMap::new()).is_none());
+        assert_eq!(files.get(ViewerKey(1), &file).unwrap().total, None);
     }
 
     #[test]
