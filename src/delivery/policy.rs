@@ -207,10 +207,11 @@ pub const LOTTERY_SCARCE: f64 = 8.0;
 pub const LOTTERY_DOUBLING: f64 = 0.5;
 /// Swarms up to this size take turns by rank instead of by chance: everyone knows everyone.
 pub const RANKED_SWARM: u32 = 16;
-/// Time between two ranks, at least; covers scheduling jitter of slow machines.
+/// Time between two ranks beside what the word needs to get around; covers scheduling jitter of slow machines.
 pub const RANK_STEP: Duration = Duration::from_millis(60);
-/// The last rank fetches after this part of the segment's duration.
-pub const RANK_SPREAD: u32 = 8;
+/// The last rank fetches after this part of the segment's duration. With an eighth two viewers who see a segment at the same
+/// time both took it where the word needs a tenth of a second to get from one to the other.
+pub const RANK_SPREAD: u32 = 4;
 /// A neighbour that announced a segment and shows no piece of it for this part of a segment's duration no longer
 /// keeps us from fetching it.
 pub const LOADING_PATIENCE: u32 = 4;
