@@ -305,7 +305,7 @@ pub const PING: Duration = Duration::from_secs(10);
 pub const SILENCE: Duration = Duration::from_secs(3);
 /// After this long without a byte the origin is asked for the same once more, beside the first request.
 pub const ASK_BESIDE: Duration = Duration::from_secs(5);
-/// A broken or failed origin fetch is tried again this many times …
+/// What is passed through is tried again this many times where the origin fails or breaks off …
 pub const FETCH_TRIES: u8 = 5;
 /// … after this, doubling: the last try begins 3.75 s after the first failed.
 pub const FETCH_RETRY: Duration = Duration::from_millis(250);

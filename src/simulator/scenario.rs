@@ -157,6 +157,14 @@ fn usual() -> Setting {
     }
 }
 
+/// A film of so many segments, which viewers begin within this time; each keeps 256 MiB of it.
+fn film(setting: &mut Setting, segments: u64, within: Duration) {
+    setting.programme.kind = timeline::Kind::Vod;
+    setting.programme.window = segments;
+    setting.memory = 256 << 20;
+    setting.crowd = Crowd::Within(within);
+}
+
 const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "live",
@@ -291,10 +299,7 @@ const SCENARIOS: &[Scenario] = &[
         viewers: 200,
         seconds: 90 * MINUTE,
         adjust: |setting, _| {
-            setting.programme.kind = timeline::Kind::Vod;
-            setting.programme.window = 1800;
-            setting.memory = 256 << 20;
-            setting.crowd = Crowd::Within(Duration::from_secs(40 * MINUTE));
+            film(setting, 1800, Duration::from_secs(40 * MINUTE));
         },
     },
     Scenario {
@@ -303,12 +308,9 @@ const SCENARIOS: &[Scenario] = &[
         viewers: 100,
         seconds: 15 * MINUTE,
         adjust: |setting, _| {
-            setting.programme.kind = timeline::Kind::Vod;
-            setting.programme.window = 450;
-            setting.memory = 256 << 20;
+            film(setting, 450, Duration::from_secs(5 * MINUTE));
             setting.players =
                 &[(Kind::Mpv, 0.25), (Kind::Ffplay, 0.25), (Kind::Vlc, 0.25), (Kind::HlsJs, 0.25)];
-            setting.crowd = Crowd::Within(Duration::from_secs(5 * MINUTE));
         },
     },
     Scenario {
@@ -317,10 +319,7 @@ const SCENARIOS: &[Scenario] = &[
         viewers: 200,
         seconds: 10 * MINUTE,
         adjust: |setting, _| {
-            setting.programme.kind = timeline::Kind::Vod;
-            setting.programme.window = 300;
-            setting.memory = 256 << 20;
-            setting.crowd = Crowd::Within(Duration::from_secs(60));
+            film(setting, 300, Duration::from_secs(60));
             setting.restless = true;
         },
     },
