@@ -83,7 +83,7 @@ enum Choosing {
 
 impl Chooser {
     fn start(self, page: Page, url: &str) -> Choosing {
-        let pace = Pace::Seconds(WATCHED);
+        let pace = Pace::Clock(WATCHED);
         match self {
             Self::HlsJs => {
                 let options = ["--seconds", &WATCHED.to_string(), "--digests"];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -34,8 +34,10 @@ pub enum Pace {
     Whole,
     /// To the end, as somebody watches it.
     Watched,
-    /// So many seconds, as somebody watches it.
+    /// So many seconds of it, as somebody watches it, however long that takes.
     Seconds(u32),
+    /// For so many seconds, as somebody watches it, however little comes in them.
+    Clock(u32),
 }
 
 /// A program that plays.
@@ -43,6 +45,8 @@ pub struct Playing {
     program: Program,
     pace: Pace,
     process: Process,
+    /// It was told to end.
+    told: bool,
     dir: tempfile::TempDir,
 }
 
@@ -92,7 +96,13 @@ impl Program {
             Self::Vlc => vlc(url, pace, &out),
         };
         command.args(more).env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
-        Playing { program: self, pace, process: Process::spawn(&format!("{self:?}"), &mut command), dir }
+        Playing {
+            program: self,
+            pace,
+            process: Process::spawn(&format!("{self:?}"), &mut command),
+            told: false,
+            dir,
+        }
     }
 
     /// Plays to the end as fast as it comes.
@@ -164,7 +174,7 @@ fn vlc(url: &str, pace: Pace, out: &str) -> Command {
         Pace::Whole => format!("#{list}"),
         _ => format!("#duplicate{{dst=display,dst={list}}}"),
     });
-    if let Pace::Seconds(seconds) = pace {
+    if let Pace::Clock(seconds) = pace {
         command.args(["--run-time", &seconds.to_string()]);
     }
     command.args(["--play-and-exit", url, "vlc://quit"]);
@@ -172,12 +182,33 @@ fn vlc(url: &str, pace: Pace, out: &str) -> Command {
 }
 
 impl Playing {
+    fn list(&self) -> Vec<u8> {
+        std::fs::read(self.dir.path().join("frames")).unwrap_or_default()
+    }
+
+    /// Whether it has ended. VLC can be told beforehand how long to play by its clock alone, and how long it takes to begin is
+    /// not what it plays: it is told when it has played all.
+    fn is_over(&mut self) -> bool {
+        if !self.process.running() {
+            return true;
+        }
+        if let (Program::Vlc, Pace::Seconds(seconds), false) = (self.program, self.pace, self.told) {
+            let pictures = String::from_utf8_lossy(&self.list()).matches("\tVideo\t").count();
+            self.told = pictures >= (PICTURES * seconds) as usize;
+            if self.told {
+                self.process.signal("-TERM");
+            }
+        }
+        false
+    }
+
     /// Waits for the end; what ends badly fails the test.
     pub fn end(mut self) -> Played {
+        until_over(std::slice::from_mut(&mut self));
         let good = self.process.wait(PATIENCE);
         let log = self.process.log();
         assert!(good, "{:?} failed:\n{log}", self.program);
-        let list = std::fs::read(self.dir.path().join("frames")).unwrap_or_default();
+        let list = self.list();
         let frames = match (self.program, self.pace) {
             (Program::Mpv, Pace::Watched | Pace::Seconds(_)) => list.chunks(PICTURE).map(digest).collect(),
             (Program::Vlc, _) => packets(&String::from_utf8_lossy(&list)),
@@ -186,6 +217,19 @@ impl Playing {
         let complaints = self.program.complaints(&log);
         let behind = log.lines().filter(|line| self.program == Program::Vlc && is_behind(line)).count();
         Played { frames, complaints, behind, log }
+    }
+}
+
+/// Waits until all of them have ended, each in its time.
+pub fn until_over<'a>(playing: impl IntoIterator<Item = &'a mut Playing>) {
+    let mut playing: Vec<_> = playing.into_iter().collect();
+    let began = Instant::now();
+    while !playing.is_empty() {
+        playing.retain_mut(|playing| !playing.is_over());
+        for playing in playing.iter().filter(|_| began.elapsed() > PATIENCE) {
+            panic!("{:?} did not end:\n{}", playing.program, playing.process.log());
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
