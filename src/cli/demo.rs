@@ -18,7 +18,6 @@ use super::interrupt::Interrupt;
 use super::output::print;
 use super::{logging, serve, watch as watching};
 use crate::config::Config;
-use crate::engine::Handle;
 use crate::engine::steering::Kept;
 use crate::model::units::BitsPerSecond;
 use crate::tracker;
@@ -237,7 +236,7 @@ impl Stage {
     async fn observe(&mut self) {
         for viewer in &mut self.viewers {
             if viewer.settled.is_none() && viewer.joined.elapsed() >= SETTLED {
-                viewer.settled = Some(counted(&viewer.daemon.handle).await);
+                viewer.settled = Some(counted(&viewer.daemon.handle.stats().await));
             }
             let outcome = viewer.progress.borrow();
             for (&sequence, sum) in outcome.checksums.range(viewer.checked..) {
@@ -280,7 +279,8 @@ impl Stage {
         let (mut stalls, mut stalled, mut failures, mut mismatches) = (0, Duration::ZERO, 0, 0);
         let (mut startups, mut each) = (Vec::new(), Vec::new());
         for viewer in &self.viewers {
-            let now = counted(&viewer.daemon.handle).await;
+            let stats = viewer.daemon.handle.stats().await;
+            let now = counted(&stats);
             let since = viewer.settled.unwrap_or(now);
             all.http += now.http;
             all.p2p += now.p2p;
@@ -298,6 +298,8 @@ impl Stage {
             document["p2p_bytes"] = json!(now.p2p);
             document["uploaded_bytes"] = json!(now.uploaded);
             document["peer_efficiency"] = json!(efficiency(now.http, now.p2p));
+            document["neighbours"] = stats["streams"][0]["neighbours"].clone();
+            document["reasons"] = stats["totals"]["segments"].clone();
             each.push(document);
         }
         startups.sort_by(f64::total_cmp);
@@ -362,8 +364,7 @@ impl Stage {
     }
 }
 
-async fn counted(handle: &Handle) -> Counted {
-    let stats = handle.stats().await;
+fn counted(stats: &Value) -> Counted {
     let of = |key: &str| stats["totals"][key].as_u64().unwrap_or(0);
     Counted {
         http: of("http_bytes"),
@@ -412,7 +413,7 @@ impl Screen {
         )];
         let mut sum = Counted::default();
         for (number, viewer) in stage.viewers.iter().enumerate() {
-            let now = counted(&viewer.daemon.handle).await;
+            let now = counted(&viewer.daemon.handle.stats().await);
             let outcome = viewer.progress.borrow().clone();
             sum.http += now.http;
             sum.p2p += now.p2p;

@@ -78,6 +78,18 @@ pub fn wait(
     (RANK_STEP + round_trip * 2).min(most) * rank
 }
 
+/// How long who is to take the first copy says so before it does: two whose turns come at about the same time, since they
+/// saw the segment at different times, hear of each other, and the one with the better ticket takes it. No time at all
+/// where lots are drawn, or with no rival.
+#[must_use]
+pub fn claim(rivals: u32, crowd: Crowd, round_trip: Duration, duration: Duration) -> Duration {
+    match rivals {
+        0 => Duration::ZERO,
+        _ if crowd.chance().is_some() => Duration::ZERO,
+        _ => (RANK_STEP + round_trip).min(duration / RANK_SPREAD / rivals),
+    }
+}
+
 /// How many times more first copies there shall be where a segment needs `spread` times its duration to get around: the
 /// scarcer the uplinks, the more of them; where it needs no longer than it plays, no more.
 #[must_use]

@@ -327,7 +327,7 @@ fn tell(
     // A first holder that offers a part only has more, though it loads no more.
     let loading = match pieces.seeding_until {
         Some(_) => pieces.dirty,
-        None => !pieces.complete() && (pieces.loading() || pieces.heard),
+        None => !pieces.complete() && (pieces.loading() || pieces.heard || pieces.claimed.is_some()),
     };
     if news == 0 && (!loading || pieces.words.told(n).is_some()) {
         return;
@@ -337,6 +337,20 @@ fn tell(
     pieces.words.tell(n, news);
     let message = Message::Have { slot, segment, sequence, length, loading, pieces: hashes };
     out.push(Output::Say { peer: neighbour.peer, message });
+}
+
+/// Tells every neighbour that we are about to load a segment.
+pub fn claim(
+    pieces: &mut Pieces,
+    stream: (Slot, SwarmId),
+    neighbours: &[Neighbour],
+    window: (Time, Time),
+    out: &mut Vec<Output>,
+) {
+    pieces.claimed = Some(window);
+    for (n, neighbour) in neighbours.iter().enumerate() {
+        tell(pieces, stream, (n, neighbour), 0, out);
+    }
 }
 
 /// Takes back what neighbours were told of a segment that is no longer here.

@@ -102,6 +102,8 @@ pub struct Pieces {
     pub seeding_until: Option<Time>,
     /// Neighbours are loading it, and the others are told so.
     pub heard: bool,
+    /// From when to when neighbours may object to our taking the first copy; they were told.
+    pub claimed: Option<(Time, Time)>,
     /// Asked from neighbours.
     pub flights: Vec<Flight>,
     /// Asked from the origin.
@@ -146,6 +148,7 @@ impl Pieces {
             dirty: false,
             seeding_until: None,
             heard: false,
+            claimed: None,
             flights: Vec::new(),
             fetches: Vec::new(),
             asks: Vec::new(),

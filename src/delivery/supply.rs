@@ -17,7 +17,7 @@ use super::policy::{
 };
 use super::session::Session;
 use super::words::Has;
-use super::{FetchId, Output, Wake, contest};
+use super::{FetchId, Output, Wake, contest, peering};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
 use crate::model::timeline::Kind;
@@ -44,6 +44,14 @@ pub struct View<'a> {
 enum Verdict {
     Origin(Reason),
     Wait(Time, Wake),
+    /// Neighbours are told that we take the first copy, and may object until then.
+    Claim(Time),
+}
+
+/// When it is our turn to take the first copy, and how long we say so before we do.
+struct Turn {
+    at: Time,
+    claim: Duration,
 }
 
 /// Asks the origin for what is due and answers when something will be due next.
@@ -65,6 +73,12 @@ pub fn supply(
                 fetch(session, index, reason, &gaps, neighbours, view, next_fetch, out);
             }
             Some((Verdict::Wait(until, why), _)) => wake = earlier(wake, (until, why)),
+            Some((Verdict::Claim(until), _)) => {
+                let stream = (session.slot, session.swarm);
+                let pieces = &mut session.active[index];
+                peering::claim(pieces, stream, neighbours, (view.now, until), out);
+                wake = earlier(wake, (until, Wake::Lottery));
+            }
             None => {}
         }
     }
@@ -109,7 +123,7 @@ fn due(
             for_ask(session, pieces, ask, neighbours, view)
         };
         match (verdict, &waiting) {
-            (Verdict::Origin(_), _) => return Some((verdict, gaps)),
+            (Verdict::Origin(_) | Verdict::Claim(_), _) => return Some((verdict, gaps)),
             (Verdict::Wait(at, _), Some((Verdict::Wait(other, _), _))) if at >= *other => {}
             _ => waiting = Some((verdict, gaps)),
         }
@@ -151,7 +165,7 @@ fn rescue(
     if nowhere == 0 {
         return None;
     }
-    let turn = turn(session, pieces, since.max(pieces.retry_at), neighbours, view)?;
+    let turn = turn(session, pieces, since.max(pieces.retry_at), neighbours, view)?.at;
     if turn > view.now {
         return Some((Verdict::Wait(turn, Wake::Lottery), Vec::new()));
     }
@@ -207,10 +221,16 @@ fn for_ask(
         return Verdict::Wait(until, Wake::Slack);
     }
     let since = if session.timeline.kind == Kind::Vod { ask.asked } else { pieces.seen };
-    match turn(session, pieces, since, neighbours, view) {
-        Some(turn) if turn <= view.now => Verdict::Origin(Reason::Lottery),
-        Some(turn) if turn < until => Verdict::Wait(turn, Wake::Lottery),
-        _ => Verdict::Wait(until, Wake::Slack),
+    let Some(turn) = turn(session, pieces, since, neighbours, view) else {
+        return Verdict::Wait(until, Wake::Slack);
+    };
+    match turn.verdict(pieces, view) {
+        // There is no time to ask around.
+        Verdict::Claim(end) | Verdict::Wait(end, _) if end >= until && turn.at <= view.now => {
+            Verdict::Origin(Reason::Lottery)
+        }
+        Verdict::Wait(at, _) if at >= until => Verdict::Wait(until, Wake::Slack),
+        verdict => verdict,
     }
 }
 
@@ -254,8 +274,18 @@ fn for_swarm(
     if delivering(session, pieces, neighbours, view) {
         return None;
     }
-    let turn = turn(session, pieces, pieces.seen, neighbours, view)?;
-    Some(if turn <= view.now { Verdict::Origin(Reason::Lottery) } else { Verdict::Wait(turn, Wake::Lottery) })
+    Some(turn(session, pieces, pieces.seen, neighbours, view)?.verdict(pieces, view))
+}
+
+impl Turn {
+    fn verdict(&self, pieces: &Pieces, view: &View<'_>) -> Verdict {
+        match pieces.claimed {
+            _ if self.at > view.now => Verdict::Wait(self.at, Wake::Lottery),
+            None if !self.claim.is_zero() => Verdict::Claim(view.now + self.claim),
+            Some((_, until)) if until > view.now => Verdict::Wait(until, Wake::Lottery),
+            _ => Verdict::Origin(Reason::Lottery),
+        }
+    }
 }
 
 /// When it is our turn to take the first copy; `None` when we may not upload.
@@ -265,21 +295,18 @@ fn turn(
     since: Time,
     neighbours: &[Neighbour],
     view: &View<'_>,
-) -> Option<Time> {
+) -> Option<Turn> {
     if !view.policy.upload {
         return None;
     }
     let rivals = neighbours.iter().filter(|n| n.gives(session.swarm));
     let round_trip = rivals.clone().filter_map(|n| n.round_trip).max().unwrap_or_default();
-    let wait = lottery::wait(
-        view.me,
-        pieces.id(),
-        rivals.map(|n| n.peer),
-        session.crowd(view.uplink),
-        round_trip,
-        pieces.segment.duration,
-    );
-    Some(since.max(session.settled_at) + wait)
+    let (crowd, duration) = (session.crowd(view.uplink), pieces.segment.duration);
+    let heard = session.joined && session.entitled;
+    let rivals_heard = if heard { rivals.clone().count() as u32 } else { 0 };
+    let claim = lottery::claim(rivals_heard, crowd, round_trip, duration);
+    let wait = lottery::wait(view.me, pieces.id(), rivals.map(|n| n.peer), crowd, round_trip, duration);
+    Some(Turn { at: since.max(session.settled_at) + wait, claim })
 }
 
 /// Whether neighbours have it or are getting it, and show that they do.
@@ -292,8 +319,18 @@ fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view
                 view.now - fed < patience
             })
     };
-    let near = neighbours.iter().enumerate().filter(|(n, _)| pieces.words.has(*n).is_some_and(delivers));
+    let near = neighbours.iter().enumerate().filter(|(n, neighbour)| {
+        let has = pieces.words.has(*n);
+        has.is_some_and(|has| delivers(has) && !is_beaten(pieces, neighbour.peer, has, view.me))
+    });
     near.into_iter().any(|(_, neighbour)| usable(neighbour, session) && !neighbour.owes())
+}
+
+/// Whether a neighbour that has nothing yet claimed the segment while we did, and ours is the better ticket.
+fn is_beaten(pieces: &Pieces, peer: PeerId, has: Has, me: PeerId) -> bool {
+    let Some(((from, until), since)) = pieces.claimed.zip(has.loading) else { return false };
+    let ticket = |peer: PeerId| (lottery::ticket(peer, pieces.id()), peer);
+    has.bits == 0 && (from..=until).contains(&since) && ticket(me) < ticket(peer)
 }
 
 /// Whether a neighbour may be asked and believed.
