@@ -174,7 +174,7 @@ impl Session {
     /// Somebody really watches it, as opposed to a player that looks into every variant.
     #[must_use]
     pub fn watched(&self) -> bool {
-        self.demands.iter().any(|d| !self.timeline.alternatives || d.run > PROBES)
+        self.demands.iter().any(|d| self.timeline.choice.group.is_none() || d.run > PROBES)
     }
 
     /// The segment with this name, if anything is known of it.
@@ -302,7 +302,7 @@ impl Session {
     /// not climb to a rendition that the origin can't carry; nor be slowed down to where it would leave its own.
     #[must_use]
     pub fn paced(&self, ask: &Ask, now: Time) -> Option<u32> {
-        let rate = self.rate.filter(|_| ask.hit && self.timeline.alternatives)?;
+        let rate = self.rate.filter(|_| ask.hit && self.timeline.choice.adaptive)?;
         let media = BitsPerSecond::over(self.usual_length?, self.timeline.target);
         let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
         let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
@@ -338,7 +338,7 @@ impl Session {
         }
         let passed = self.timeline.between(demand.front, sequence);
         // There is nothing else in which it could have been played.
-        let nowhere = !self.timeline.alternatives && !passed.is_zero();
+        let nowhere = self.timeline.choice.group.is_none() && !passed.is_zero();
         demand.asks(sequence, if nowhere { Duration::MAX } else { passed }, now)
     }
 

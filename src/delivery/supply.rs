@@ -224,7 +224,7 @@ fn held_until(session: &Session, pieces: &Pieces, ask: &Ask, needed: Time, polic
     let fetch = session.fetch_time(bytes);
     let mut until = needed.back(fetch + policy.critical);
     until = until.min((ask.fed + LONGEST_HOLD).back(fetch + Duration::from_secs(1)));
-    if session.timeline.alternatives {
+    if session.timeline.choice.adaptive {
         until = until.min(ask.asked + pieces.segment.duration.mul_f64(HOLD_WITH_ALTERNATIVES));
     }
     until

@@ -84,12 +84,13 @@ impl Node {
     /// Whether a player that asks for this segment for the first time comes from another rendition that it really watched, to
     /// go on where it is: it does not only look into this one.
     fn switches(&self, to: usize, viewer: u64, sequence: u64) -> bool {
-        let choices = |session: &Session| session.timeline.alternatives;
+        let group = self.sessions[to].timeline.choice.group;
         let near = |demand: &Demand| {
             demand.viewer == viewer && demand.run > PROBES && demand.front.abs_diff(sequence) <= SEEK
         };
         let mut others = self.sessions.iter().enumerate().filter(|(index, _)| *index != to);
-        choices(&self.sessions[to]) && others.any(|(_, of)| choices(of) && of.demands.iter().any(near))
+        group.is_some()
+            && others.any(|(_, of)| of.timeline.choice.group == group && of.demands.iter().any(near))
     }
 
     /// A player moved: joins the swarm once somebody really watches, and tells neighbours of a new window.

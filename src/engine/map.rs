@@ -162,7 +162,7 @@ mod tests {
     use crate::delivery::demand::Demand;
     use crate::delivery::policy::Options;
     use crate::model::ids::SwarmId;
-    use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+    use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
     use crate::wire::digest::PieceHash;
     use crate::wire::message::Slot;
 
@@ -184,7 +184,7 @@ mod tests {
             swarm: SwarmId([0; 20]),
             kind: Kind::Vod,
             target: SEGMENT,
-            alternatives: false,
+            choice: Choice::default(),
             segments: (100..100 + segments).map(segment).collect(),
         };
         Session::new(timeline, Slot(0), at(0))

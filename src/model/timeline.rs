@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::address::Address;
-use super::ids::{SegmentId, SwarmId};
+use super::ids::{Group, SegmentId, SwarmId};
 
 /// Whether and how a rendition grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,19 @@ pub struct Timeline {
     pub kind: Kind,
     /// The longest segment the manifest allows (RFC 8216 §4.3.3.1).
     pub target: Duration,
-    /// Whether the player has other renditions of the same content to switch to.
-    pub alternatives: bool,
+    /// What the player can play in its place.
+    pub choice: Choice,
     /// In playing order, sequence numbers ascending.
     pub segments: Arc<[Segment]>,
+}
+
+/// What a player has to choose from where it plays a rendition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The renditions of which it plays one in place of another, this one among them; `None`: there is no other.
+    pub group: Option<Group>,
+    /// Whether it chooses by how fast it is served: between these, or between those that are played beside this one.
+    pub adaptive: bool,
 }
 
 /// Where a listed segment is to be had from the origin.

@@ -13,7 +13,7 @@ fn with_other_renditions_memory_answers_at_the_origins_pace() {
     let list = |rig: &mut Rig, range: std::ops::Range<u64>| {
         let segments = range.map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
         let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: true, segments };
+            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, choice: choice(true), segments };
         rig.tell(Input::Listed { timeline, viewer: 1 });
     };
     list(&mut rig, 0..6);
@@ -79,7 +79,8 @@ fn far_ahead_in(kind: Kind, segments: u64, alternatives: bool) -> Rig {
     let mut rig = Rig::new();
     let listed =
         (0..segments + 2).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-    let timeline = Timeline { swarm: swarm(), kind, target: TARGET, alternatives, segments: listed };
+    let timeline =
+        Timeline { swarm: swarm(), kind, target: TARGET, choice: choice(alternatives), segments: listed };
     rig.tell(Input::Listed { timeline, viewer: 1 });
     for sequence in 0..segments {
         let (ask, out) = rig.ask(1, sequence);
