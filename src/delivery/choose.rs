@@ -110,9 +110,8 @@ fn free(
 /// Segments worth asking for, the most urgent first.
 fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
     let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
-    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
-        return Vec::new();
-    };
+    let Some(front) = session.front() else { return Vec::new() };
+    let horizon = session.horizon(front, policy.prefetch);
     let mut wanted = Vec::new();
     for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;

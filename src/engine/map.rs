@@ -64,9 +64,10 @@ pub(super) fn critical(session: &Session, policy: &Policy) -> Duration {
 /// From shortly before the playhead to shortly past the horizon.
 #[must_use]
 pub(super) fn squares(session: &Session, policy: &Policy, now: Time) -> Vec<Square> {
-    let Some(demand) = session.demands.iter().min_by_key(|d| d.front) else { return Vec::new() };
+    let all = || session.demands.iter().min_by_key(|d| d.front);
+    let Some(demand) = session.players().min_by_key(|d| d.front).or_else(all) else { return Vec::new() };
     let critical = critical(session, policy).as_secs_f64();
-    let horizon = session.horizon(policy.prefetch).unwrap_or(demand.front);
+    let horizon = session.horizon(demand.front, policy.prefetch);
     // Without a whole segment in its hands the player begins with what it asked for.
     let (reached, ahead) = match demand.taken_to() {
         Some(taken) => (taken + 1, demand.buffered(now)),

@@ -73,6 +73,26 @@ pub struct Place {
 }
 
 impl Timeline {
+    /// The number that segment `sequence` of `other`, a rendition of the same presentation, has in this one: of what plays at the
+    /// same time, where both are listed from their beginnings; otherwise they are numbered alike.
+    #[must_use]
+    pub fn number_of(&self, other: &Self, sequence: u64) -> u64 {
+        let Some(last) = self.segments.last() else { return sequence };
+        if self.kind == Kind::Live || other.kind == Kind::Live {
+            return sequence;
+        }
+        let before = other.segments.iter().take_while(|s| s.sequence < sequence);
+        let (count, mut left) = before.fold((0, Duration::ZERO), |(n, media), s| (n + 1, media + s.duration));
+        // Its middle: lengths differ by a little.
+        left += other.segments.get(count).map_or(other.target, |s| s.duration) / 2;
+        let at = self.segments.iter().find(|s| {
+            let within = left < s.duration;
+            left = left.saturating_sub(s.duration);
+            within
+        });
+        at.map_or(last.sequence.saturating_add(1), |s| s.sequence)
+    }
+
     /// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
     #[must_use]
     pub fn between(&self, from: u64, to: u64) -> Duration {

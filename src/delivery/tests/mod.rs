@@ -13,4 +13,5 @@ mod resting;
 mod rig;
 mod rules;
 mod silence;
+mod switching;
 mod universe;
