@@ -188,7 +188,9 @@ fn pick(
     if open == 0 && want.open == 0 && want.left < ENDGAME && last_few(pieces) {
         open = doubled(pieces, n, neighbours) & bits;
     }
-    rarest(open, &want.copies, chance)
+    // A player that waits a short while reads from the beginning, and the origin brings the rest in one stretch.
+    let in_order = session.timeline.choice.adaptive && !pieces.asks.is_empty();
+    if in_order { ones(open).next() } else { rarest(open, &want.copies, chance) }
 }
 
 /// Whether only so few pieces are under way that each may be asked for twice.

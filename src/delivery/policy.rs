@@ -158,6 +158,8 @@ pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
 /// Of a segment's duration, how much an answer may be held while the player has other renditions: a longer hold lowers
 /// the throughput it measures.
 pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
+/// … or so much, for what neighbours are sending just then.
+pub const HOLD_UNDER_WAY: f64 = 0.375;
 /// With other renditions on offer an answer from memory goes at the origin's pace, but no slower than so many times the
 /// bit rate …
 pub const PACED_LEAST: u64 = 2;

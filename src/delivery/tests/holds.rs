@@ -217,3 +217,46 @@ fn a_clock_that_jumped_harms_nobody() {
     let told = |o: &Output| matches!(o, Output::Fail { ask: of, .. } if *of == ask);
     assert!(fetch_in(&out).is_some() || out.iter().any(told), "{out:?}");
 }
+
+/// Where there are other renditions a player is held a short while, and a neighbour brings some of it: the rest is one stretch, and
+/// what is on its way just then is not asked for twice.
+#[test]
+fn the_origin_brings_the_rest_and_not_what_is_on_its_way() {
+    let mut rig = far_ahead(4, true);
+    let asked = rig.now;
+    let mut open = requests(&rig.have(1, 4, 0..grid().pieces()));
+    open.extend(requests(&rig.ask(1, 4).1));
+    let in_flight: Vec<u8> = open.iter().map(|(_, piece)| *piece).collect();
+    assert!(!in_flight.is_empty() && in_flight.len() < usize::from(grid().pieces()), "{in_flight:?}");
+    let of = |out: &[Output]| -> Vec<(u32, Option<u32>)> {
+        let fetched = |o: &Output| match o {
+            Output::Fetch { segment: s, from, to, .. } if *s == segment(4) => Some((*from, *to)),
+            _ => None,
+        };
+        out.iter().filter_map(fetched).collect()
+    };
+    let out = rig.sleep_until(asked + TARGET / 4);
+    let spans: Vec<_> = in_flight.iter().map(|piece| grid().span(*piece)).collect();
+    let fetched = of(&out);
+    let crosses = |from: u32, to: Option<u32>| {
+        spans.iter().any(|span| from < span.end && to.is_none_or(|to| span.start < to))
+    };
+    assert!(!fetched.is_empty(), "the rest is: {out:?}");
+    assert!(fetched.iter().all(|(from, to)| !crosses(*from, *to)), "{in_flight:?}: {fetched:?}");
+    let cancelled = |o: &Output| matches!(o, Output::Say { message: Message::Cancel { .. }, .. });
+    assert!(!out.iter().any(cancelled), "{out:?}");
+    // What does not come for half as long again is fetched, too.
+    let late = of(&rig.sleep_until(asked + TARGET.mul_f64(policy::HOLD_UNDER_WAY)));
+    let all = fetched.iter().chain(&late).map(|(from, to)| to.unwrap_or(LENGTH) - from).sum::<u32>();
+    assert_eq!(all, LENGTH, "{fetched:?}, then {late:?}");
+}
+
+#[test]
+fn what_a_player_waits_for_a_short_while_comes_from_its_beginning() {
+    for sequence in 4..6 {
+        let mut rig = far_ahead(sequence, true);
+        rig.ask(1, sequence);
+        let asked = requests(&rig.have(1, sequence, 0..grid().pieces()));
+        assert_eq!(asked, [(peer(1), 0), (peer(1), 1)], "{sequence}");
+    }
+}
