@@ -11,7 +11,7 @@ use paceline::delivery::policy::{Options, Policy};
 use paceline::delivery::{AskId, Input, Node, Output};
 use paceline::model::ids::{PeerId, SegmentId, SwarmId};
 use paceline::model::time::Time;
-use paceline::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use paceline::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
 use paceline::wire::digest::PieceHash;
 use paceline::wire::message::{Message, Slot};
 
@@ -111,7 +111,7 @@ impl Rig {
     fn list(&mut self, first: u64) {
         let segments = (first..first + 7).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET });
         let (kind, segments) = (Kind::Live, segments.collect());
-        let timeline = Timeline { swarm: swarm(), kind, target: TARGET, alternatives: false, segments };
+        let timeline = Timeline { swarm: swarm(), kind, target: TARGET, choice: Choice::default(), segments };
         self.tell(Input::Listed { timeline, viewer: 1 });
     }
 

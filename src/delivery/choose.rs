@@ -110,9 +110,8 @@ fn free(
 /// Segments worth asking for, the most urgent first.
 fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
     let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
-    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
-        return Vec::new();
-    };
+    let Some(front) = session.front() else { return Vec::new() };
+    let horizon = session.horizon(front, policy.prefetch);
     let mut wanted = Vec::new();
     for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;
@@ -189,7 +188,9 @@ fn pick(
     if open == 0 && want.open == 0 && want.left < ENDGAME && last_few(pieces) {
         open = doubled(pieces, n, neighbours) & bits;
     }
-    rarest(open, &want.copies, chance)
+    // A player that waits a short while reads from the beginning, and the origin brings the rest in one stretch.
+    let in_order = session.timeline.choice.adaptive && !pieces.asks.is_empty();
+    if in_order { ones(open).next() } else { rarest(open, &want.copies, chance) }
 }
 
 /// Whether only so few pieces are under way that each may be asked for twice.

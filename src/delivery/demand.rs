@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::policy::SEEK;
+use super::policy::{LEFT_AFTER, LEFT_AFTER_MOST, PROBES, SEEK};
+use crate::model::ids::SwarmId;
 use crate::model::time::Time;
 
 /// How many segments may be in the player's hands at once; more are credited late, never early.
@@ -29,6 +30,12 @@ pub struct Demand {
     asked: Time,
     /// Different segments asked for in a row.
     pub run: u8,
+    /// Where it was here when it went on in another rendition; nothing while it plays this one.
+    left: Option<u64>,
+    /// After so many segments in another it counts as gone there.
+    pub patience: u8,
+    /// Different segments asked for in others of the group since it last asked here.
+    elsewhere: Vec<(SwarmId, u8)>,
     /// Until then it looks like several players under one name: nothing can be said of their buffers.
     crowded_until: Time,
     /// When it asked for something else than it was to play next; nothing once it has a whole segment there.
@@ -59,6 +66,9 @@ impl Demand {
             active: now,
             asked: now,
             run: 1,
+            left: None,
+            patience: LEFT_AFTER,
+            elsewhere: Vec::new(),
             crowded_until: Time::ZERO,
             sought: None,
             began: None,
@@ -67,17 +77,77 @@ impl Demand {
         }
     }
 
+    /// Whether it plays this rendition, as far as is known: it has not gone on in another.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        self.left.is_none()
+    }
+
+    /// When it last asked for a segment.
+    #[must_use]
+    pub fn asked_at(&self) -> Time {
+        self.asked
+    }
+
+    /// It asks for another segment of `other`, one of the same group, while it `waits` for something here or not; whether it has
+    /// left here.
+    pub fn asks_elsewhere(&mut self, other: SwarmId, waits: bool) -> bool {
+        let at = self.elsewhere.iter().position(|(swarm, _)| *swarm == other).unwrap_or_else(|| {
+            self.elsewhere.push((other, 0));
+            self.elsewhere.len() - 1
+        });
+        let times = &mut self.elsewhere[at].1;
+        *times = times.saturating_add(1);
+        if self.left.is_none() && *times > self.patience && !waits {
+            self.left = Some(self.front);
+        }
+        self.left.is_some()
+    }
+
+    /// Having left, it has come to where `front` is the segment here.
+    pub fn is_at(&mut self, front: u64) {
+        self.front = self.front.max(front);
+    }
+
+    /// It asks for `sequence` here again, wherever it has been in between. Whether it had been taken for gone and was not: who goes
+    /// on just where it was plays several at once.
+    pub fn comes_back(&mut self, sequence: u64) -> bool {
+        self.elsewhere.clear();
+        let Some(left) = self.left.take().filter(|left| sequence == left.saturating_add(1)) else {
+            return false;
+        };
+        self.patience = self.patience.saturating_mul(2).min(LEFT_AFTER_MOST);
+        self.front = left;
+        true
+    }
+
+    /// The same player where it goes on with `sequence` in another rendition, which is `place` in this one.
+    ///
+    /// What it has buffered counts there where it asks for what comes next. Whoever asks for what it has may throw that away,
+    /// or be somebody else under the same name.
+    #[must_use]
+    pub fn goes_on(&self, place: u64, sequence: u64, now: Time) -> Self {
+        let run = if self.run > PROBES { PROBES + 1 } else { 1 };
+        let next = place == self.front.saturating_add(1);
+        let (began, delivered) = match self.began.filter(|_| next) {
+            Some(_) => (Some(now), self.buffered(now)),
+            None => (None, Duration::ZERO),
+        };
+        let crowded_until = self.crowded_until;
+        Self { run, crowded_until, began, delivered, ..Self::new(self.viewer, sequence, now) }
+    }
+
     /// The player asks for segment `sequence`, which passes over so much media that it did not ask for.
     pub fn asks(&mut self, sequence: u64, passed: Duration, now: Time) -> Moved {
         let since = now - std::mem::replace(&mut self.asked, now);
         self.active = now;
         // Who has had the time to play what is passed over may have played it elsewhere: in another rendition.
         if sequence.abs_diff(self.front) > SEEK || since < passed {
-            let (run, crowded_until) = (self.run, self.crowded_until);
+            let (run, crowded_until, patience) = (self.run, self.crowded_until, self.patience);
             let played = sequence > self.front && since >= passed;
             // Two players under one name are in two places, and neither seeks.
             let sought = (now >= crowded_until && !played).then_some(now);
-            *self = Self { run, crowded_until, sought, ..Self::new(self.viewer, sequence, now) };
+            *self = Self { run, crowded_until, patience, sought, ..Self::new(self.viewer, sequence, now) };
             return Moved::Seek;
         }
         if !self.taken(sequence).is_zero() {

@@ -87,7 +87,7 @@ mod tests {
     use crate::delivery::demand::Demand;
     use crate::delivery::pieces::Ask;
     use crate::model::ids::SwarmId;
-    use crate::model::timeline::{PieceGrid, Segment, Timeline};
+    use crate::model::timeline::{Choice, PieceGrid, Segment, Timeline};
     use crate::wire::digest::PieceHash;
     use crate::wire::message::Slot;
 
@@ -101,7 +101,8 @@ mod tests {
     fn session(kind: Kind, here: &[(u64, usize)]) -> Session {
         let segments = (0..10).map(segment).collect();
         let target = Duration::from_secs(4);
-        let timeline = Timeline { swarm: SwarmId([1; 20]), kind, target, alternatives: false, segments };
+        let timeline =
+            Timeline { swarm: SwarmId([1; 20]), kind, target, choice: Choice::default(), segments };
         let mut session = Session::new(timeline, Slot(0), Time::ZERO);
         session.demands.push(Demand::new(1, 3, Time::ZERO));
         for &(sequence, copies) in here {

@@ -30,6 +30,7 @@ pub mod retry;
 pub mod session;
 pub mod shelf;
 mod supply;
+mod switching;
 #[cfg(test)]
 mod tests;
 mod upload;

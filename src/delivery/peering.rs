@@ -168,9 +168,8 @@ pub fn is_true(pieces: &Pieces, length: u32, said: &[(u8, PieceHash)]) -> Option
 
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
 fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Policy, now: Time) -> bool {
-    let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
-        return false;
-    };
+    let Some(front) = session.foremost() else { return false };
+    let horizon = session.horizon(front, policy.prefetch);
     if let Some(listed) = session.listed(have.segment).cloned() {
         if listed.sequence < front || listed.sequence > horizon {
             return false;

@@ -158,6 +158,8 @@ pub const LONGEST_HOLD: Duration = Duration::from_secs(8);
 /// Of a segment's duration, how much an answer may be held while the player has other renditions: a longer hold lowers
 /// the throughput it measures.
 pub const HOLD_WITH_ALTERNATIVES: f64 = 0.25;
+/// … or so much, for what neighbours are sending just then, unless the answer has not begun.
+pub const HOLD_UNDER_WAY: f64 = 0.375;
 /// With other renditions on offer an answer from memory goes at the origin's pace, but no slower than so many times the
 /// bit rate …
 pub const PACED_LEAST: u64 = 2;
@@ -173,6 +175,11 @@ pub const FIRST_BYTE_GUESS: Duration = Duration::from_millis(300);
 /// two of every variant and then leave them. One that comes from a rendition that it watched, and goes on where it was there,
 /// watches the new one from its first segment on.
 pub const PROBES: u8 = 2;
+/// A player that asked for more than so many segments of another rendition of the same group, and for none of this one meanwhile,
+/// has left this one …
+pub const LEFT_AFTER: u8 = 1;
+/// … or for twice as many each time that it then went on just where it was, as who plays both at once; up to this.
+pub const LEFT_AFTER_MOST: u8 = 16;
 /// A front that moves by more than this many segments is a seek.
 pub const SEEK: u64 = 2;
 /// While a rendition is only probed, its body is fetched no further than this ahead of the player, in bytes.

@@ -159,22 +159,39 @@ impl Session {
         }
     }
 
+    /// Those who play it, and did not go on in another rendition.
+    pub fn players(&self) -> impl Iterator<Item = &Demand> {
+        self.demands.iter().filter(|demand| demand.stays())
+    }
+
     /// The highest sequence number that any player here asked for.
     #[must_use]
     pub fn front(&self) -> Option<u64> {
-        self.demands.iter().map(|d| d.front).max()
+        self.players().map(|d| d.front).max()
     }
 
     /// The lowest front of the players here: what lies well before it nobody here needs.
     #[must_use]
     pub fn rear(&self) -> Option<u64> {
-        self.demands.iter().map(|d| d.front).min()
+        self.players().map(|d| d.front).min()
+    }
+
+    /// The front, or where those are who may come back while nobody plays it. What neighbours say of what comes next is noted.
+    #[must_use]
+    pub fn foremost(&self) -> Option<u64> {
+        self.front().or_else(|| self.demands.iter().map(|d| d.front).max())
+    }
+
+    /// Where this player is.
+    #[must_use]
+    pub fn front_of(&self, viewer: u64) -> Option<u64> {
+        self.demands.iter().find(|d| d.viewer == viewer).map(|d| d.front)
     }
 
     /// Somebody really watches it, as opposed to a player that looks into every variant.
     #[must_use]
     pub fn watched(&self) -> bool {
-        self.demands.iter().any(|d| !self.timeline.alternatives || d.run > PROBES)
+        self.players().any(|d| self.timeline.choice.group.is_none() || d.run > PROBES)
     }
 
     /// The segment with this name, if anything is known of it.
@@ -226,22 +243,21 @@ impl Session {
         self.timeline.kind.grows() && newest.into_iter().any(|s| s.id == segment)
     }
 
-    /// The last sequence number worth loading now, listed or on a neighbour's word.
+    /// The last sequence number worth loading now for a player at `front`, listed or on a neighbour's word.
     #[must_use]
-    pub fn horizon(&self, prefetch: Duration) -> Option<u64> {
-        let front = self.front()?;
+    pub fn horizon(&self, front: u64, prefetch: Duration) -> u64 {
         let mut media = Duration::ZERO;
         let mut last = front;
         let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
         for segment in &self.timeline.segments[first..] {
             media += segment.duration;
             if media > prefetch {
-                return Some(last);
+                return last;
             }
             last = segment.sequence;
         }
         let ahead = if self.timeline.kind.grows() { UNLISTED_AHEAD } else { 0 };
-        Some(last.saturating_add(ahead))
+        last.saturating_add(ahead)
     }
 
     /// When the viewer's player runs dry before segment `sequence`, at the earliest. `None`: it has nothing yet.
@@ -302,7 +318,7 @@ impl Session {
     /// not climb to a rendition that the origin can't carry; nor be slowed down to where it would leave its own.
     #[must_use]
     pub fn paced(&self, ask: &Ask, now: Time) -> Option<u32> {
-        let rate = self.rate.filter(|_| ask.hit && self.timeline.alternatives)?;
+        let rate = self.rate.filter(|_| ask.hit && self.timeline.choice.adaptive)?;
         let media = BitsPerSecond::over(self.usual_length?, self.timeline.target);
         let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
         let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
@@ -322,23 +338,24 @@ impl Session {
         self.usual_length = Some(self.usual_length.map_or(length, |old| (old * 3 + length) / 4));
     }
 
-    /// A player asks for a segment, the first time or anew; whether it `switches` to here from where it watched another rendition.
-    pub fn asks(&mut self, viewer: u64, sequence: u64, switches: bool, now: Time) -> Moved {
+    /// A player asks for a segment, the first time or anew; or it comes from another rendition, with what it had there.
+    pub fn asks(&mut self, viewer: u64, sequence: u64, comes: Option<Demand>, now: Time) -> Moved {
         let known = self.demands.iter().position(|d| d.viewer == viewer);
-        let at = known.unwrap_or_else(|| {
-            self.demands.push(Demand::new(viewer, sequence, now));
-            self.demands.len() - 1
-        });
+        let Some(at) = known else {
+            self.demands.push(comes.unwrap_or_else(|| Demand::new(viewer, sequence, now)));
+            return Moved::Seek;
+        };
         let demand = &mut self.demands[at];
-        if switches {
-            demand.run = demand.run.max(PROBES + 1);
-        }
-        if known.is_none() {
+        let plays_both = demand.comes_back(sequence);
+        if let Some(comes) = comes.filter(|_| !plays_both) {
+            let (run, patience) = (demand.run.max(comes.run), demand.patience);
+            *demand = comes;
+            (demand.run, demand.patience) = (run, patience);
             return Moved::Seek;
         }
         let passed = self.timeline.between(demand.front, sequence);
         // There is nothing else in which it could have been played.
-        let nowhere = !self.timeline.alternatives && !passed.is_zero();
+        let nowhere = self.timeline.choice.group.is_none() && !passed.is_zero();
         demand.asks(sequence, if nowhere { Duration::MAX } else { passed }, now)
     }
 
@@ -392,8 +409,9 @@ impl Session {
     /// What neighbours shall tell us of: sequence numbers, both ends included.
     #[must_use]
     pub fn window(&self, prefetch: Duration) -> (u64, u64) {
-        let first = self.rear().unwrap_or(0).saturating_sub(1);
-        let last = self.horizon(prefetch).unwrap_or(first);
+        let foremost = self.foremost();
+        let first = self.rear().or(foremost).unwrap_or(0).saturating_sub(1);
+        let last = foremost.map_or(first, |front| self.horizon(front, prefetch));
         // Who is at the edge wants to hear of whatever comes next.
         let edge = self.timeline.segments.last().is_none_or(|newest| last >= newest.sequence);
         (first, if self.timeline.kind.grows() && edge { u64::MAX } else { last })
@@ -414,6 +432,6 @@ impl Session {
     /// The lowest buffer bound of the players here.
     #[must_use]
     pub fn buffered(&self, now: Time) -> Duration {
-        self.demands.iter().map(|d| d.buffered(now)).min().unwrap_or_default()
+        self.players().map(|d| d.buffered(now)).min().unwrap_or_default()
     }
 }

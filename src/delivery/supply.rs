@@ -4,6 +4,7 @@
 //! segment, until the moment at which the origin alone could still be in time; then the origin is asked for exactly
 //! the bytes that are missing. A segment that nobody has is taken by whose turn it is ([`lottery`](super::lottery)).
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::account::Reason;
@@ -12,8 +13,8 @@ use super::lottery;
 use super::neighbours::Neighbour;
 use super::pieces::{Ask, Flight, Pieces, ones};
 use super::policy::{
-    HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE,
-    SEEDING,
+    HOLD_UNDER_WAY, HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy,
+    RANKED_SWARM, RESCUE, SEEDING,
 };
 use super::session::Session;
 use super::words::Has;
@@ -67,11 +68,14 @@ pub fn supply(
     while let Some(index) = next {
         session.active.settle(index);
         next = session.active.next_awake(index + 1);
-        let verdict = due(session, index, neighbours, view);
+        let mut verdict = due(session, index, neighbours, view);
+        if let Some((Verdict::Origin(reason), gaps)) = &verdict {
+            fetch(session, index, *reason, gaps, neighbours, view, next_fetch, out);
+            // What was left to neighbours is due later.
+            verdict =
+                session.timeline.choice.adaptive.then(|| due(session, index, neighbours, view)).flatten();
+        }
         match verdict {
-            Some((Verdict::Origin(reason), gaps)) => {
-                fetch(session, index, reason, &gaps, neighbours, view, next_fetch, out);
-            }
             Some((Verdict::Wait(until, why), _)) => wake = earlier(wake, (until, why)),
             Some((Verdict::Claim(until), _)) => {
                 let stream = (session.slot, session.swarm);
@@ -79,7 +83,7 @@ pub fn supply(
                 peering::claim(pieces, stream, neighbours, (view.now, until), out);
                 wake = earlier(wake, (until, Wake::Lottery));
             }
-            None => {}
+            _ => {}
         }
     }
     wake
@@ -122,6 +126,12 @@ fn due(
         } else {
             for_ask(session, pieces, ask, neighbours, view)
         };
+        let (verdict, gaps) = match verdict {
+            Verdict::Origin(Reason::PeerSlow | Reason::Busy) => {
+                spared(session, pieces, ask, verdict, gaps, view)
+            }
+            verdict => (verdict, gaps),
+        };
         match (verdict, &waiting) {
             (Verdict::Origin(_) | Verdict::Claim(_), _) => return Some((verdict, gaps)),
             (Verdict::Wait(at, _), Some((Verdict::Wait(other, _), _))) if at >= *other => {}
@@ -138,6 +148,43 @@ fn due(
         (Some(rescue), _) => Some(rescue),
         (None, _) => waiting,
     }
+}
+
+/// What neighbours are sending at that moment is left to them for a little longer, where the player can wait: it would only come
+/// twice.
+fn spared(
+    session: &Session,
+    pieces: &Pieces,
+    ask: &Ask,
+    verdict: Verdict,
+    gaps: Gaps,
+    view: &View<'_>,
+) -> (Verdict, Gaps) {
+    let needed = session.needed_at(ask.viewer, pieces.segment.sequence, view.now);
+    let (Some(grid), Some(needed), true) = (pieces.grid, needed, session.timeline.choice.adaptive) else {
+        return (verdict, gaps);
+    };
+    let until = held_at_most(session, pieces, ask, needed, view.policy, HOLD_UNDER_WAY);
+    if view.now >= until {
+        return (verdict, gaps);
+    }
+    // An answer that has not begun is held back no longer: players measure by its first byte.
+    let begins = |span: &Range<u32>| ask.ready <= ask.from && span.contains(&ask.from);
+    let mut rest = gaps;
+    for flight in pieces.flights.iter().filter(|flight| !begins(&grid.span(flight.piece))) {
+        let Range { start, end } = grid.span(flight.piece);
+        rest = rest
+            .into_iter()
+            .flat_map(|(from, to)| {
+                let stop = to.unwrap_or(u32::MAX);
+                let before = (from < start.min(stop)).then(|| (from, Some(start.min(stop))));
+                let after = (end.max(from) < stop).then_some((end.max(from), to));
+                if start >= stop || end <= from { [Some((from, to)), None] } else { [before, after] }
+            })
+            .flatten()
+            .collect();
+    }
+    if rest.is_empty() { (Verdict::Wait(until, Wake::Slack), rest) } else { (verdict, rest) }
 }
 
 /// Pieces that nobody near has though the segment is under way since a while: its first holder is slow, or gone. Before
@@ -237,6 +284,17 @@ fn for_ask(
 /// How long an answer may be held: not into the critical window, not past what a player bears, and with other
 /// renditions on offer no longer than a quarter of the segment.
 fn held_until(session: &Session, pieces: &Pieces, ask: &Ask, needed: Time, policy: &Policy) -> Time {
+    held_at_most(session, pieces, ask, needed, policy, HOLD_WITH_ALTERNATIVES)
+}
+
+fn held_at_most(
+    session: &Session,
+    pieces: &Pieces,
+    ask: &Ask,
+    needed: Time,
+    policy: &Policy,
+    part: f64,
+) -> Time {
     let bytes = pieces.grid.map(|grid| {
         let missing = grid.all() & !pieces.held();
         ones(missing).map(|piece| grid.span(piece).len() as u64).sum()
@@ -244,8 +302,8 @@ fn held_until(session: &Session, pieces: &Pieces, ask: &Ask, needed: Time, polic
     let fetch = session.fetch_time(bytes);
     let mut until = needed.back(fetch + policy.critical);
     until = until.min((ask.fed + LONGEST_HOLD).back(fetch + Duration::from_secs(1)));
-    if session.timeline.alternatives {
-        until = until.min(ask.asked + pieces.segment.duration.mul_f64(HOLD_WITH_ALTERNATIVES));
+    if session.timeline.choice.adaptive {
+        until = until.min(ask.asked + pieces.segment.duration.mul_f64(part));
     }
     until
 }

@@ -3,7 +3,7 @@
 use super::demand::{Demand, Moved};
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
-use super::policy::{PACED_STEP, PROBE_AHEAD, PROBES, SEEK};
+use super::policy::{PACED_STEP, PROBE_AHEAD};
 use super::session::Session;
 use super::{AskId, Failure, Node, Output, Report, peering};
 use crate::model::ids::{SegmentId, SwarmId};
@@ -57,11 +57,12 @@ impl Node {
             out.push(fail);
             return Stirs::Nothing;
         };
-        let switches = self.switches(index, viewer, listed.sequence);
+        let comes = self.comes(index, viewer, listed.sequence);
         let session = &mut self.sessions[index];
         session.began.get_or_insert(now);
         let (was_watched, rested) = (session.watched(), session.rests(now));
-        let moved = session.asks(viewer, listed.sequence, switches, now);
+        let before = session.front_of(viewer);
+        let moved = session.asks(viewer, listed.sequence, comes, now);
         let needed = session.needed_at(viewer, listed.sequence, now).filter(|&at| at > now);
         let pieces = session.open(listed, true, now);
         pieces.ask_anew(now);
@@ -77,19 +78,11 @@ impl Node {
             self.membership.reconsider(session, &self.neighbours, &self.policy);
         }
         self.watching(index, was_watched, moved, out);
+        if before != self.sessions[index].front_of(viewer) {
+            self.goes_on(index, viewer, sequence, out);
+        }
         self.feed(index, segment, out);
         Stirs::Everything
-    }
-
-    /// Whether a player that asks for this segment for the first time comes from another rendition that it really watched, to
-    /// go on where it is: it does not only look into this one.
-    fn switches(&self, to: usize, viewer: u64, sequence: u64) -> bool {
-        let choices = |session: &Session| session.timeline.alternatives;
-        let near = |demand: &Demand| {
-            demand.viewer == viewer && demand.run > PROBES && demand.front.abs_diff(sequence) <= SEEK
-        };
-        let mut others = self.sessions.iter().enumerate().filter(|(index, _)| *index != to);
-        choices(&self.sessions[to]) && others.any(|(_, of)| choices(of) && of.demands.iter().any(near))
     }
 
     /// A player moved: joins the swarm once somebody really watches, and tells neighbours of a new window.

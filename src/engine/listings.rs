@@ -304,7 +304,7 @@ fn within(range: Option<&std::ops::Range<u64>>, span: Span) -> Option<(u64, u32,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::timeline::{Kind, Segment, Timeline};
+    use crate::model::timeline::{Choice, Kind, Segment, Timeline};
     use std::time::Duration;
 
     /// A playlist of one segment.
@@ -319,7 +319,7 @@ mod tests {
             swarm: SwarmId([swarm; 20]),
             kind: Kind::Live,
             target: Duration::from_secs(4),
-            alternatives: false,
+            choice: Choice::default(),
             segments: segments.take(urls.len()).collect(),
         };
         let places = urls.iter().map(|url| Place { url: Address::of(url), range: None }).collect();

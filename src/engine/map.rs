@@ -64,9 +64,10 @@ pub(super) fn critical(session: &Session, policy: &Policy) -> Duration {
 /// From shortly before the playhead to shortly past the horizon.
 #[must_use]
 pub(super) fn squares(session: &Session, policy: &Policy, now: Time) -> Vec<Square> {
-    let Some(demand) = session.demands.iter().min_by_key(|d| d.front) else { return Vec::new() };
+    let all = || session.demands.iter().min_by_key(|d| d.front);
+    let Some(demand) = session.players().min_by_key(|d| d.front).or_else(all) else { return Vec::new() };
     let critical = critical(session, policy).as_secs_f64();
-    let horizon = session.horizon(policy.prefetch).unwrap_or(demand.front);
+    let horizon = session.horizon(demand.front, policy.prefetch);
     // Without a whole segment in its hands the player begins with what it asked for.
     let (reached, ahead) = match demand.taken_to() {
         Some(taken) => (taken + 1, demand.buffered(now)),
@@ -162,7 +163,7 @@ mod tests {
     use crate::delivery::demand::Demand;
     use crate::delivery::policy::Options;
     use crate::model::ids::SwarmId;
-    use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+    use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
     use crate::wire::digest::PieceHash;
     use crate::wire::message::Slot;
 
@@ -184,7 +185,7 @@ mod tests {
             swarm: SwarmId([0; 20]),
             kind: Kind::Vod,
             target: SEGMENT,
-            alternatives: false,
+            choice: Choice::default(),
             segments: (100..100 + segments).map(segment).collect(),
         };
         Session::new(timeline, Slot(0), at(0))

@@ -18,7 +18,7 @@ use super::variables::Variables;
 use super::{Error, Limits};
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
-use crate::model::timeline::{Kind, Listing, Place, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, Listing, Place, Segment, Timeline};
 use crate::model::units::BitsPerSecond;
 
 /// The target duration of a playlist that neither gives one nor lists a segment.
@@ -28,6 +28,8 @@ const USUAL_TARGET: Duration = Duration::from_secs(6);
 const PARTS: usize = 256;
 
 /// An HLS playlist.
+// There is one at a time, and it is taken apart where it is read.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Playlist {
     /// Renditions to choose from.
@@ -83,7 +85,7 @@ pub enum Content {
 /// A media playlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
-    /// Its segments and where they are. `timeline.alternatives` is false: only who has seen the master knows.
+    /// Its segments and where they are. `timeline.choice` is none: only who has seen the master knows ([`choices`](super::choice::choices)).
     /// A delta update (EXT-X-SKIP) lists only what it spells out, under the right numbers.
     pub listing: Listing,
     /// Where its keys are (EXT-X-KEY), sorted; keys never travel between peers.
@@ -214,7 +216,7 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
         Some(MediaPlaylistType::Event) => Kind::Event,
         _ => Kind::Live,
     };
-    let timeline = Timeline { swarm, kind, target, alternatives: false, segments: segments.into() };
+    let timeline = Timeline { swarm, kind, target, choice: Choice::default(), segments: segments.into() };
     let rendition = base.path_segments().and_then(|mut path| path.next_back()).unwrap_or_default().to_owned();
     let listing = Listing { manifest: base.clone(), rendition, timeline, places };
     Ok(Media { listing, key_urls, map_urls, part_urls, target, ended: head.end_list })

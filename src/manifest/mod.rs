@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 mod canonical;
+pub mod choice;
 pub mod dash;
 pub mod fitness;
 pub mod hls;

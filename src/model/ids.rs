@@ -20,6 +20,22 @@ pub struct SwarmId(pub [u8; 20]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentId(pub u64);
 
+/// Renditions of one presentation that are played in place of each other: one at a time. Those of another group of it are played
+/// beside them, as sound beside pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group(pub u64);
+
+impl Group {
+    /// What `kind` names of the presentation with this identity.
+    #[must_use]
+    pub fn of(presentation: &str, kind: &str) -> Self {
+        let SwarmId(id) = SwarmId::of(&format!("{presentation}\n{kind}"));
+        let mut group = [0; 8];
+        group.copy_from_slice(&id[..8]);
+        Self(u64::from_le_bytes(group))
+    }
+}
+
 impl PeerId {
     /// A peer id from 12 random bytes: `-PL0100-` and 12 characters drawn from them.
     #[must_use]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::address::Address;
-use super::ids::{SegmentId, SwarmId};
+use super::ids::{Group, SegmentId, SwarmId};
 
 /// Whether and how a rendition grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,19 @@ pub struct Timeline {
     pub kind: Kind,
     /// The longest segment the manifest allows (RFC 8216 §4.3.3.1).
     pub target: Duration,
-    /// Whether the player has other renditions of the same content to switch to.
-    pub alternatives: bool,
+    /// What the player can play in its place.
+    pub choice: Choice,
     /// In playing order, sequence numbers ascending.
     pub segments: Arc<[Segment]>,
+}
+
+/// What a player has to choose from where it plays a rendition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The renditions of which it plays one in place of another, this one among them; `None`: there is no other.
+    pub group: Option<Group>,
+    /// Whether it chooses by how fast it is served: between these, or between those that are played beside this one.
+    pub adaptive: bool,
 }
 
 /// Where a listed segment is to be had from the origin.
@@ -64,6 +73,26 @@ pub struct Place {
 }
 
 impl Timeline {
+    /// The number that segment `sequence` of `other`, a rendition of the same presentation, has in this one: of what plays at the
+    /// same time, where both are listed from their beginnings; otherwise they are numbered alike.
+    #[must_use]
+    pub fn number_of(&self, other: &Self, sequence: u64) -> u64 {
+        let Some(last) = self.segments.last() else { return sequence };
+        if self.kind == Kind::Live || other.kind == Kind::Live {
+            return sequence;
+        }
+        let before = other.segments.iter().take_while(|s| s.sequence < sequence);
+        let (count, mut left) = before.fold((0, Duration::ZERO), |(n, media), s| (n + 1, media + s.duration));
+        // Its middle: lengths differ by a little.
+        left += other.segments.get(count).map_or(other.target, |s| s.duration) / 2;
+        let at = self.segments.iter().find(|s| {
+            let within = left < s.duration;
+            left = left.saturating_sub(s.duration);
+            within
+        });
+        at.map_or(last.sequence.saturating_add(1), |s| s.sequence)
+    }
+
     /// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
     #[must_use]
     pub fn between(&self, from: u64, to: u64) -> Duration {

@@ -10,6 +10,7 @@ use super::headers::OF_THE_BYTES;
 use super::recent::Manifest;
 use super::{Shared, coding};
 use crate::engine::origin::Caller;
+use crate::manifest::choice::choices;
 use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
@@ -53,14 +54,14 @@ async fn list(
             &shared.masters.variables(viewer, asked),
         ) {
             Ok(Playlist::Master(master)) => {
-                remember(master, (asked, caller), channel.as_deref(), shared);
+                remember(&master, (&manifest.url, asked, caller), channel.as_deref(), shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
                 if let Some(rendition) = shared.masters.rendition(viewer, asked) {
                     by_sequence(&mut media.listing, &rendition);
                 }
-                media.listing.timeline.alternatives = shared.masters.has_siblings(viewer, asked);
+                media.listing.timeline.choice = shared.masters.choice(viewer, asked);
                 // What a playlist names is never more private than the host that it came from.
                 let named = Caller { reach: manifest.reach, ..caller.clone() };
                 shared.files.list(viewer, &media.listing);
@@ -91,11 +92,19 @@ async fn list(
     (None, false)
 }
 
-/// Whoever is in a master with several variants may be switched away from. In a channel whose segments are known by number,
-/// each playlist is known by its place.
-fn remember(master: Master, (asked, caller): (&Url, &Caller), belongs: Option<&str>, shared: &Shared) {
+/// What a player chooses from is in the master alone. In a channel whose segments are known by number, each playlist is known
+/// by its place.
+fn remember(
+    master: &Master,
+    (found, asked, caller): (&Url, &Url, &Caller),
+    belongs: Option<&str>,
+    shared: &Shared,
+) {
     let viewer = caller.viewer;
-    let variables = Arc::new(master.variables);
+    for (url, choice) in choices(master, &shared.setup.rules.identity(found)) {
+        shared.masters.name(viewer, url, choice);
+    }
+    let variables = Arc::new(master.variables.clone());
     let variants = master.variants.iter().map(|variant| &variant.url);
     let renditions = master.renditions.iter().map(|rendition| &rendition.url);
     if !variables.is_empty() {
@@ -104,9 +113,6 @@ fn remember(master: Master, (asked, caller): (&Url, &Caller), belongs: Option<&s
     }
     let channel = shared.masters.rendition(viewer, asked);
     for (place, url) in variants.chain(renditions).enumerate() {
-        if master.variants.len() > 1 {
-            shared.masters.name(viewer, url);
-        }
         if let Some(name) = belongs {
             shared.streams.name(url, name, &shared.setup.rules);
         }

@@ -1,4 +1,4 @@
-//! What has been seen of playlists lately: which have siblings that a player can switch to, and which were complained of.
+//! What has been seen of playlists lately: what a player of each has to choose from, and which were complained of.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::engine::origin::ViewerKey;
 use crate::manifest::variables::Variables;
+use crate::model::timeline::Choice;
 
 /// Playlists with siblings that are remembered; when the oldest is forgotten, its player is taken for one that can't
 /// switch until it loads the master again.
@@ -19,29 +20,30 @@ const COMPLAINTS: usize = 64;
 /// Playlists seen lately.
 #[derive(Debug, Default)]
 pub struct Masters {
-    named: Mutex<VecDeque<(ViewerKey, String)>>,
+    named: Mutex<VecDeque<(ViewerKey, String, Choice)>>,
     complaints: Mutex<VecDeque<String>>,
     imports: Mutex<VecDeque<(ViewerKey, String, Arc<Variables>)>>,
     numbered: Mutex<VecDeque<(ViewerKey, String, String)>>,
 }
 
 impl Masters {
-    /// A master with more than one variant named this playlist.
-    pub fn name(&self, viewer: ViewerKey, url: &Url) {
+    /// A master named this playlist, at which its player has that to choose from.
+    pub fn name(&self, viewer: ViewerKey, url: &Url, choice: Choice) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         let url = url.as_str();
-        named.retain(|(v, u)| *v != viewer || u != url);
+        named.retain(|(v, u, _)| *v != viewer || u != url);
         if named.len() == REMEMBERED {
             named.pop_front();
         }
-        named.push_back((viewer, url.to_owned()));
+        named.push_back((viewer, url.to_owned(), choice));
     }
 
-    /// Whether the player of this playlist has others to choose from.
+    /// What the player of this playlist has to choose from; nothing, where no master of his is known to name it.
     #[must_use]
-    pub fn has_siblings(&self, viewer: ViewerKey, url: &Url) -> bool {
+    pub fn choice(&self, viewer: ViewerKey, url: &Url) -> Choice {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.iter().rev().any(|(v, u)| *v == viewer && u == url.as_str())
+        let found = named.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        found.map(|(.., choice)| *choice).unwrap_or_default()
     }
 
     /// The segments of this playlist, or those of what it names, are known by number; `rendition` is its name.
@@ -99,20 +101,22 @@ impl Masters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::Group;
 
     #[test]
-    fn siblings_are_known_to_their_viewer_until_others_push_them_out() {
+    fn what_there_is_to_choose_is_known_to_its_viewer_until_others_push_it_out() {
         let masters = Masters::default();
         let url = |n: usize| Url::parse(&format!("http://o.example/{n}.m3u8")).unwrap();
-        let viewer = ViewerKey(1);
-        masters.name(viewer, &url(0));
-        assert!(masters.has_siblings(viewer, &url(0)));
-        assert!(!masters.has_siblings(ViewerKey(2), &url(0)) && !masters.has_siblings(viewer, &url(1)));
-        (1..REMEMBERED).for_each(|n| masters.name(viewer, &url(n)));
-        masters.name(viewer, &url(0));
-        masters.name(viewer, &url(REMEMBERED));
-        assert!(masters.has_siblings(viewer, &url(0)), "named again, it is young again");
-        assert!(!masters.has_siblings(viewer, &url(1)));
+        let (viewer, nothing) = (ViewerKey(1), Choice::default());
+        let choice = |n| Choice { group: Some(Group(n)), adaptive: true };
+        masters.name(viewer, &url(0), choice(7));
+        assert_eq!(masters.choice(viewer, &url(0)), choice(7));
+        assert_eq!([(ViewerKey(2), 0), (viewer, 1)].map(|(v, n)| masters.choice(v, &url(n))), [nothing; 2]);
+        (1..REMEMBERED).for_each(|n| masters.name(viewer, &url(n), choice(7)));
+        masters.name(viewer, &url(0), choice(8));
+        masters.name(viewer, &url(REMEMBERED), choice(7));
+        assert_eq!(masters.choice(viewer, &url(0)), choice(8), "named again, it is young again");
+        assert_eq!(masters.choice(viewer, &url(1)), nothing);
         assert_eq!(masters.named.lock().unwrap().len(), REMEMBERED);
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::chance::mix;
-use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::ids::{Group, SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
 use crate::model::units::BitsPerSecond;
 use crate::wire::digest::PieceHash;
 
@@ -60,7 +60,7 @@ impl Content {
                     swarm,
                     kind,
                     target: segment,
-                    alternatives: count > 1,
+                    choice: Choice { group: (count > 1).then_some(Group(0)), adaptive: count > 1 },
                     segments: (from..to)
                         .map(|s| Segment { id: ids[s as usize], sequence: s, duration: segment })
                         .collect(),

@@ -200,7 +200,7 @@ pub fn reload_after(changed: bool, target: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::model::ids::{SegmentId, SwarmId};
-    use crate::model::timeline::{Kind, Segment};
+    use crate::model::timeline::{Choice, Kind, Segment};
     use proptest::prelude::*;
 
     fn at(ms: u64) -> Time {
@@ -283,7 +283,7 @@ mod tests {
                 duration: SEGMENT,
             })
             .collect();
-        Timeline { swarm, kind, target: SEGMENT, alternatives: false, segments }
+        Timeline { swarm, kind, target: SEGMENT, choice: Choice::default(), segments }
     }
 
     fn take(index: usize) -> Next {

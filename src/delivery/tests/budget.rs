@@ -7,7 +7,7 @@ use crate::delivery::policy::{Options, Policy, Terms};
 use crate::delivery::*;
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, Segment, Timeline};
 use crate::wire::digest::PieceHash;
 use crate::wire::message::{Message, Slot};
 
@@ -53,8 +53,13 @@ impl Rig {
 
     fn play(&mut self) {
         let segments = (0..4).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-        let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: false, segments };
+        let timeline = Timeline {
+            swarm: swarm(),
+            kind: Kind::Live,
+            target: TARGET,
+            choice: Choice::default(),
+            segments,
+        };
         self.tell(Input::Listed { timeline, viewer: 1 });
         for sequence in 0..2 {
             self.segment(sequence);

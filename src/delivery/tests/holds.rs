@@ -13,7 +13,7 @@ fn with_other_renditions_memory_answers_at_the_origins_pace() {
     let list = |rig: &mut Rig, range: std::ops::Range<u64>| {
         let segments = range.map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
         let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: true, segments };
+            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, choice: choice(true), segments };
         rig.tell(Input::Listed { timeline, viewer: 1 });
     };
     list(&mut rig, 0..6);
@@ -79,7 +79,8 @@ fn far_ahead_in(kind: Kind, segments: u64, alternatives: bool) -> Rig {
     let mut rig = Rig::new();
     let listed =
         (0..segments + 2).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-    let timeline = Timeline { swarm: swarm(), kind, target: TARGET, alternatives, segments: listed };
+    let timeline =
+        Timeline { swarm: swarm(), kind, target: TARGET, choice: choice(alternatives), segments: listed };
     rig.tell(Input::Listed { timeline, viewer: 1 });
     for sequence in 0..segments {
         let (ask, out) = rig.ask(1, sequence);
@@ -215,4 +216,63 @@ fn a_clock_that_jumped_harms_nobody() {
     out.extend(rig.sleep_until(rig.now + Duration::from_secs(1)));
     let told = |o: &Output| matches!(o, Output::Fail { ask: of, .. } if *of == ask);
     assert!(fetch_in(&out).is_some() || out.iter().any(told), "{out:?}");
+}
+
+/// Where there are other renditions a player is held a short while, and a neighbour brings some of it: the rest is one stretch, and
+/// what is on its way just then is not asked for twice.
+#[test]
+fn the_origin_brings_the_rest_and_not_what_is_on_its_way() {
+    let mut rig = far_ahead(4, true);
+    let asked = rig.now;
+    let mut open = requests(&rig.have(1, 4, 0..grid().pieces()));
+    open.extend(requests(&rig.ask(1, 4).1));
+    let in_flight: Vec<u8> = open.iter().map(|(_, piece)| *piece).collect();
+    assert!(!in_flight.is_empty() && in_flight.len() < usize::from(grid().pieces()), "{in_flight:?}");
+    let of = |out: &[Output]| -> Vec<(u32, Option<u32>)> {
+        let fetched = |o: &Output| match o {
+            Output::Fetch { segment: s, from, to, .. } if *s == segment(4) => Some((*from, *to)),
+            _ => None,
+        };
+        out.iter().filter_map(fetched).collect()
+    };
+    let out = rig.sleep_until(asked + TARGET / 4);
+    let spans: Vec<_> = in_flight.iter().map(|piece| grid().span(*piece)).collect();
+    let fetched = of(&out);
+    let crosses = |from: u32, to: Option<u32>| {
+        spans.iter().any(|span| from < span.end && to.is_none_or(|to| span.start < to))
+    };
+    assert!(!fetched.is_empty(), "the rest is: {out:?}");
+    assert!(fetched.iter().all(|(from, to)| !crosses(*from, *to)), "{in_flight:?}: {fetched:?}");
+    let cancelled = |o: &Output| matches!(o, Output::Say { message: Message::Cancel { .. }, .. });
+    assert!(!out.iter().any(cancelled), "{out:?}");
+    // What does not come for half as long again is fetched, too.
+    let late = of(&rig.sleep_until(asked + TARGET.mul_f64(policy::HOLD_UNDER_WAY)));
+    let all = fetched.iter().chain(&late).map(|(from, to)| to.unwrap_or(LENGTH) - from).sum::<u32>();
+    assert_eq!(all, LENGTH, "{fetched:?}, then {late:?}");
+}
+
+#[test]
+fn an_answer_that_has_not_begun_is_held_a_quarter_of_its_segment_whatever_is_on_its_way() {
+    let mut rig = far_ahead(4, true);
+    let asked = rig.now;
+    rig.ask(1, 4);
+    assert_eq!(requests(&rig.have(1, 4, 0..grid().pieces())), [(peer(1), 0), (peer(1), 1)]);
+    let out = rig.sleep_until(asked + TARGET / 4);
+    let fetched = |o: &Output| match o {
+        Output::Fetch { segment: s, from, to, .. } if *s == segment(4) => Some((*from, *to)),
+        _ => None,
+    };
+    let fetched: Vec<_> = out.iter().filter_map(fetched).collect();
+    let [first, second] = [0, 1].map(|piece| grid().span(piece));
+    assert_eq!(fetched, [(first.start, Some(first.end)), (second.end, Some(LENGTH))]);
+}
+
+#[test]
+fn what_a_player_waits_for_a_short_while_comes_from_its_beginning() {
+    for sequence in 4..6 {
+        let mut rig = far_ahead(sequence, true);
+        rig.ask(1, sequence);
+        let asked = requests(&rig.have(1, sequence, 0..grid().pieces()));
+        assert_eq!(asked, [(peer(1), 0), (peer(1), 1)], "{sequence}");
+    }
 }

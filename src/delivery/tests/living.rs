@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::mirror::Mirror;
+use super::rig::choice;
 use super::universe::*;
 use crate::delivery::budget::Allowance;
 use crate::delivery::policy::Terms;
@@ -163,7 +164,8 @@ impl Mirror {
                 .collect();
             let buffer = self.buffers.entry(viewer).or_insert(Buffer::at(sequence));
             was = Some((viewer, *buffer));
-            let elsewhere = self.node.sessions().iter().any(|session| session.timeline.alternatives);
+            let elsewhere =
+                self.node.sessions().iter().any(|session| session.timeline.choice.group.is_some());
             let slack = buffer.asks(sequence, &before, elsewhere, now);
             self.asked.insert(ask, (viewer, sequence, now));
             self.promised.insert(ask, now + slack + HTTP + GRACE);
@@ -201,8 +203,13 @@ impl Mirror {
                 let segments = (u64::from(first)..u64::from(first + count).min(12))
                     .map(|s| Segment { id: segment(s), sequence: s, duration: TARGET })
                     .collect();
-                let timeline =
-                    Timeline { swarm: swarm(), kind, target: TARGET, alternatives: count % 2 == 1, segments };
+                let timeline = Timeline {
+                    swarm: swarm(),
+                    kind,
+                    target: TARGET,
+                    choice: choice(count % 2 == 1),
+                    segments,
+                };
                 if self.node.sessions().is_empty() {
                     self.terms = Terms::default();
                 }

@@ -6,7 +6,7 @@ use super::holds::held;
 use super::rig::*;
 use crate::delivery::*;
 use crate::model::ids::{SegmentId, SwarmId};
-use crate::model::timeline::{Kind, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, Segment, Timeline};
 use crate::wire::message::{Message, Slot};
 
 fn pings(out: &[Output]) -> usize {
@@ -160,7 +160,7 @@ fn with_sound(rig: &mut Rig) -> impl Fn(u64) -> SegmentId + use<> {
     let name = move |sequence: u64| SegmentId::of(swarm, sequence, &format!("sound{sequence}.aac"));
     let segments =
         (0..5).map(|sequence| Segment { id: name(sequence), sequence, duration: TARGET }).collect();
-    let timeline = Timeline { swarm, kind: Kind::Live, target: TARGET, alternatives: false, segments };
+    let timeline = Timeline { swarm, kind: Kind::Live, target: TARGET, choice: Choice::default(), segments };
     rig.tell(Input::Listed { timeline, viewer: 2 });
     for sequence in 0..2 {
         let (ask, segment) = (AskId(100 + sequence), name(sequence));

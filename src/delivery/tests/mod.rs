@@ -13,5 +13,6 @@ mod resting;
 mod rig;
 mod rules;
 mod silence;
+mod switching;
 mod turns;
 mod universe;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::delivery::policy::{Options, Policy};
 use crate::delivery::*;
-use crate::model::ids::{PeerId, SegmentId, SwarmId};
+use crate::model::ids::{Group, PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
 use crate::wire::digest::PieceHash;
 use crate::wire::message::{Message, Slot};
 
@@ -30,7 +30,12 @@ pub fn segment(sequence: u64) -> SegmentId {
 /// A recording of so many segments, as its manifest lists it.
 pub fn film(segments: u64) -> Timeline {
     let segments = (0..segments).map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-    Timeline { swarm: swarm(), kind: Kind::Vod, target: TARGET, alternatives: false, segments }
+    Timeline { swarm: swarm(), kind: Kind::Vod, target: TARGET, choice: Choice::default(), segments }
+}
+
+/// What there is to choose, if anything is.
+pub fn choice(any: bool) -> Choice {
+    Choice { group: any.then_some(Group(1)), adaptive: any }
 }
 
 pub fn peer(n: u8) -> PeerId {
@@ -62,8 +67,13 @@ impl Rig {
 
     pub fn list(&mut self, sequences: std::ops::Range<u64>) -> Vec<Output> {
         let segments = sequences.map(|s| Segment { id: segment(s), sequence: s, duration: TARGET }).collect();
-        let timeline =
-            Timeline { swarm: swarm(), kind: Kind::Live, target: TARGET, alternatives: false, segments };
+        let timeline = Timeline {
+            swarm: swarm(),
+            kind: Kind::Live,
+            target: TARGET,
+            choice: Choice::default(),
+            segments,
+        };
         self.tell(Input::Listed { timeline, viewer: 1 })
     }
 

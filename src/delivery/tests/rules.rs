@@ -366,7 +366,13 @@ fn who_switches_to_another_rendition_watches_it_at_once() {
         let swarm = name(rendition);
         let id = |sequence| SegmentId::of(swarm, sequence, "");
         let segments = (0..40).map(|sequence| Segment { id: id(sequence), sequence, duration: TARGET });
-        Timeline { swarm, kind: Kind::Vod, target: TARGET, alternatives, segments: segments.collect() }
+        Timeline {
+            swarm,
+            kind: Kind::Vod,
+            target: TARGET,
+            choice: choice(alternatives),
+            segments: segments.collect(),
+        }
     };
     // What was played before of the low rendition, what is then asked for of the high one, and whether that is watched.
     for (before, then, alternatives, watched) in [

@@ -14,8 +14,9 @@ use super::identity::Rules;
 use super::remarks::Encryption;
 use super::{Error, Limits};
 use crate::model::ids::SwarmId;
-use crate::model::timeline::Listing;
+use crate::model::timeline::{Choice, Listing};
 
+mod choice;
 mod pattern;
 mod protection;
 mod read;
@@ -62,8 +63,8 @@ pub struct Representation {
     pub swarm: SwarmId,
     /// Representation@bandwidth, bits per second.
     pub bandwidth: u64,
-    /// Whether its AdaptationSet has others to switch to.
-    pub alternatives: bool,
+    /// What can be played in its place.
+    pub choice: Choice,
     /// How its segments are encrypted; empty: they are not.
     pub encryption: Vec<Encryption>,
     /// When its Period begins, in microseconds from the start of the presentation.
@@ -189,7 +190,7 @@ impl Presentation {
                 crate::model::timeline::Kind::Vod
             },
             target: longest.unwrap_or(of.target).max(Duration::from_millis(1)),
-            alternatives: of.alternatives,
+            choice: of.choice,
             segments: segments.into(),
         };
         Listing { manifest: self.url.clone(), rendition: of.name.clone(), timeline, places }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dash_mpd_core as mpd;
 use url::Url;
 
+use super::choice;
 use super::pattern::Pattern;
 use super::protection::encryption;
 use super::runs::{self, File, Runs};
@@ -17,7 +18,7 @@ use crate::manifest::identity::Rules;
 use crate::manifest::resolve::Resolver;
 use crate::manifest::{Error, Limits};
 use crate::model::ids::SwarmId;
-use crate::model::timeline::Place;
+use crate::model::timeline::{Choice, Place};
 
 /// Base URLs of one Representation that are told apart.
 const BASES: usize = 8;
@@ -127,23 +128,23 @@ impl<'a> Reader<'a> {
             ..Inherited::default()
         };
         let mut representations: Vec<Representation> = Vec::new();
-        for (period, span) in self.mpd.periods.iter().zip(self.spans(dynamic)) {
+        let choices = choice::choices(&self.mpd.periods, &self.rules.identity(self.base));
+        for ((index, period), span) in self.mpd.periods.iter().enumerate().zip(self.spans(dynamic)) {
             let Some(span) = span else { continue };
             let level = top
                 .with(&period.BaseURL, (&period.SegmentTemplate, &period.SegmentList, &period.SegmentBase));
-            for set in &period.adaptations {
+            for (set, choice) in period.adaptations.iter().zip(&choices[index]) {
                 let level =
                     level.with(&set.BaseURL, (&set.SegmentTemplate, &set.SegmentList, &set.SegmentBase));
                 for of in &set.representations {
                     let level =
                         level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
                     if representations.len() < self.limits.renditions {
-                        let alternatives = set.representations.len() > 1;
                         let read = self.representation(of, &level, &span, dynamic).map(|read| {
                             let said =
                                 [&period.ContentProtection, &set.ContentProtection, &of.ContentProtection];
                             let encryption = encryption(said.into_iter().flatten(), self.base);
-                            Representation { alternatives, encryption, ..read }
+                            Representation { choice: *choice, encryption, ..read }
                         });
                         // Of two with one name, viewers could not tell which is meant.
                         let known =
@@ -223,7 +224,7 @@ impl<'a> Reader<'a> {
             name,
             swarm,
             bandwidth,
-            alternatives: false,
+            choice: Choice::default(),
             encryption: Vec::new(),
             period: span.start,
             target,

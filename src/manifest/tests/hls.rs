@@ -9,7 +9,7 @@ use crate::manifest::hls::{Content, Master, Media, Playlist, Rendition, Variant,
 use crate::manifest::identity::{Options, Rules};
 use crate::manifest::{Error, Limits};
 use crate::model::ids::{SegmentId, SwarmId};
-use crate::model::timeline::Kind;
+use crate::model::timeline::{Choice, Kind};
 use crate::model::units::BitsPerSecond;
 
 const BASE: &str = "https://cdn.example/live/720p/index.m3u8?token=CANARY";
@@ -57,7 +57,7 @@ fn a_live_window() {
         ]
     );
     let timeline = &media.listing.timeline;
-    assert_eq!((timeline.kind, timeline.alternatives, media.ended), (Kind::Live, false, false));
+    assert_eq!((timeline.kind, timeline.choice, media.ended), (Kind::Live, Choice::default(), false));
     assert_eq!((timeline.target, media.target), (Duration::from_secs(4), Duration::from_secs(4)));
     assert_eq!(media.listing.manifest, url(BASE));
     let swarm = SwarmId::of("cdn.example/live/720p/index.m3u8");

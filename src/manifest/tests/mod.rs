@@ -2,6 +2,7 @@ use url::Url;
 
 use super::{Format, is_manifest};
 
+mod choice;
 mod corners;
 mod fitness;
 mod hls;

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use paceline::delivery::budget::Allowance;
 use paceline::delivery::policy::{Options, Policy, Terms};
 use paceline::delivery::{AskId, Fault, FetchId, Input, Node, Output};
-use paceline::model::ids::{PeerId, SegmentId, SwarmId};
+use paceline::model::ids::{Group, PeerId, SegmentId, SwarmId};
 use paceline::model::time::Time;
-use paceline::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use paceline::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
 use paceline::wire::digest::PieceHash;
 use paceline::wire::message::{Message, Slot};
 
@@ -253,8 +253,9 @@ impl World {
         let segments = (first..first + count)
             .map(|s| Segment { id: segment(n, s), sequence: far + u64::from(s), duration: TARGET })
             .collect();
-        let timeline =
-            Timeline { swarm: swarm(n), kind, target: TARGET, alternatives: count % 2 == 1, segments };
+        let any = count % 2 == 1;
+        let choice = Choice { group: any.then_some(Group(0)), adaptive: any };
+        let timeline = Timeline { swarm: swarm(n), kind, target: TARGET, choice, segments };
         self.tell(Input::Listed { timeline, viewer: u64::from(viewer) });
     }
 

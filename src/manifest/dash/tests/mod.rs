@@ -5,8 +5,9 @@ use url::Url;
 use super::{Found, Presentation, Wall, When, parse};
 use crate::manifest::identity::Rules;
 use crate::manifest::{Error, Limits};
-use crate::model::timeline::Listing;
+use crate::model::timeline::{Choice, Listing};
 
+mod choice;
 mod live;
 mod recorded;
 mod refused;

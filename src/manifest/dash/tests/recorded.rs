@@ -50,7 +50,7 @@ fn segments_by_number() {
     let listing = listing(&read, 0, Wall(0)).unwrap();
     assert_eq!((listing.places.len(), listing.timeline.segments[999].sequence), (1000, 1000));
     assert_eq!(listing.timeline.segments[0].duration, Duration::from_millis(3840));
-    assert_eq!((listing.rendition.as_str(), listing.timeline.alternatives), ("v", false));
+    assert_eq!((listing.rendition.as_str(), listing.timeline.choice), ("v", Choice::default()));
     assert_eq!(find(&read, "1000", 0.0), Some(When::Now));
     for name in ["0", "1001", "x", "01", "1?x"] {
         assert_eq!(find(&read, name, 0.0), None, "{name}");
@@ -264,7 +264,7 @@ fn periods_are_told_apart() {
     let lists = [0, 2, 4].map(|index| names(&listing(&read, index, Wall(0)).unwrap()));
     assert_eq!(lists, ["a/v/1 a/v/2", "b/v/1", "c/v/1 c/v/2"]);
     for (index, one) in read.representations().iter().enumerate() {
-        assert!(one.alternatives);
+        assert!(one.choice.group.is_some() && one.choice.adaptive);
         assert!(read.representations()[..index].iter().all(|other| other.swarm != one.swarm));
     }
     assert_eq!(find(&read, "d/v/1", 0.0), None, "whose name is another's");

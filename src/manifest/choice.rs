@@ -1,0 +1,54 @@
+//! What a player of an HLS master chooses from, and what it plays beside that.
+//!
+//! | playlist | is played in place of |
+//! |---|---|
+//! | of a variant, also one of sound alone and a redundant one | those of the other variants |
+//! | of sound (EXT-X-MEDIA) | all other sound: the group that a variant names only says what goes with it |
+//! | of subtitles | all other subtitles |
+//! | of pictures, such as another camera | all others of them; the variant may be needed beside it for its sound |
+//! | of I-frames | all others of them: they are looked at while the variant plays |
+//!
+//! A playlist has one place, though several variants name it: sound or subtitles first, as where a variant of sound alone has
+//! the playlist that is the sound of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use url::Url;
+
+use super::hls::{Content, Master};
+use crate::model::ids::Group;
+use crate::model::timeline::Choice;
+
+/// What its player has to choose from at each playlist of a master of this identity, for which that is anything.
+#[must_use]
+pub fn choices<'a>(master: &'a Master, identity: &str) -> Vec<(&'a Url, Choice)> {
+    // Also where all have one playlist: then it is the sound that is adapted.
+    let adaptive = master.variants.len() > 1;
+    let mut seen = BTreeSet::new();
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut named = Vec::new();
+    for (url, kind) in by_kind(master).filter(|(url, _)| seen.insert(url.as_str())) {
+        *sizes.entry(kind).or_default() += 1;
+        named.push((url, kind));
+    }
+    let choice = |kind: &str| {
+        let others = !kind.is_empty() && sizes.get(kind).is_some_and(|&size| size > 1);
+        Choice { group: others.then(|| Group::of(identity, kind)), adaptive }
+    };
+    let all = named.into_iter().map(|(url, kind)| (url, choice(kind)));
+    all.filter(|(_, choice)| *choice != Choice::default()).collect()
+}
+
+/// Its playlists and what kind each is of, those first whose word goes; of what is not known it can't be told.
+fn by_kind(master: &Master) -> impl Iterator<Item = (&Url, &'static str)> {
+    let of = |content: Content, kind: &'static str| {
+        let those = master.renditions.iter().filter(move |rendition| rendition.content == content);
+        those.map(move |rendition| (&rendition.url, kind))
+    };
+    of(Content::Audio, "audio")
+        .chain(of(Content::Subtitles, "subtitles"))
+        .chain(master.variants.iter().map(|variant| (&variant.url, "variants")))
+        .chain(of(Content::Video, "video"))
+        .chain(of(Content::Other, ""))
+        .chain(master.iframes.iter().map(|url| (url, "iframes")))
+}
