@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::pieces::{Flight, Pieces, ones};
@@ -31,6 +33,9 @@ struct Want {
     /// Neighbours that have anything of it.
     holders: usize,
 }
+
+/// Neighbours in the order in which they are asked; in place, since it is made anew each time that one has more to give.
+type Order = SmallVec<[usize; 16]>;
 
 /// Asks neighbours (or `only` one of them: nothing is new with the others) for what is wanted, as far as the limits allow;
 /// answers when another try makes sense.
@@ -90,8 +95,8 @@ fn free(
     neighbours: &[Neighbour],
     only: Option<usize>,
     now: Time,
-) -> (Vec<usize>, Option<(Time, Wake)>) {
-    let (mut order, mut wake) = (Vec::new(), None);
+) -> (Order, Option<(Time, Wake)>) {
+    let (mut order, mut wake) = (Order::new(), None);
     for (n, neighbour) in neighbours.iter().enumerate() {
         let meant = only.is_none_or(|only| only == n);
         if !meant || neighbour.flights >= IN_FLIGHT_FEW || !usable(neighbour, session) {
@@ -108,12 +113,13 @@ fn free(
 }
 
 /// Segments worth asking for, the most urgent first.
-fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
-    let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
+fn wanted(session: &Session, policy: &Policy, now: Time) -> SmallVec<[Want; 4]> {
+    let mut wanted = SmallVec::new();
+    let buffered = session.buffered(now);
+    let ahead = buffered + session.timeline.target;
     let (Some(front), Some(horizon)) = (session.front(), session.horizon(policy.prefetch)) else {
-        return Vec::new();
+        return wanted;
     };
-    let mut wanted = Vec::new();
     for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;
         if pieces.complete() || !pieces.shareable {
