@@ -146,6 +146,8 @@ pub struct Host {
     pub(super) counted: u64,
     /// The window in which it is looked at next by itself.
     pub(super) looked_at: Option<u64>,
+    /// When something but its player is due, as of the last look; to be looked at anew once it has done anything.
+    stirs: Option<Option<Time>>,
 }
 
 /// What a host is being told and answers. One host acts at a time, so a shard has one for all: it stays near.
@@ -210,6 +212,7 @@ impl Host {
             kept: false,
             counted: 0,
             looked_at: None,
+            stirs: None,
         }
     }
 
@@ -219,14 +222,21 @@ impl Host {
         if self.is_suspended(now) {
             return self.suspended_until;
         }
-        let node = self.node.next_wakeup().map(|(at, _)| at);
-        let due = self.due.iter().map(|(at, _)| *at).min();
-        [node, due, self.uplink.next(), self.player.acts_at(now)].into_iter().flatten().min()
+        let stirs = match self.stirs {
+            Some(known) => known,
+            None => {
+                let node = self.node.next_wakeup().map(|(at, _)| at);
+                let due = self.due.iter().map(|(at, _)| *at).min();
+                *self.stirs.insert([node, due, self.uplink.next()].into_iter().flatten().min())
+            }
+        };
+        [stirs, self.player.acts_at(now)].into_iter().flatten().min()
     }
 
     /// Does what is due by itself at `scene.now`.
     pub(super) fn own(&mut self, scene: &mut Scene<'_>) {
         let now = scene.now;
+        self.stirs = None;
         self.last = self.last.max(now);
         if self.settled.is_none() && now >= self.joined + SETTLED {
             self.settled = Some(self.totals());
@@ -328,6 +338,7 @@ impl Host {
     /// Something reached it.
     pub(super) fn meets(&mut self, from: u32, what: What, scene: &mut Scene<'_>) {
         self.last = self.last.max(scene.now);
+        self.stirs = None;
         if self.is_suspended(scene.now) {
             return;
         }
@@ -438,20 +449,22 @@ impl Host {
 
     /// Tells the Node, and does what it says; what follows from that at once is told in turn.
     pub(super) fn tell(&mut self, input: Input, scene: &mut Scene<'_>) {
-        scene.desk.inputs.push_back(input);
         if self.telling {
+            scene.desk.inputs.push_back(input);
             return;
         }
         self.telling = true;
-        while let Some(input) = scene.desk.inputs.pop_front() {
+        let mut out = std::mem::take(&mut scene.desk.out);
+        let mut next = Some(input);
+        while let Some(input) = next {
             scene.tally.events += 1;
-            let mut out = std::mem::take(&mut scene.desk.out);
             self.node.handle(scene.now, input, &mut out);
             for output in out.drain(..) {
                 self.carry_out(output, scene);
             }
-            scene.desk.out = out;
+            next = scene.desk.inputs.pop_front();
         }
+        scene.desk.out = out;
         self.telling = false;
         if std::mem::take(&mut self.again) {
             self.play(scene);
