@@ -35,7 +35,8 @@ pub struct Watches {
 
 /// A peer with an open data channel.
 ///
-/// What is asked of all of them with every message or piece stands together, in two cache lines.
+/// What is asked of all of them with every message or piece stands together, in the first cache line; in the second, what
+/// is asked of one.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Neighbour {
@@ -53,13 +54,13 @@ pub struct Neighbour {
     pub peer: PeerId,
     /// Not asked before this.
     pub busy_until: Time,
-    piece_time: Option<Duration>,
+    /// Bytes of accepted pieces from it, fading, as of a time.
+    recent: (f64, Time),
     /// When it came.
     pub since: Time,
     /// What it watches. One in place: it is looked at with every message, and most watch one.
     pub watches: SmallVec<[Watches; 1]>,
-    /// Bytes of accepted pieces from it, fading, as of a time.
-    recent: (f64, Time),
+    piece_time: Option<Duration>,
     /// The ping under way: number and time.
     pub ping: Option<(u32, Time)>,
     /// Its newest measured round trip.

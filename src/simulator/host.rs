@@ -102,32 +102,44 @@ pub(super) enum Due {
 /// A piece on its way to a peer.
 pub(super) type Leaving = (u32, SegmentId, u8, u32);
 
-/// One viewer.
+/// One viewer; what is looked at with every event stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Host {
+    last: Time,
+    /// When something but its player is due, as of the last look; to be looked at anew once it has done anything.
+    stirs: Option<Option<Time>>,
+    /// The window in which it is looked at next by itself.
+    pub(super) looked_at: Option<u64>,
+    /// Its machine does nothing before this.
+    pub(super) suspended_until: Option<Time>,
+    telling: bool,
+    /// The player has got something and is to be looked at.
+    pub(super) again: bool,
+    pub(super) kept: bool,
     pub(super) index: u32,
+    pub(super) number: u32,
     pub(super) place: Place,
-    pub(super) role: Role,
-    pub(super) node: Node,
-    pub(super) player: Player,
-    pub(super) rendition: u32,
-    pub(super) uplink: Uplink<Leaving>,
     pub(super) links: Vec<Link>,
+    /// Own events that are due at a time.
+    pub(super) due: Vec<(Time, Due)>,
+    pub(super) uplink: Uplink<Leaving>,
+    pub(super) down_free: Time,
     /// Messages that wait behind a piece for the same host: channels are ordered.
     pub(super) behind: Vec<(u32, Message)>,
+    /// The piece that came in this step, and whether the Node kept it.
+    pub(super) incoming: Option<(u32, PieceHash)>,
+    pub(super) player: Player,
+    pub(super) role: Role,
+    pub(super) node: Node,
+    pub(super) rendition: u32,
     pub(super) fetches: Vec<Fetching>,
     /// What is left of fetches that broke off, by segment.
     pub(super) scraps: Vec<(SegmentId, u32, u32)>,
     pub(super) shunned: Vec<u32>,
-    /// Own events that are due at a time.
-    pub(super) due: Vec<(Time, Due)>,
-    pub(super) down_free: Time,
-    pub(super) number: u32,
     pub(super) offers: u32,
     pub(super) room: usize,
     pub(super) joined: Time,
-    /// Its machine does nothing before this.
-    pub(super) suspended_until: Option<Time>,
     pub(super) settled: Option<Bytes>,
     /// Bytes that went past the Node.
     pub(super) passed_on: u64,
@@ -135,19 +147,8 @@ pub struct Host {
     pub(super) settled_segments: Option<[u64; Reason::ALL.len()]>,
     pub(super) next_ask: u64,
     pub(super) wrong: Vec<(SegmentId, u8)>,
-    last: Time,
-    telling: bool,
-    /// The player has got something and is to be looked at.
-    pub(super) again: bool,
-    /// The piece that came in this step, and whether the Node kept it.
-    pub(super) incoming: Option<(u32, PieceHash)>,
-    pub(super) kept: bool,
     /// Live segments before this one were counted as spread.
     pub(super) counted: u64,
-    /// The window in which it is looked at next by itself.
-    pub(super) looked_at: Option<u64>,
-    /// When something but its player is due, as of the last look; to be looked at anew once it has done anything.
-    stirs: Option<Option<Time>>,
 }
 
 /// What a host is being told and answers. One host acts at a time, so a shard has one for all: it stays near.
@@ -227,10 +228,10 @@ impl Host {
             None => {
                 let node = self.node.next_wakeup().map(|(at, _)| at);
                 let due = self.due.iter().map(|(at, _)| *at).min();
-                *self.stirs.insert([node, due, self.uplink.next()].into_iter().flatten().min())
+                *self.stirs.insert(sooner(sooner(node, due), self.uplink.next()))
             }
         };
-        [stirs, self.player.acts_at(now)].into_iter().flatten().min()
+        sooner(stirs, self.player.acts_at(now))
     }
 
     /// Does what is due by itself at `scene.now`.
@@ -469,6 +470,14 @@ impl Host {
         if std::mem::take(&mut self.again) {
             self.play(scene);
         }
+    }
+}
+
+/// The sooner of two moments, where there are any.
+fn sooner(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 
