@@ -30,17 +30,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The order in which things happen, whatever the order in which they were put down: one host after the other, and
-    /// for each as time goes, from half an hour before `begin`, where its window begins; what was sent first is first among equals.
+    /// The order in which things happen to a host, whatever the order in which they were put down: what was sent first is
+    /// first among equals.
     #[must_use]
-    pub fn key(&self, begin: Time) -> u128 {
-        let late = Self::EARLIEST.saturating_add(self.at.as_micros()).saturating_sub(begin.as_micros());
-        let at = u32::try_from(late).unwrap_or(u32::MAX);
-        [self.to, at, self.from, self.number].iter().fold(0, |key, part| key << 32 | u128::from(*part))
+    pub fn key(&self) -> (Time, u64) {
+        (self.at, u64::from(self.from) << 32 | u64::from(self.number))
     }
-
-    /// So long before a window may something be due that happens in it, in microseconds.
-    const EARLIEST: u64 = 1 << 31;
 
     /// Takes it out of where it waited.
     #[must_use]

@@ -45,8 +45,10 @@ pub struct Shard {
     wheel: VecDeque<Vec<Incoming>>,
     /// Windows that are over, emptied, to be used again.
     spare: Vec<Vec<Incoming>>,
-    /// In what order the window's events happen, and where each stands: kept from window to window.
-    order: Vec<(u128, u32)>,
+    /// In what order the window's events happen: where each stands. Kept from window to window.
+    order: Vec<u32>,
+    /// How many of them are for each host, and where those begin.
+    begins: Vec<u32>,
     /// What has come from other shards' hosts, the origin and the tracker since the last window.
     pub(super) arrived: Vec<Incoming>,
     /// What leaves for the hosts of each other shard in this window.
@@ -77,6 +79,7 @@ impl Shard {
             wheel: VecDeque::new(),
             spare: Vec::new(),
             order: Vec::new(),
+            begins: Vec::new(),
             arrived: Vec::new(),
             away: (0..shards).map(|_| Vec::new()).collect(),
             window: 0,
@@ -113,14 +116,11 @@ impl Shard {
         arrived.drain(..).for_each(|incoming| self.put(incoming));
         self.arrived = arrived;
         let mut bucket = self.wheel.pop_front().unwrap_or_default();
-        let begin = Time::from_micros(self.window * self.width);
         self.window += 1;
         let end = Time::from_micros(self.window * self.width);
-        let mut order = std::mem::take(&mut self.order);
-        // What is sorted is small, and what happens is moved once.
-        order.extend((0..).zip(&bucket).map(|(at, event)| (event.key(begin), at)));
-        order.sort_unstable();
-        let mut turns = order.drain(..).map(|(_, at)| at as usize).peekable();
+        self.put_in_order(&bucket);
+        let order = std::mem::take(&mut self.order);
+        let mut turns = order.iter().map(|&at| at as usize).peekable();
         while let Some(first) = turns.next() {
             let index = bucket[first].to;
             self.happens(bucket[first].take(), end);
@@ -129,13 +129,37 @@ impl Shard {
             }
             self.look_ahead(index, end);
         }
-        drop(turns);
         self.order = order;
         bucket.clear();
         if self.spare.len() < SPARE {
             self.spare.push(bucket);
         }
         self.sort_out();
+    }
+
+    /// One host after the other, and for each as time goes: by counting, and then by comparing the few that one host has.
+    fn put_in_order(&mut self, bucket: &[Incoming]) {
+        let (shards, number) = (self.shards, self.number);
+        let slot = |event: &Incoming| ((event.to - number) / shards) as usize;
+        self.begins.clear();
+        self.begins.resize(self.hosts.len() + 1, 0);
+        bucket.iter().for_each(|event| self.begins[slot(event) + 1] += 1);
+        let mut sum = 0;
+        for begin in &mut self.begins {
+            sum += *begin;
+            *begin = sum;
+        }
+        self.order.clear();
+        self.order.resize(bucket.len(), 0);
+        for (at, event) in (0..).zip(bucket) {
+            let place = &mut self.begins[slot(event)];
+            self.order[*place as usize] = at;
+            *place += 1;
+        }
+        let key = |at: &u32| bucket[*at as usize].key();
+        for of_one in self.order.chunk_by_mut(|a, b| bucket[*a as usize].to == bucket[*b as usize].to) {
+            of_one.sort_unstable_by_key(key);
+        }
     }
 
     /// What the hosts sent goes to whoever it is for; to be looked at when the next window begins.
