@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::pieces::{Flight, Pieces, ones};
@@ -31,6 +33,13 @@ struct Want {
     /// Neighbours that have anything of it.
     holders: usize,
 }
+
+/// Neighbours in the order in which they are asked, each a number whose lowest [`PLACE`] bits are its place: numbers are
+/// sorted faster than neighbours. In place, since it is made anew each time that one has more to give.
+type Order = SmallVec<[u128; 16]>;
+
+/// More neighbours than these bits can tell nobody has.
+const PLACE: u32 = 16;
 
 /// Asks neighbours (or `only` one of them: nothing is new with the others) for what is wanted, as far as the limits allow;
 /// answers when another try makes sense.
@@ -58,7 +67,7 @@ pub fn choose(
     if wanted.is_empty() {
         return None;
     }
-    for n in order {
+    for n in order.into_iter().map(|asked| usize::from(asked as u16)) {
         while flying < IN_FLIGHT {
             let only_there = only_there(session, &wanted, n, neighbours, chance);
             let pick = only_there.or_else(|| {
@@ -90,8 +99,8 @@ fn free(
     neighbours: &[Neighbour],
     only: Option<usize>,
     now: Time,
-) -> (Vec<usize>, Option<(Time, Wake)>) {
-    let (mut order, mut wake) = (Vec::new(), None);
+) -> (Order, Option<(Time, Wake)>) {
+    let (mut order, mut wake) = (Order::new(), None);
     for (n, neighbour) in neighbours.iter().enumerate() {
         let meant = only.is_none_or(|only| only == n);
         if !meant || neighbour.flights >= IN_FLIGHT_FEW || !usable(neighbour, session) {
@@ -101,18 +110,21 @@ fn free(
             wake = earlier(wake, (neighbour.busy_until, Wake::Busy));
             continue;
         }
-        order.push(n);
+        let (owes, usual) = neighbour.preference();
+        let last = if owes { 1 << 127 } else { 0 };
+        order.push(last | usual.as_nanos() << PLACE | n as u128);
     }
-    order.sort_unstable_by_key(|&n| (neighbours[n].preference(), n));
+    order.sort_unstable();
     (order, wake)
 }
 
 /// Segments worth asking for, the most urgent first.
-fn wanted(session: &Session, policy: &Policy, now: Time) -> Vec<Want> {
-    let (buffered, ahead) = (session.buffered(now), session.buffered(now) + session.timeline.target);
-    let Some(front) = session.front() else { return Vec::new() };
+fn wanted(session: &Session, policy: &Policy, now: Time) -> SmallVec<[Want; 4]> {
+    let mut wanted = SmallVec::new();
+    let buffered = session.buffered(now);
+    let ahead = buffered + session.timeline.target;
+    let Some(front) = session.front() else { return wanted };
     let horizon = session.horizon(front, policy.prefetch);
-    let mut wanted = Vec::new();
     for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;
         if pieces.complete() || !pieces.shareable {

@@ -103,6 +103,9 @@ impl Pieces {
     /// Notes which fetches have shown no life for `SILENCE`; answers when the next one will be due, where a neighbour has
     /// what it is to bring. One that we keep from reading on is not silent.
     pub fn listen(&mut self, now: Time) -> Option<Time> {
+        if self.fetches.is_empty() {
+            return None;
+        }
         let elsewhere = self.words.anywhere() & !self.held() != 0;
         let mut next: Option<Time> = None;
         for fetch in self.fetches.iter_mut().filter(|f| f.allowed.is_none_or(|allowed| f.got < allowed)) {

@@ -91,7 +91,7 @@ impl Node {
         if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
             self.announce_now();
         }
-        if self.peers.get(n) != Some(&peer) {
+        if self.neighbours.get(n).is_none_or(|n| n.peer != peer) {
             return Stirs::Everything;
         }
         let after = words(&self.sessions[s]);

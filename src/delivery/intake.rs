@@ -251,7 +251,7 @@ impl Node {
     pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> Stirs {
         self.forget(peer, out);
         self.neighbours.push(Neighbour::new(peer, self.now));
-        self.peers.push(peer);
+        self.tails.push(tail(peer));
         self.membership.greet(self.now);
         peering::greet(peer, &self.sessions, &self.policy, out);
         Stirs::Everything
@@ -274,7 +274,7 @@ impl Node {
     pub(super) fn forget(&mut self, peer: PeerId, _: &mut Vec<Output>) {
         let Some(n) = self.position(peer) else { return };
         self.neighbours.remove(n);
-        self.peers.remove(n);
+        self.tails.remove(n);
         self.uploads.forget(peer);
         for pieces in self.sessions.iter_mut().flat_map(|s| s.active.iter_mut()) {
             pieces.words.forget(n);
@@ -285,7 +285,9 @@ impl Node {
 
     /// Where a neighbour stands.
     pub(super) fn position(&self, peer: PeerId) -> Option<usize> {
-        self.peers.iter().position(|p| *p == peer)
+        let tail = tail(peer);
+        let alike = self.tails.iter().enumerate().filter(|(_, t)| **t == tail);
+        alike.map(|(n, _)| n).find(|&n| self.neighbours[n].peer == peer)
     }
 
     pub(super) fn session_of(&self, segment: SegmentId) -> Option<usize> {
@@ -403,4 +405,10 @@ impl Node {
             })
             .min()
     }
+}
+
+/// The end of a name, in which names of one kind of client differ.
+fn tail(peer: PeerId) -> u32 {
+    let [.., a, b, c, d] = peer.0;
+    u32::from_le_bytes([a, b, c, d])
 }

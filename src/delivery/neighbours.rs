@@ -35,12 +35,11 @@ pub struct Watches {
 
 /// A peer with an open data channel.
 ///
-/// What is asked with every message of somebody's stands together, in two cache lines.
+/// What is asked of all of them with every message or piece stands together, in the first cache line; in the second, what
+/// is asked of one.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Neighbour {
-    /// What it watches. One in place: it is looked at with every message, and most watch one.
-    pub watches: SmallVec<[Watches; 1]>,
     /// Requests to it that are in flight.
     pub flights: usize,
     /// Whether it may be asked for pieces; false until its hello.
@@ -51,31 +50,33 @@ pub struct Neighbour {
     pub confirmed: bool,
     /// Pieces it owed and did not bring in time, since the last that came.
     pub misses: u8,
-    /// Not asked before this.
-    pub busy_until: Time,
     /// Who.
     pub peer: PeerId,
+    /// Not asked before this.
+    pub busy_until: Time,
+    /// Bytes of accepted pieces from it, fading, as of a time.
+    recent: (f64, Time),
+    /// When it came.
+    pub since: Time,
+    /// What it watches. One in place: it is looked at with every message, and most watch one.
+    pub watches: SmallVec<[Watches; 1]>,
     piece_time: Option<Duration>,
     /// The ping under way: number and time.
     pub ping: Option<(u32, Time)>,
     /// Its newest measured round trip.
     pub round_trip: Option<Duration>,
-    /// Bytes of accepted pieces from it, fading, as of a time.
-    recent: (f64, Time),
+    /// The shortest round trips of the last minutes.
+    pub base: Base,
     /// Bytes of accepted pieces from it, all in all.
     pub delivered: u64,
     /// What it was good for since neighbours were last compared: bytes from it, and half of those to it.
     pub worth: u64,
     /// Bytes we sent it, all in all.
     pub uploaded: u64,
-    /// When it came.
-    pub since: Time,
     /// When it last watched something that we watch.
     pub useful_at: Time,
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
-    /// The shortest round trips of the last minutes.
-    pub base: Base,
 }
 
 impl Neighbour {

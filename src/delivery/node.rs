@@ -20,18 +20,31 @@ use crate::wire::message::Message;
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// The whole P2P mind of one daemon.
+///
+/// What every message needs stands first: most of what it costs is to wait for memory.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Node {
-    pub(super) me: PeerId,
-    /// What holds: what was wished for, but for uploads that no budget covers.
-    pub(super) policy: Policy,
-    /// Whether uploads were wished for.
-    pub(super) willing: bool,
     pub(super) now: Time,
+    wake: Option<(Time, Wake)>,
+    pub(super) announce_at: Option<Time>,
+    /// When something about fetching, asking or meeting is due.
+    pub(super) content_at: Option<(Time, Wake)>,
+    /// Bytes of content that are here at most: what was here when memory was last looked at, and all that came since.
+    pub(super) kept: u64,
     pub(super) sessions: Vec<Session>,
     pub(super) neighbours: Vec<Neighbour>,
-    /// Their names in the same order, apart: looked through for every message.
-    pub(super) peers: Vec<PeerId>,
+    /// When an answer that goes at a pace may be read further.
+    pub(super) feed_at: Option<Time>,
+    /// The tails of the names of neighbours, in the same order: looked through for every message, and all in one cache line.
+    pub(super) tails: Vec<u32>,
+    pub(super) house_at: Option<Time>,
+    pub(super) me: PeerId,
+    /// Whether uploads were wished for.
+    pub(super) willing: bool,
+    pub(super) next_slot: u8,
+    /// What holds: what was wished for, but for uploads that no budget covers.
+    pub(super) policy: Policy,
     pub(super) uploads: Uploads,
     pub(super) membership: Membership,
     pub(super) chance: Chance,
@@ -43,18 +56,8 @@ pub struct Node {
     pub(super) next_fetch: u64,
     /// New content since memory was last looked at, in bytes.
     pub(super) unchecked: u64,
-    /// Bytes of content that are here at most: what was here when memory was last looked at, and all that came since.
-    pub(super) kept: u64,
     /// What the driver was told of how many neighbours there may be.
     room: usize,
-    pub(super) next_slot: u8,
-    pub(super) announce_at: Option<Time>,
-    pub(super) house_at: Option<Time>,
-    /// When something about fetching, asking or meeting is due.
-    pub(super) content_at: Option<(Time, Wake)>,
-    /// When an answer that goes at a pace may be read further.
-    pub(super) feed_at: Option<Time>,
-    wake: Option<(Time, Wake)>,
 }
 
 /// How much of what a Node has decided an input may have changed.
@@ -81,7 +84,7 @@ impl Node {
             now: Time::ZERO,
             sessions: Vec::new(),
             neighbours: Vec::new(),
-            peers: Vec::new(),
+            tails: Vec::new(),
             uploads: Uploads::new(&policy, Time::ZERO),
             membership: Membership::new(trackers),
             chance: Chance::new(seed),
@@ -205,9 +208,11 @@ impl Node {
             self.uploads.ready_at(now).map(|at| (at, Wake::Pace)),
             self.feed_at.map(|at| (at, Wake::Paced)),
             self.uploads.budget.ends_at().map(|at| (at, Wake::Budget)),
-            self.content_at,
         ];
-        self.wake = timers.into_iter().flatten().min();
+        self.wake = self.content_at;
+        for timer in timers.into_iter().flatten() {
+            self.wake = earlier(self.wake, timer);
+        }
     }
 
     /// Decides anew what is fetched and asked for, and whom to meet.

@@ -331,7 +331,8 @@ fn tell(
     if news == 0 && (!loading || pieces.words.told(n).is_some()) {
         return;
     }
-    let hashes = ones(news).filter_map(|piece| pieces.hash(piece).map(|hash| (piece, hash))).collect();
+    let mut hashes = Vec::with_capacity(news.count_ones() as usize);
+    hashes.extend(ones(news).filter_map(|piece| pieces.hash(piece).map(|hash| (piece, hash))));
     let length = pieces.grid.map_or(0, PieceGrid::length);
     pieces.words.tell(n, news);
     let message = Message::Have { slot, segment, sequence, length, loading, pieces: hashes };

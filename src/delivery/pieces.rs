@@ -79,37 +79,50 @@ pub enum Came {
     Unwanted,
 }
 
-/// One segment that is held, on its way, or wanted.
+/// One segment that is held, on its way, or wanted; what announcements are compared with stands first.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Pieces {
     /// Which segment.
     pub segment: Segment,
-    /// Whether our own manifest has listed it; until then no player gets a byte of it.
-    pub listed: bool,
-    /// When we first knew of it.
-    pub seen: Time,
+    held: u64,
+    own: u64,
+    /// Pieces whose hash is known, and the hashes; our own bytes', or on the word of a neighbour.
+    known: u64,
+    /// Neighbours contradict each other; being settled.
+    pub contest: Option<Box<Contest>>,
+    /// What neighbours and we told each other of it.
+    pub words: Words,
     /// How it is cut; `None` until its length is known.
     pub grid: Option<PieceGrid>,
     /// False when the origin forbids sharing it, or neighbours contradict each other: then only the origin is asked.
     pub shareable: bool,
     /// The origin's own answers contradict each other, or it can't be settled who is right: only the origin is asked.
     pub disputed: bool,
-    /// Neighbours contradict each other; being settled.
-    pub contest: Option<Box<Contest>>,
     /// New pieces that neighbours were not told of yet.
     pub dirty: bool,
-    /// It is the first copy around here, and offered in parts until then.
-    pub seeding_until: Option<Time>,
     /// Neighbours are loading it, and the others are told so.
     pub heard: bool,
-    /// From when to when neighbours may object to our taking the first copy; they were told.
-    pub claimed: Option<(Time, Time)>,
+    hashes: Vec<PieceHash>,
     /// Asked from neighbours.
     pub flights: Vec<Flight>,
     /// Asked from the origin.
     pub fetches: Vec<Fetch>,
     /// Wanted by players.
     pub asks: Vec<Ask>,
+    whose: Vec<u8>,
+    /// Who said the same first after that one; one more than its place among the vouchers, 0 for nobody.
+    second: Vec<u8>,
+    /// Neighbours whose word was taken, and for each piece whose; forgotten once the segment is complete.
+    vouchers: Vec<PeerId>,
+    /// Whether our own manifest has listed it; until then no player gets a byte of it.
+    pub listed: bool,
+    /// When we first knew of it.
+    pub seen: Time,
+    /// It is the first copy around here, and offered in parts until then.
+    pub seeding_until: Option<Time>,
+    /// From when to when neighbours may object to our taking the first copy; they were told.
+    pub claimed: Option<(Time, Time)>,
     /// Failed origin fetches since the last one that brought bytes.
     pub failures: u8,
     /// The origin said last that it has no such segment.
@@ -118,18 +131,6 @@ pub struct Pieces {
     pub retry_at: Time,
     /// When a neighbour last delivered a piece of it.
     pub fed_by_peers: Option<Time>,
-    /// What neighbours and we told each other of it.
-    pub words: Words,
-    held: u64,
-    own: u64,
-    /// Pieces whose hash is known, and the hashes; our own bytes', or on the word of a neighbour.
-    known: u64,
-    hashes: Vec<PieceHash>,
-    /// Neighbours whose word was taken, and for each piece whose; forgotten once the segment is complete.
-    vouchers: Vec<PeerId>,
-    whose: Vec<u8>,
-    /// Who said the same first after that one; one more than its place among the vouchers, 0 for nobody.
-    second: Vec<u8>,
     pub(super) loose: Vec<Range<u32>>,
 }
 

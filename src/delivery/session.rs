@@ -20,35 +20,38 @@ use crate::wire::tracker::Account;
 
 /// A rendition with its players, its segments and its account.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Session {
     /// Its swarm.
     pub swarm: SwarmId,
     /// Our number for it towards neighbours.
     pub slot: Slot,
+    /// We are in its swarm.
+    pub joined: bool,
+    /// The origin has served us a segment of it: only then is anything shared.
+    pub entitled: bool,
+    /// Somebody has really watched it.
+    pub reported: bool,
+    /// Segments of it are too large to keep.
+    pub oversized: bool,
+    /// Its viewers as the tracker tells, us included; 0 when unknown.
+    pub viewers: u32,
+    /// The most it ever was.
+    pub most_viewers: u32,
+    /// Players, one each.
+    pub demands: Vec<Demand>,
+    /// Segments that are held, on their way or wanted; sequence numbers ascending.
+    pub active: Shelf,
+    /// No lottery before this: neighbours that just came are still telling what they have.
+    pub settled_at: Time,
+    /// What is opened before this is not shared: the origin began anew, and names may be used again for other bytes.
+    pub anew_until: Time,
     /// The newest manifest.
     pub timeline: Timeline,
     /// When it came.
     pub listed_at: Time,
     /// When the first one came, and the account began.
     pub opened: Time,
-    /// Players, one each.
-    pub demands: Vec<Demand>,
-    /// Segments that are held, on their way or wanted; sequence numbers ascending.
-    pub active: Shelf,
-    /// The origin has served us a segment of it: only then is anything shared.
-    pub entitled: bool,
-    /// Somebody has really watched it.
-    pub reported: bool,
-    /// We are in its swarm.
-    pub joined: bool,
-    /// Its viewers as the tracker tells, us included; 0 when unknown.
-    pub viewers: u32,
-    /// The most it ever was.
-    pub most_viewers: u32,
-    /// No lottery before this: neighbours that just came are still telling what they have.
-    pub settled_at: Time,
-    /// What is opened before this is not shared: the origin began anew, and names may be used again for other bytes.
-    pub anew_until: Time,
     /// When the trackers are told next.
     pub announce_at: Option<Time>,
     /// When they were told last.
@@ -63,8 +66,6 @@ pub struct Session {
     pub bytes: Bytes,
     /// Segment by segment.
     pub ledger: Ledger,
-    /// Segments of it are too large to keep.
-    pub oversized: bool,
     /// What it is kept from.
     pub terms: Terms,
     /// How long live segments take to come from neighbours, from when they were seen, as a multiple of their duration;

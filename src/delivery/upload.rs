@@ -85,13 +85,14 @@ pub enum Queued {
 
 /// The queue of pieces to send.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Uploads {
-    /// What may be uploaded at all.
-    pub budget: Budget,
     waiting: Vec<Waiting>,
     under_way: Vec<UnderWay>,
-    pace: Pace,
     rate: Option<BitsPerSecond>,
+    pace: Pace,
+    /// What may be uploaded at all.
+    pub budget: Budget,
     busy_since: Option<Time>,
     sent: u64,
 }

@@ -17,14 +17,23 @@ impl BitsPerSecond {
         if micros == 0 {
             return Self(0);
         }
-        Self(u64::try_from(u128::from(bytes) * 8_000_000 / micros).unwrap_or(u64::MAX))
+        Self(millionths(bytes, micros))
     }
 
     /// How long `bytes` take at this rate; `None` at rate zero.
     #[must_use]
     pub fn time_for(self, bytes: u64) -> Option<Duration> {
-        let micros = (u128::from(bytes) * 8_000_000).checked_div(u128::from(self.0))?;
-        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)))
+        let micros = (self.0 != 0).then(|| millionths(bytes, u128::from(self.0)))?;
+        Some(Duration::from_micros(micros))
+    }
+}
+
+/// A million times so many bytes' bits, by a divisor that is not zero. To divide 128 bits takes ten times as long, and
+/// only terabytes need it.
+fn millionths(bytes: u64, by: u128) -> u64 {
+    match (bytes.checked_mul(8_000_000), u64::try_from(by)) {
+        (Some(bits), Ok(by)) => bits / by,
+        _ => u64::try_from(u128::from(bytes) * 8_000_000 / by).unwrap_or(u64::MAX),
     }
 }
 

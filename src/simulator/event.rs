@@ -30,10 +30,18 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The order in which things happen, whatever the order in which they were put down.
+    /// The order in which things happen to a host, whatever the order in which they were put down: what was sent first is
+    /// first among equals.
     #[must_use]
-    pub fn key(&self) -> (u32, Time, u32, u32) {
-        (self.to, self.at, self.from, self.number)
+    pub fn key(&self) -> (Time, u64) {
+        (self.at, u64::from(self.from) << 32 | u64::from(self.number))
+    }
+
+    /// Takes it out of where it waited.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let Self { at, to, from, number, ref mut what } = *self;
+        Self { at, to, from, number, what: std::mem::replace(what, What::Own) }
     }
 }
 

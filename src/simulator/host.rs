@@ -102,32 +102,44 @@ pub(super) enum Due {
 /// A piece on its way to a peer.
 pub(super) type Leaving = (u32, SegmentId, u8, u32);
 
-/// One viewer.
+/// One viewer; what is looked at with every event stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Host {
+    last: Time,
+    /// When something but its player is due, as of the last look; to be looked at anew once it has done anything.
+    stirs: Option<Option<Time>>,
+    /// The window in which it is looked at next by itself.
+    pub(super) looked_at: Option<u64>,
+    /// Its machine does nothing before this.
+    pub(super) suspended_until: Option<Time>,
+    telling: bool,
+    /// The player has got something and is to be looked at.
+    pub(super) again: bool,
+    pub(super) kept: bool,
     pub(super) index: u32,
+    pub(super) number: u32,
     pub(super) place: Place,
-    pub(super) role: Role,
-    pub(super) node: Node,
-    pub(super) player: Player,
-    pub(super) rendition: u32,
-    pub(super) uplink: Uplink<Leaving>,
     pub(super) links: Vec<Link>,
+    /// Own events that are due at a time.
+    pub(super) due: Vec<(Time, Due)>,
+    pub(super) uplink: Uplink<Leaving>,
+    pub(super) down_free: Time,
     /// Messages that wait behind a piece for the same host: channels are ordered.
     pub(super) behind: Vec<(u32, Message)>,
+    /// The piece that came in this step, and whether the Node kept it.
+    pub(super) incoming: Option<(u32, PieceHash)>,
+    pub(super) player: Player,
+    pub(super) role: Role,
+    pub(super) node: Node,
+    pub(super) rendition: u32,
     pub(super) fetches: Vec<Fetching>,
     /// What is left of fetches that broke off, by segment.
     pub(super) scraps: Vec<(SegmentId, u32, u32)>,
     pub(super) shunned: Vec<u32>,
-    /// Own events that are due at a time.
-    pub(super) due: Vec<(Time, Due)>,
-    pub(super) down_free: Time,
-    pub(super) number: u32,
     pub(super) offers: u32,
     pub(super) room: usize,
     pub(super) joined: Time,
-    /// Its machine does nothing before this.
-    pub(super) suspended_until: Option<Time>,
     pub(super) settled: Option<Bytes>,
     /// Bytes that went past the Node.
     pub(super) passed_on: u64,
@@ -135,17 +147,8 @@ pub struct Host {
     pub(super) settled_segments: Option<[u64; Reason::ALL.len()]>,
     pub(super) next_ask: u64,
     pub(super) wrong: Vec<(SegmentId, u8)>,
-    last: Time,
-    telling: bool,
-    /// The player has got something and is to be looked at.
-    pub(super) again: bool,
-    /// The piece that came in this step, and whether the Node kept it.
-    pub(super) incoming: Option<(u32, PieceHash)>,
-    pub(super) kept: bool,
     /// Live segments before this one were counted as spread.
     pub(super) counted: u64,
-    /// The window in which it is looked at next by itself.
-    pub(super) looked_at: Option<u64>,
 }
 
 /// What a host is being told and answers. One host acts at a time, so a shard has one for all: it stays near.
@@ -210,6 +213,7 @@ impl Host {
             kept: false,
             counted: 0,
             looked_at: None,
+            stirs: None,
         }
     }
 
@@ -219,14 +223,21 @@ impl Host {
         if self.is_suspended(now) {
             return self.suspended_until;
         }
-        let node = self.node.next_wakeup().map(|(at, _)| at);
-        let due = self.due.iter().map(|(at, _)| *at).min();
-        [node, due, self.uplink.next(), self.player.acts_at(now)].into_iter().flatten().min()
+        let stirs = match self.stirs {
+            Some(known) => known,
+            None => {
+                let node = self.node.next_wakeup().map(|(at, _)| at);
+                let due = self.due.iter().map(|(at, _)| *at).min();
+                *self.stirs.insert(sooner(sooner(node, due), self.uplink.next()))
+            }
+        };
+        sooner(stirs, self.player.acts_at(now))
     }
 
     /// Does what is due by itself at `scene.now`.
     pub(super) fn own(&mut self, scene: &mut Scene<'_>) {
         let now = scene.now;
+        self.stirs = None;
         self.last = self.last.max(now);
         if self.settled.is_none() && now >= self.joined + SETTLED {
             self.settled = Some(self.totals());
@@ -328,6 +339,7 @@ impl Host {
     /// Something reached it.
     pub(super) fn meets(&mut self, from: u32, what: What, scene: &mut Scene<'_>) {
         self.last = self.last.max(scene.now);
+        self.stirs = None;
         if self.is_suspended(scene.now) {
             return;
         }
@@ -438,24 +450,34 @@ impl Host {
 
     /// Tells the Node, and does what it says; what follows from that at once is told in turn.
     pub(super) fn tell(&mut self, input: Input, scene: &mut Scene<'_>) {
-        scene.desk.inputs.push_back(input);
         if self.telling {
+            scene.desk.inputs.push_back(input);
             return;
         }
         self.telling = true;
-        while let Some(input) = scene.desk.inputs.pop_front() {
+        let mut out = std::mem::take(&mut scene.desk.out);
+        let mut next = Some(input);
+        while let Some(input) = next {
             scene.tally.events += 1;
-            let mut out = std::mem::take(&mut scene.desk.out);
             self.node.handle(scene.now, input, &mut out);
             for output in out.drain(..) {
                 self.carry_out(output, scene);
             }
-            scene.desk.out = out;
+            next = scene.desk.inputs.pop_front();
         }
+        scene.desk.out = out;
         self.telling = false;
         if std::mem::take(&mut self.again) {
             self.play(scene);
         }
+    }
+}
+
+/// The sooner of two moments, where there are any.
+fn sooner(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

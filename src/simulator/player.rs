@@ -109,7 +109,11 @@ pub struct Taken {
 
 /// One virtual player.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Player {
+    /// When it will act, as of the last look; to be looked at anew if something has changed since.
+    plan: Option<Time>,
+    changes: bool,
     manner: Manner,
     playout: Playout,
     cursor: Cursor,
@@ -125,9 +129,6 @@ pub struct Player {
     /// Does nothing until then.
     away_until: Time,
     earlier: (u32, Duration),
-    /// When it will act, as of the last look; to be looked at anew if something has changed since.
-    plan: Option<Time>,
-    changes: bool,
     /// What plain HTTP would have done for it.
     plain: Plain,
 }

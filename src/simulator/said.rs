@@ -4,6 +4,7 @@
 //! not be carried: without a box from another thread's memory, an event is one cache line, and nothing is waited for.
 
 use super::content::truth;
+use crate::delivery::pieces::ones;
 use crate::model::ids::SegmentId;
 use crate::wire::message::{Message, Slot};
 
@@ -66,9 +67,9 @@ impl From<Said> for Message {
             Said::Ping(nonce, reply) => Self::Ping { nonce, reply },
             Said::Lost(segment) => Self::Lost { segment },
             Said::Have { slot, loading, length, segment, sequence, pieces } => {
-                let named = (0..64).filter(|piece| pieces & 1 << piece != 0);
-                let pieces = named.map(|piece| (piece, truth(segment, piece))).collect();
-                Self::Have { slot, segment, sequence, length, loading, pieces }
+                let mut named = Vec::with_capacity(pieces.count_ones() as usize);
+                named.extend(ones(pieces).map(|piece| (piece, truth(segment, piece))));
+                Self::Have { slot, segment, sequence, length, loading, pieces: named }
             }
             Said::Other(message) => *message,
         }

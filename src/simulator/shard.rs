@@ -27,6 +27,10 @@ macro_rules! scene {
     };
 }
 
+/// Windows that are over and kept to be filled again, and windows ahead that they are for: most of what is on its way
+/// arrives within so many.
+const SPARE: usize = 8;
+
 /// A host that is woken so often at the same moment is a defect, of its Node or of its player.
 const IDLE: u32 = 1000;
 
@@ -39,6 +43,16 @@ pub struct Shard {
     shards: u32,
     /// What is due in this window and each later one.
     wheel: VecDeque<Vec<Incoming>>,
+    /// Windows that are over, emptied, to be used again.
+    spare: Vec<Vec<Incoming>>,
+    /// In what order the window's events happen: where each stands. Kept from window to window.
+    order: Vec<u32>,
+    /// How many of them are for each host, and where those begin.
+    begins: Vec<u32>,
+    /// What has come from other shards' hosts, the origin and the tracker since the last window.
+    pub(super) arrived: Vec<Incoming>,
+    /// What leaves for the hosts of each other shard in this window.
+    pub(super) away: Vec<Vec<Incoming>>,
     window: u64,
     width: u64,
     /// What leaves the shard's hosts in this window.
@@ -63,6 +77,11 @@ impl Shard {
             number,
             shards,
             wheel: VecDeque::new(),
+            spare: Vec::new(),
+            order: Vec::new(),
+            begins: Vec::new(),
+            arrived: Vec::new(),
+            away: (0..shards).map(|_| Vec::new()).collect(),
             window: 0,
             width,
             outbox: Outbox::default(),
@@ -79,24 +98,82 @@ impl Shard {
         if self.wheel.len() <= at {
             self.wheel.resize_with(at + 1, Vec::new);
         }
-        self.wheel[at].push(incoming);
+        let bucket = &mut self.wheel[at];
+        // A window that is far off has little in it, and takes no room from those that fill now.
+        if bucket.len() == bucket.capacity()
+            && at < SPARE
+            && let Some(mut spare) = self.spare.pop()
+        {
+            spare.append(bucket);
+            *bucket = spare;
+        }
+        bucket.push(incoming);
     }
 
     /// Lives through one window.
     pub fn work(&mut self) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.drain(..).for_each(|incoming| self.put(incoming));
+        self.arrived = arrived;
         let mut bucket = self.wheel.pop_front().unwrap_or_default();
-        let end = Time::from_micros((self.window + 1) * self.width);
-        bucket.sort_unstable_by_key(Incoming::key);
-        let mut events = bucket.into_iter().peekable();
         self.window += 1;
-        while let Some(first) = events.next() {
-            let index = first.to;
-            self.happens(first, end);
-            while let Some(next) = events.next_if(|e| e.to == index) {
-                self.happens(next, end);
+        let end = Time::from_micros(self.window * self.width);
+        self.put_in_order(&bucket);
+        let order = std::mem::take(&mut self.order);
+        let mut turns = order.iter().map(|&at| at as usize).peekable();
+        while let Some(first) = turns.next() {
+            let index = bucket[first].to;
+            self.happens(bucket[first].take(), end);
+            while let Some(next) = turns.next_if(|&next| bucket[next].to == index) {
+                self.happens(bucket[next].take(), end);
             }
             self.look_ahead(index, end);
         }
+        self.order = order;
+        bucket.clear();
+        if self.spare.len() < SPARE {
+            self.spare.push(bucket);
+        }
+        self.sort_out();
+    }
+
+    /// One host after the other, and for each as time goes: by counting, and then by comparing the few that one host has.
+    fn put_in_order(&mut self, bucket: &[Incoming]) {
+        let (shards, number) = (self.shards, self.number);
+        let slot = |event: &Incoming| ((event.to - number) / shards) as usize;
+        self.begins.clear();
+        self.begins.resize(self.hosts.len() + 1, 0);
+        bucket.iter().for_each(|event| self.begins[slot(event) + 1] += 1);
+        let mut sum = 0;
+        for begin in &mut self.begins {
+            sum += *begin;
+            *begin = sum;
+        }
+        self.order.clear();
+        self.order.resize(bucket.len(), 0);
+        for (at, event) in (0..).zip(bucket) {
+            let place = &mut self.begins[slot(event)];
+            self.order[*place as usize] = at;
+            *place += 1;
+        }
+        let key = |at: &u32| bucket[*at as usize].key();
+        for of_one in self.order.chunk_by_mut(|a, b| bucket[*a as usize].to == bucket[*b as usize].to) {
+            of_one.sort_unstable_by_key(key);
+        }
+    }
+
+    /// What the hosts sent goes to whoever it is for; to be looked at when the next window begins.
+    fn sort_out(&mut self) {
+        let mut hosts = std::mem::take(&mut self.outbox.hosts);
+        for incoming in hosts.drain(..) {
+            let shard = incoming.to % self.shards;
+            if shard == self.number {
+                self.put(incoming);
+            } else {
+                self.away[shard as usize].push(incoming);
+            }
+        }
+        self.outbox.hosts = hosts;
     }
 
     fn slot(&self, index: u32) -> usize {

@@ -145,8 +145,19 @@ impl World {
     fn exchange(&mut self) {
         let end = self.now();
         let mut arriving = std::mem::take(&mut self.spare);
-        for shard in &mut self.shards {
-            arriving.append(&mut shard.outbox.hosts);
+        for from in 0..self.shards.len() {
+            for to in 0..self.shards.len() {
+                let mut away = std::mem::take(&mut self.shards[from].away[to]);
+                // Room that was emptied goes back for what was filled: each shard sorts in what is for it at its leisure.
+                let arrived = &mut self.shards[to].arrived;
+                if arrived.is_empty() {
+                    std::mem::swap(arrived, &mut away)
+                } else {
+                    arrived.append(&mut away)
+                }
+                self.shards[from].away[to] = away;
+            }
+            let shard = &mut self.shards[from];
             shard.outbox.origin.drain(..).for_each(|request| self.origin.ask(request));
             shard.outbox.tracker.drain(..).for_each(|message| self.broker.tell(message));
         }

@@ -30,8 +30,10 @@ impl Base {
         // Wraps after 45 days: then a few old minutes live on for as long again.
         let minute = (now.as_micros() / 60_000_000) as u16;
         let passed = usize::from(minute.wrapping_sub(self.minute)).min(BASE_MINUTES);
-        self.minutes.rotate_right(passed % BASE_MINUTES);
-        self.minutes[..passed].fill(UNKNOWN);
+        if passed > 0 {
+            self.minutes.rotate_right(passed % BASE_MINUTES);
+            self.minutes[..passed].fill(UNKNOWN);
+        }
         self.minute = minute;
         let ms = u16::try_from(round_trip.as_millis()).unwrap_or(UNKNOWN).min(UNKNOWN - 1);
         self.minutes[0] = self.minutes[0].min(ms);

@@ -31,19 +31,20 @@ const ACTIVE: Duration = Duration::from_secs(1);
 
 /// When the next piece may go.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Pace {
-    cap: Bucket,
-    limit: Option<BitsPerSecond>,
-    background: bool,
-    ledbat: Ledbat,
-    spread: Bucket,
+    last: Option<Time>,
+    /// Nothing is under way since.
+    empty: Option<Time>,
     /// Until when nothing is sent, so that bases can be seen.
     rests: Option<Time>,
     /// When the uplink was empty last.
     rested: Time,
-    /// Nothing is under way since.
-    empty: Option<Time>,
-    last: Option<Time>,
+    background: bool,
+    limit: Option<BitsPerSecond>,
+    spread: Bucket,
+    cap: Bucket,
+    ledbat: Ledbat,
 }
 
 impl Pace {
