@@ -90,8 +90,8 @@ pub enum Mode {
     On,
     /// Never.
     Off,
-    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp, ppp,
-    /// rmnet), a VPN (tun, tap, wg).
+    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp,
+    /// rmnet, and ppp but over Ethernet), a VPN (tun, tap, wg).
     Auto,
 }
 
