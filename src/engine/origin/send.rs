@@ -1,5 +1,6 @@
 //! One request, with its redirects, cookies and second chances.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -108,10 +109,11 @@ impl Origin {
         *outgoing.uri_mut() = url.as_str().split('#').next().unwrap_or_default().parse().map_err(invalid)?;
         let headers = outgoing.headers_mut();
         *headers = caller.headers.clone();
-        for name in shared.extra.keys() {
+        let extra = shared.extra.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for name in extra.keys() {
             headers.remove(name);
         }
-        headers.extend(shared.extra.clone());
+        headers.extend(extra);
         // An encoded playlist could not be read, and an encoded segment is no smaller.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if caller.own_browser
