@@ -25,8 +25,10 @@ const DSL: [&str; 2] = ["pppoe", "pppoa"];
 /// What those of a VPN begin with.
 pub const VPN: [&str; 3] = ["tun", "tap", "wg"];
 
-/// Looked at this often: nobody notices half a minute, and the look costs next to nothing.
+/// Looked at this often while something is watched: nobody notices half a minute, and the look costs next to nothing.
 const EVERY: Duration = Duration::from_secs(30);
+/// While nothing is, nothing is uploaded either, and what statistics say may be a little old. The look wakes two threads.
+const RARELY: Duration = Duration::from_secs(600);
 
 /// Well-known addresses of the Internet, by both protocols, whose route is asked for; nothing is ever sent there.
 const ABROAD: [SocketAddr; 2] = [
@@ -52,6 +54,7 @@ async fn look(handle: &Handle) {
     let (tell, mut metered) = watch::channel(None);
     let network = metered::follow(tell);
     tokio::pin!(network);
+    let mut watched = handle.watched();
     let mut told = None;
     handle.withhold_uploads(None).await;
     loop {
@@ -67,10 +70,12 @@ async fn look(handle: &Handle) {
             handle.withhold_uploads(why.clone()).await;
             told = why;
         }
+        let busy = *watched.borrow_and_update();
         tokio::select! {
             () = &mut network => {}
             _ = metered.changed() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            Ok(()) = watched.changed() => {}
+            () = tokio::time::sleep(if busy { EVERY } else { RARELY }) => {}
         }
     }
 }
