@@ -1,6 +1,6 @@
 //! HTTP outwards: pooled connections, redirects, cookies per viewer, addresses checked before they are connected to.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -148,16 +148,6 @@ impl Origin {
         let clients = Reach::ALL
             .map(|reach| client(Connector { reach, ..connector.clone() }, tls.clone(), options.keep_alive()));
         Ok(Self { shared: Arc::new(Shared { clients, connector, jars: Jars::default(), extra, options }) })
-    }
-
-    /// Sends the headers of these options from now on.
-    ///
-    /// # Errors
-    /// When one of them is none; then nothing changes.
-    pub fn renew(&self, options: &Options) -> Result<(), BadOptions> {
-        let extra = options.headers()?;
-        *self.shared.extra.write().unwrap_or_else(PoisonError::into_inner) = extra;
-        Ok(())
     }
 
     /// The listeners that are never connected to.

@@ -10,7 +10,7 @@ use super::connect::Reached;
 use super::error::{connection_lost, explain};
 use super::patient::Patient;
 use super::upload::{Upload, patiently};
-use super::{Body, Error, Origin, Reach, Request, Response};
+use super::{BadOptions, Body, Error, Options, Origin, Reach, Request, Response};
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 5;
@@ -99,6 +99,16 @@ impl Origin {
         }
         let body = Patient::new(body, host, shared.options.idle_timeout()).boxed();
         Ok((head, body, reach))
+    }
+
+    /// Sends the headers of these options from now on.
+    ///
+    /// # Errors
+    /// When one of them is none; then nothing changes.
+    pub fn renew(&self, options: &Options) -> Result<(), BadOptions> {
+        let extra = options.headers()?;
+        *self.shared.extra.write().unwrap_or_else(PoisonError::into_inner) = extra;
+        Ok(())
     }
 
     fn outgoing(&self, request: &Request, body: Body) -> Result<http::Request<Body>, Error> {
