@@ -334,6 +334,17 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
     }
 }
 
+/// Debian's kernel gives huge pages to everybody, and a daemon at its limit held 50 MiB more for it.
+#[test]
+fn memory_is_not_of_huge_pages() {
+    let daemon = Daemon::start(&[], &[]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
+    // A kernel that has none says nothing of them.
+    if let Some(line) = status.lines().find(|line| line.starts_with("THP_enabled:")) {
+        assert_eq!(line.split_whitespace().nth(1), Some("0"), "{line}");
+    }
+}
+
 #[test]
 fn a_tracker_that_is_not_there_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
