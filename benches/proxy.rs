@@ -23,9 +23,9 @@ const BUSY: f64 = 0.1;
 const RESIDENT: f64 = 15.0;
 /// Wake-ups a second of who has nothing to wait for: none, but for one or two by chance in all that time.
 const ASLEEP: f64 = 0.02;
-/// A daemon with a tracker looks every half minute whether it may upload (battery, line): by a thread that is started for
-/// it, waited for, and ends.
-const LOOKS: f64 = 0.25;
+/// A daemon with a tracker looks every ten minutes whether it might upload (battery, line), and where there is no bus of
+/// NetworkManager's, every five whether there is one.
+const LOOKS: f64 = 0.05;
 
 /// Most that the daemon may add to the time to the first byte, in milliseconds.
 const ADDED: f64 = 1.0;

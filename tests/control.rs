@@ -2,13 +2,17 @@
 //! what a metered connection does by itself.
 
 mod common;
+#[path = "common/scripted.rs"]
+mod scripted;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::{
     Daemon, Nginx, PATIENCE, Process, Tracker, complaints, get, live, player, raw, recording, until,
 };
+use scripted::{Scripted, respond};
 use serde_json::Value;
 
 /// Runs `paceline` against a daemon and answers its line.
@@ -361,4 +365,57 @@ fn without_a_bus_there_is_no_reason_and_no_word() {
         let log = stop(daemon);
         assert!(!log.contains("NetworkManager") && !log.contains("zbus") && !log.contains("bus"), "{log}");
     }
+}
+
+/// Runs the test of this name again, as the child, in a network namespace of its own.
+fn in_a_network_of_its_own(name: &str) {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net"]).arg(std::env::current_exe().unwrap());
+    let output = command.args([name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+const CHILD: &str = "CONTROL_CHILD";
+
+/// While nothing plays it is looked at every ten minutes, and while something does every half minute.
+#[test]
+fn the_line_is_looked_at_once_something_plays() {
+    if std::env::var_os(CHILD).is_none() {
+        return in_a_network_of_its_own("the_line_is_looked_at_once_something_plays");
+    }
+    let ip = |arguments: &str| {
+        let status = Command::new("ip").args(arguments.split(' ')).status();
+        let status = status.unwrap_or_else(|e| panic!("ip ({e}); install it: apt-get install iproute2"));
+        assert!(status.success(), "ip {arguments}");
+    };
+    ip("link set lo up");
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Scripted::start(|_, head, stream| {
+        let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n";
+        let body = if head.contains(".m3u8") { playlist.into() } else { vec![0x47; 188 * 1000] };
+        respond(stream, "200 OK", "", &body);
+    });
+    let nowhere = format!("unix:path={}", dir.path().join("bus").display());
+    let began = Instant::now();
+    let daemon =
+        Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[("DBUS_SYSTEM_BUS_ADDRESS", nowhere.as_str())]);
+    until("it has looked", || (daemon.stats()["uptime_s"].as_f64()? > 2.0).then_some(()));
+    for arguments in [
+        "link add wwan0 type veth peer name other",
+        "address add 10.7.0.5/24 dev wwan0",
+        "link set wwan0 up",
+        "link set other up",
+        "route add default dev wwan0",
+    ] {
+        ip(arguments);
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(daemon.stats()["upload_withheld"], Value::Null);
+    for path in ["index.m3u8", "a.ts"] {
+        assert_eq!(daemon.get(&origin.url(path)).status, 200, "{path}");
+    }
+    let why = until("it has looked again", || daemon.stats()["upload_withheld"].as_str().map(str::to_owned));
+    assert_eq!(why, "over a cellular line (wwan0)");
+    assert!(began.elapsed() < Duration::from_secs(25), "no sooner than by the clock: {:?}", began.elapsed());
 }

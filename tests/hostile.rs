@@ -9,18 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use paceline::engine::filter::Filter;
 use paceline::engine::peer::{Ended, Incoming, Outgoing, Peer};
-use paceline::engine::peers::{IceOptions, Options};
+use paceline::engine::peers::{Access, IceOptions, Options};
 use paceline::model::ids::{PeerId, SegmentId};
 use paceline::wire::digest::PieceHash;
 use paceline::wire::message::Message;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 const CHILD: &str = "PACELINE_HOSTILE_CHILD";
 const OPEN_IN: Duration = Duration::from_secs(30);
 
 fn options() -> Options {
     let ice = IceOptions { addresses: vec!["127.0.0.1".parse().unwrap()], ..IceOptions::default() };
-    Options::new(PeerId::from_entropy([1; 12]), &ice, Vec::new(), String::new())
+    Options::new(PeerId::from_entropy([1; 12]), &ice, Vec::new(), watch::channel(Access::default()).1)
 }
 
 /// One end of a connection, with its queues.

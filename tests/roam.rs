@@ -8,7 +8,7 @@ use paceline::engine::peers::{self, IceOptions};
 use paceline::model::ids::{PeerId, SwarmId};
 use paceline::tracker;
 use paceline::wire::tracker::Account;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 const CHILD: &str = "PACELINE_ROAM_CHILD";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +51,8 @@ impl Viewer {
         let (told, events) = mpsc::channel(64);
         let me = PeerId::from_entropy([number; 12]);
         let ice = IceOptions { stun: vec!["none".to_owned()], ..IceOptions::default() };
-        let options = peers::Options::new(me, &ice, vec![tracker.parse().unwrap()], String::new());
+        let (_, access) = watch::channel(peers::Access::default());
+        let options = peers::Options::new(me, &ice, vec![tracker.parse().unwrap()], access);
         peers::start(options, taken, told).unwrap();
         Self { commands, events }
     }

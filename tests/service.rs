@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -131,6 +131,55 @@ fn a_tracker_reads_its_configuration_again() {
     assert_eq!(status("newer"), Some(200), "a broken file changes nothing: {}", tracker.log());
     tracker.signal("-TERM");
     assert!(tracker.wait(PATIENCE), "{}", tracker.log());
+}
+
+/// A tracker that tells who comes with which token, and hangs up.
+fn token(trackers: &TcpListener) -> String {
+    let (stream, _) = until("it to be tried", || trackers.accept().ok());
+    stream.set_nonblocking(false).unwrap();
+    let mut asked = String::new();
+    BufReader::new(stream).read_line(&mut asked).unwrap();
+    let token = asked.split_once("token=").and_then(|(_, rest)| rest.split([' ', '&']).next());
+    token.unwrap_or_else(|| panic!("no token in {asked}")).to_owned()
+}
+
+#[test]
+fn a_secret_that_changes_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "location = /key { return 200 $http_x_key; }");
+    let secrets = tempfile::tempdir().unwrap();
+    let put = |token: &str, header: &str| {
+        std::fs::write(secrets.path().join("PACELINE_TRACKER_TOKEN"), token).unwrap();
+        std::fs::write(secrets.path().join("PACELINE_ORIGIN_HEADERS"), header).unwrap();
+    };
+    put("old", "X-Key: old");
+    let trackers = TcpListener::bind("127.0.0.1:0").unwrap();
+    trackers.set_nonblocking(true).unwrap();
+    let tracker = format!("ws://{}/", trackers.local_addr().unwrap());
+    let folder = ("CREDENTIALS_DIRECTORY", secrets.path().to_str().unwrap());
+    let daemon = Daemon::start(&["--tracker", &tracker], &[folder]);
+    let _player = player(&daemon.prefix(&origin.url("index.m3u8")), 500, &[]);
+    let key = || String::from_utf8(daemon.get(&origin.url("key")).body).unwrap();
+    assert_eq!((token(&trackers), key()), ("old".to_owned(), "old".to_owned()));
+
+    let again = |times: usize| {
+        daemon.process.signal("-HUP");
+        let read = || daemon.process.log().matches("configuration read again").count() == times;
+        until("the configuration to be read again", || read().then_some(()));
+    };
+    put("new", "X-Key: new");
+    again(1);
+    assert_eq!(key(), "new");
+    until("the new token", || (token(&trackers) == "new").then_some(()));
+    assert!(!daemon.process.log().contains("waits for"), "{}", daemon.process.log());
+
+    // A secret that can't be used changes nothing.
+    put("newest", "X-Key");
+    daemon.process.signal("-HUP");
+    let refused = || daemon.process.log().contains("the configuration stays as it is").then_some(());
+    until("it to be refused", refused);
+    assert_eq!(key(), "new");
 }
 
 /// A tracker whose standard error is `stderr` and which believes that this is the journal, whose socket is in `journal`.
@@ -282,6 +331,17 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
         let took = began.elapsed();
         assert!(took < END, "it ended after {took:?}");
         drop(stands);
+    }
+}
+
+/// Debian's kernel gives huge pages to everybody, and a daemon at its limit held 50 MiB more for it.
+#[test]
+fn memory_is_not_of_huge_pages() {
+    let daemon = Daemon::start(&[], &[]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
+    // A kernel that has none says nothing of them.
+    if let Some(line) = status.lines().find(|line| line.starts_with("THP_enabled:")) {
+        assert_eq!(line.split_whitespace().nth(1), Some("0"), "{line}");
     }
 }
 

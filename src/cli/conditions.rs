@@ -20,11 +20,15 @@ const LOW: u8 = 20;
 
 /// What the names of interfaces over a cellular line begin with.
 pub const CELLULAR: [&str; 4] = ["wwan", "wwp", "ppp", "rmnet"];
+/// What those begin with that are named for a DSL line, and not for what goes over it.
+const DSL: [&str; 2] = ["pppoe", "pppoa"];
 /// What those of a VPN begin with.
 pub const VPN: [&str; 3] = ["tun", "tap", "wg"];
 
-/// Looked at this often: nobody notices half a minute, and the look costs next to nothing.
+/// Looked at this often while something is watched: nobody notices half a minute, and the look costs next to nothing.
 const EVERY: Duration = Duration::from_secs(30);
+/// While nothing is, nothing is uploaded either, and what statistics say may be a little old. The look wakes two threads.
+const RARELY: Duration = Duration::from_secs(600);
 
 /// Well-known addresses of the Internet, by both protocols, whose route is asked for; nothing is ever sent there.
 const ABROAD: [SocketAddr; 2] = [
@@ -50,6 +54,7 @@ async fn look(handle: &Handle) {
     let (tell, mut metered) = watch::channel(None);
     let network = metered::follow(tell);
     tokio::pin!(network);
+    let mut watched = handle.watched();
     let mut told = None;
     handle.withhold_uploads(None).await;
     loop {
@@ -65,10 +70,12 @@ async fn look(handle: &Handle) {
             handle.withhold_uploads(why.clone()).await;
             told = why;
         }
+        let busy = *watched.borrow_and_update();
         tokio::select! {
             () = &mut network => {}
             _ = metered.changed() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            Ok(()) = watched.changed() => {}
+            () = tokio::time::sleep(if busy { EVERY } else { RARELY }) => {}
         }
     }
 }
@@ -111,13 +118,29 @@ fn line(root: &Path, name: &str) -> Option<String> {
         fs::read_to_string(device.join("uevent")).is_ok_and(|text| text.lines().any(|line| line == kind))
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    if of_kind("DEVTYPE=wwan") || begins(&CELLULAR) {
+    let wired = || name.starts_with("ppp") && (begins(&DSL) || over_ethernet(root));
+    if of_kind("DEVTYPE=wwan") || begins(&CELLULAR) && !wired() {
         return Some(format!("over a cellular line ({name})"));
     }
     if device.join("tun_flags").exists() || of_kind("DEVTYPE=wireguard") || begins(&VPN) {
         return Some(format!("over a VPN ({name})"));
     }
     None
+}
+
+/// Whether all of PPP on this machine goes over Ethernet, as over a DSL modem, and none of it over a serial line, as to a
+/// cellular one: the kernel lists its PPPoE sessions, though not which interface is whose.
+fn over_ethernet(root: &Path) -> bool {
+    // By way of `self`, see below.
+    let sessions = fs::read_to_string(root.join("proc/self/net/pppoe"))
+        .map_or(0, |text| text.lines().skip(1).filter(|row| !row.trim().is_empty()).count());
+    let ppp = |entry: &fs::DirEntry| {
+        fs::read_to_string(entry.path().join("uevent"))
+            .is_ok_and(|text| text.lines().any(|line| line == "DEVTYPE=ppp"))
+    };
+    let interfaces =
+        fs::read_dir(root.join("sys/class/net")).map_or(0, |all| all.flatten().filter(ppp).count());
+    sessions > 0 && sessions >= interfaces
 }
 
 /// The interfaces by which the Internet is reached, IPv4 before IPv6: whatever tables, rules and prefixes it takes, the kernel
@@ -245,6 +268,38 @@ mod tests {
             write(root.path(), "sys/class/net/corp/tun_flags", "0x1001\n");
             assert_eq!(why_not(root.path(), &[], None).as_deref(), reason, "{routes:?}");
         }
+    }
+
+    #[test]
+    fn a_dsl_line_is_no_cellular_one() {
+        let head = "Id       Address              Device\n";
+        let session = "0000002A 02:00:00:00:00:01     eth0\n";
+        let cellular = Some("over a cellular line (ppp0)");
+        for (sessions, ppp, reason) in [
+            (None, &["ppp0"][..], cellular),
+            (Some(0), &["ppp0"][..], cellular),
+            (Some(1), &["ppp0"][..], None),
+            // One of the two is something else, and which can't be told.
+            (Some(1), &["ppp0", "ppp1"][..], cellular),
+            (Some(2), &["ppp0", "ppp1"][..], None),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for name in ppp {
+                write(
+                    root.path(),
+                    &format!("sys/class/net/{name}/uevent"),
+                    &format!("DEVTYPE=ppp\nINTERFACE={name}\n"),
+                );
+            }
+            write(root.path(), "sys/class/net/eth0/uevent", "INTERFACE=eth0\n");
+            if let Some(sessions) = sessions {
+                write(root.path(), "proc/self/net/pppoe", &(head.to_owned() + &session.repeat(sessions)));
+            }
+            let why = why_not(root.path(), &["ppp0".to_owned()], None);
+            assert_eq!(why.as_deref(), reason, "{sessions:?} {ppp:?}");
+        }
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(why_not(root.path(), &["pppoe-wan".to_owned()], None), None);
     }
 
     /// As OpenVPN's `redirect-gateway def1` and wg-quick leave the tables.

@@ -90,8 +90,8 @@ pub enum Mode {
     On,
     /// Never.
     Off,
-    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp, ppp,
-    /// rmnet), a VPN (tun, tap, wg).
+    /// Unless something speaks against it: a low battery, a metered connection, a cellular line (interfaces wwan, wwp,
+    /// rmnet, and ppp but over Ethernet), a VPN (tun, tap, wg).
     Auto,
 }
 
@@ -247,8 +247,12 @@ fn table(stats: &Value) -> String {
         Some(why) => format!("{} ({why})", switch(&stats["upload"])),
         None => switch(&stats["upload"]).to_owned(),
     };
+    let ceiling = &totals["peer_efficiency_ceiling"];
+    // Before anything was shared there is none.
+    let most =
+        if number(ceiling) > 0.0 { format!(" of at most {}", percent(ceiling)) } else { String::new() };
     let mut text = format!(
-        "up {:.0} s, p2p {}, upload {}\n{}from origin {}, from peers {} ({} of at most {}), to peers {}, wasted {}\n",
+        "up {:.0} s, p2p {}, upload {}\n{}from origin {}, from peers {} ({}{most}), to peers {}, wasted {}\n",
         number(&stats["uptime_s"]),
         switch(&stats["p2p"]),
         upload,
@@ -256,7 +260,6 @@ fn table(stats: &Value) -> String {
         megabytes(&totals["http_bytes"]),
         megabytes(&totals["p2p_bytes"]),
         percent(&totals["peer_efficiency"]),
-        percent(&totals["peer_efficiency_ceiling"]),
         megabytes(&totals["uploaded_bytes"]),
         megabytes(&totals["wasted_bytes"]),
     );
@@ -272,11 +275,15 @@ fn table(stats: &Value) -> String {
         }
     }
     for stream in stats["streams"].as_array().into_iter().flatten() {
+        // How many there are a tracker tells.
+        let viewers = match stream["swarm_size"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(viewers) => format!("{viewers} viewers, "),
+        };
         text += &format!(
-            "{} ({}): {} viewers, {} neighbours, {:.1} s buffered, {} from peers, {} late\n",
+            "{} ({}): {viewers}{} neighbours, {:.1} s buffered, {} from peers, {} late\n",
             stream["manifest"].as_str().unwrap_or("?"),
             stream["kind"].as_str().unwrap_or("?"),
-            stream["swarm_size"],
             stream["neighbours"],
             number(&stream["buffered_s"]),
             percent(&stream["peer_efficiency"]),
@@ -351,6 +358,20 @@ mod tests {
             table(&json!({ "streams": [{ "manifest": "http://o/", "segments": all }, { "segments": [] }] }));
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("segments:")).collect();
         assert_eq!(lines, ["  the last 4 segments: 2 prefetch, 1 no-peer, 1 start-up"], "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_a_number() {
+        let said = |ceiling: f64, size: u64| {
+            let stream =
+                json!({ "manifest": "http://o/", "kind": "live", "swarm_size": size, "neighbours": 0 });
+            table(&json!({ "totals": { "peer_efficiency_ceiling": ceiling }, "streams": [stream] }))
+        };
+        let (alone, among) = (said(0.0, 0), said(0.8, 5));
+        assert!(alone.contains("from peers 0.0 MB (0.0 %), "), "{alone}");
+        assert!(alone.contains("http://o/ (live): 0 neighbours, "), "{alone}");
+        assert!(among.contains("from peers 0.0 MB (0.0 % of at most 80.0 %), "), "{among}");
+        assert!(among.contains("http://o/ (live): 5 viewers, 0 neighbours, "), "{among}");
     }
 
     #[test]

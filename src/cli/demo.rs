@@ -342,6 +342,8 @@ impl Stage {
         if let Some(viewer) = self.viewers.first() {
             text += &format!("  vlc {}\n", player::through(viewer.daemon.address, &self.url));
             text += &format!("What it does, in a browser: http://{}/-/\n", viewer.daemon.address);
+            let page = self.tracker.replacen("ws", "http", 1);
+            text += &format!("What the tracker knows of the swarm: {page}\n");
             text += &format!("Or a daemon of your own: paceline serve --tracker {}\n", self.tracker);
             text += &format!("and the stream {}\n", self.url);
         }
@@ -455,7 +457,7 @@ fn table(summary: &Value) -> String {
     let share = |key: &str| percent(summary[key].as_f64());
     let megabytes = |key: &str| format!("{:.2} MB", summary[key].as_f64().unwrap_or(0.0) / 1e6);
     let mut text = format!(
-        "{} viewers watched for {} s\n\n  share from peers    {}; {} once settled (at most {})\n  \
+        "{} viewers watched for {} s\n\n  share from peers    {}; {} once settled ({} at most for long)\n  \
          from the origin     {} in {} requests\n  from peers          {}\n  fetched twice       {}\n  \
          start-up            {} ms median, {} ms worst\n  stalls              {} ({} ms)\n  \
          wrong segments      {}\n  failed requests     {}\n\n",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -93,6 +93,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// The engine, to ask for statistics.
     pub handle: Handle,
+    origin: Origin,
+    access: watch::Sender<peers::Access>,
     stop: Option<oneshot::Sender<()>>,
     proxy: JoinHandle<io::Result<()>>,
     engine: JoinHandle<()>,
@@ -110,6 +112,14 @@ impl Daemon {
             if let Ok(Err(error)) = (&mut self.proxy).await {
                 tracing::error!("players could not be served: {error}");
             }
+        }
+    }
+
+    /// Takes over what it opens trackers, relays and origins with from now on.
+    fn renew(&self, config: &Config) {
+        self.access.send_replace(access(config));
+        if let Err(error) = self.origin.renew(&config.origin) {
+            tracing::warn!("origins are asked as before: {error}");
         }
     }
 
@@ -178,8 +188,9 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     options.seed = seed.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     let me = PeerId::from_entropy(options.entropy);
     let threads = Threads::default();
+    let (access, opened) = watch::channel(access(&config));
     let (handle, engine) =
-        engine::start(options, origin, Some(start_peers(&config, me, Arc::clone(&threads))));
+        engine::start(options, origin.clone(), Some(start_peers(&config, me, opened, Arc::clone(&threads))));
     let setup = Setup {
         options: config.proxy,
         channels: config.channels,
@@ -195,13 +206,25 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
         };
         proxy::run(listeners, asked, setup, shutdown).await
     });
-    Ok(Daemon { address, handle, stop: Some(stop), proxy, engine, threads })
+    Ok(Daemon { address, handle, origin, access, stop: Some(stop), proxy, engine, threads })
+}
+
+fn trackers(config: &Config) -> Vec<Url> {
+    config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect()
+}
+
+fn access(config: &Config) -> peers::Access {
+    peers::Access::new(&config.ice, &trackers(config), config.tracker.token.clone())
 }
 
 /// How the engine starts the P2P side when the first swarm is joined.
-fn start_peers(config: &Config, me: PeerId, threads: Threads) -> StartPeers {
-    let trackers: Vec<Url> = config.tracker.urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-    let options = peers::Options::new(me, &config.ice, trackers, config.tracker.token.clone());
+fn start_peers(
+    config: &Config,
+    me: PeerId,
+    access: watch::Receiver<peers::Access>,
+    threads: Threads,
+) -> StartPeers {
+    let options = peers::Options::new(me, &config.ice, trackers(config), access);
     Box::new(move |commands, events| match peers::start(options.clone(), commands, events) {
         Ok((thread, tasks)) => {
             threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
@@ -256,7 +279,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
                 failure = daemon.broken() => break Err(failure),
                 _ = hangup.recv() => {
                     service::reloading();
-                    reload(&args, &mut current, &handle).await;
+                    reload(&args, &mut current, &daemon).await;
                     service::ready();
                 }
                 () = &mut watchdog => {}
@@ -323,7 +346,7 @@ async fn end(mut daemon: Daemon, state: Option<StateFile>) {
 }
 
 /// Takes over what can change without dropping a player, and says what needs a restart.
-async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
+async fn reload(args: &Args, current: &mut Config, daemon: &Daemon) {
     let new = match args.load() {
         Ok(new) => new.config,
         Err(error) => {
@@ -334,11 +357,13 @@ async fn reload(args: &Args, current: &mut Config, handle: &Handle) {
     let changed = current.reloaded(&new);
     if changed != new {
         tracing::warn!(
-            "only [p2p] but for `state`, [memory], and what [channels] are kept from change without a restart; \
-             the rest of the new file waits for one"
+            "only [p2p] but for `state`, [memory], what [channels] are kept from, and what is secret (tracker.token, \
+             ice.turn, origin.headers) change without a restart; the rest of what is new waits for one"
         );
     }
     *current = changed;
+    daemon.renew(current);
+    let handle = &daemon.handle;
     handle.configure(current.configured()).await;
     if let Ok(now) = handle.switch(Change::default()).await {
         let (p2p, mode) = (if now.p2p { "on" } else { "off" }, now.upload_mode.as_str());
@@ -367,6 +392,17 @@ mod tests {
         assert_eq!(told("0.0.0.0:7223", &["box.lan", "box"]), "box.lan:7223");
         assert_eq!(told("[::]:7223", &["box.lan:80"]), "box.lan:80");
         assert_eq!(told("[::]:7223", &["[fd00::1]"]), "[fd00::1]:7223");
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_read_again_is_the_one_that_connections_take() {
+        let daemon = daemon().await;
+        let mut config = Config::default();
+        config.ice.turn = vec!["turn:ann:new@turn.example:3478".to_owned()];
+        daemon.renew(&config);
+        let access = daemon.access.borrow().clone();
+        let [server] = &*access.ice_servers else { panic!("{access:?}") };
+        assert_eq!((&*server.url, &*server.credential), ("turn:turn.example:3478", "new"));
     }
 
     #[tokio::test]

@@ -119,6 +119,8 @@ pub struct Parts {
     pub steering: Steering,
     /// Told when something is switched.
     pub steered: watch::Sender<Steered>,
+    /// Told when the first stream is watched here, and when the last one was left.
+    pub watched: watch::Sender<bool>,
     /// Its clock.
     pub clock: Clock,
     /// HTTP outwards.
@@ -149,6 +151,7 @@ pub struct Brain {
     pub(super) start_peers: Option<StartPeers>,
     pub(super) steering: Steering,
     steered: watch::Sender<Steered>,
+    watched: watch::Sender<bool>,
     /// What could not be done and comes back to the Node.
     pub(super) undone: Vec<Input>,
     next_ask: u64,
@@ -159,7 +162,7 @@ pub struct Brain {
 pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
     let (events, mut arriving) = mpsc::channel(EVENTS);
     let (peer_events, mut from_peers) = mpsc::channel(super::link::EVENTS);
-    let Parts { node, steering, steered, clock, origin, start_peers } = parts;
+    let Parts { node, steering, steered, watched, clock, origin, start_peers } = parts;
     let mut brain = Brain {
         node,
         clock,
@@ -178,6 +181,7 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
         start_peers,
         steering,
         steered,
+        watched,
         undone: Vec::new(),
         next_ask: 0,
         out: Vec::new(),
@@ -432,6 +436,8 @@ impl Brain {
             self.out = out;
             self.rest_peers();
         }
+        let watched = !self.node.sessions().is_empty();
+        self.watched.send_if_modified(|was| std::mem::replace(was, watched) != watched);
     }
 
     async fn stop(mut self) {

@@ -126,6 +126,7 @@ pub struct Handle {
     origin: Origin,
     questions: mpsc::Sender<Question>,
     steered: watch::Receiver<Steered>,
+    watched: watch::Receiver<bool>,
 }
 
 /// Starts the engine on the current runtime. The P2P side is started by `start_peers` when it is first needed.
@@ -136,10 +137,11 @@ pub fn start(options: Options, origin: Origin, start_peers: Option<StartPeers>) 
     let steering = Steering::new(options.configured, options.kept, clock::unix());
     let node = Node::new(me, steering.policy(), options.trackers, options.seed);
     let (steered, seen) = watch::channel(Steered { mode: steering.mode(), changes: 0 });
+    let (watched, watching) = watch::channel(false);
     let clock = Clock::start();
-    let parts = Parts { node, steering, steered, clock, origin: origin.clone(), start_peers };
+    let parts = Parts { node, steering, steered, watched, clock, origin: origin.clone(), start_peers };
     let task = tokio::spawn(brain::run(parts, asked));
-    (Handle { origin, questions, steered: seen }, task)
+    (Handle { origin, questions, steered: seen, watched: watching }, task)
 }
 
 impl Handle {
@@ -148,7 +150,8 @@ impl Handle {
     #[must_use]
     pub fn pass_through(origin: Origin) -> Self {
         let nothing = Steered { mode: Upload::Never, changes: 0 };
-        Self { origin, questions: mpsc::channel(1).0, steered: watch::channel(nothing).1 }
+        let (steered, watched) = (watch::channel(nothing).1, watch::channel(false).1);
+        Self { origin, questions: mpsc::channel(1).0, steered, watched }
     }
 
     /// HTTP outwards, for everything that is not a listed segment.
@@ -203,6 +206,12 @@ impl Handle {
     #[must_use]
     pub fn steered(&self) -> watch::Receiver<Steered> {
         self.steered.clone()
+    }
+
+    /// Whether any stream is watched here at the moment.
+    #[must_use]
+    pub fn watched(&self) -> watch::Receiver<bool> {
+        self.watched.clone()
     }
 
     /// `None` when the brain is gone: HTTP goes on without it.

@@ -162,10 +162,11 @@ impl Peer {
         if addresses.iter().any(|address| address.ip().is_loopback()) {
             engine = engine.with_include_loopback_candidate(true);
         }
-        let servers = options.ice_servers.iter().map(|server| RTCIceServer {
-            urls: vec![server.url.clone()],
-            username: server.username.clone(),
-            credential: server.credential.clone(),
+        let access = options.access.borrow().clone();
+        let servers = access.ice_servers.into_iter().map(|server| RTCIceServer {
+            urls: vec![server.url],
+            username: server.username,
+            credential: server.credential,
         });
         let mut configuration = RTCConfigurationBuilder::new().with_ice_servers(servers.collect());
         if let Some(certificate) = certificate() {
@@ -464,19 +465,20 @@ impl Assembly {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
-    use crate::engine::peers::IceOptions;
+    use crate::engine::peers::{Access, IceOptions};
     use crate::model::ids::PeerId;
 
     #[tokio::test]
     async fn nothing_is_left_of_a_closed_connection() {
-        let mut options = Options::new(
+        let options = Options::new(
             PeerId::from_entropy([7; 12]),
             &IceOptions::default(),
             vec!["ws://127.0.0.1:7224/".parse().unwrap()],
-            String::new(),
+            watch::channel(Access::default()).1,
         );
-        options.ice_servers.clear();
         let peer = Peer::new(&options, options.addresses.at(0), Shared::default()).await.unwrap();
         peer.offer(&options).await.unwrap();
         assert!(peer.offer(&options).await.is_err(), "one offer is made");

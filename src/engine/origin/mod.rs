@@ -1,6 +1,6 @@
 //! HTTP outwards: pooled connections, redirects, cookies per viewer, addresses checked before they are connected to.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,7 +113,8 @@ struct Shared {
     clients: [Http; 3],
     connector: Connector,
     jars: Jars,
-    extra: HeaderMap,
+    /// Sent with every request.
+    extra: RwLock<HeaderMap>,
     options: Options,
 }
 
@@ -143,7 +144,7 @@ impl Origin {
             proxy: options.proxy()?.map(Into::into),
             warned: Arc::default(),
         };
-        let extra = options.headers()?;
+        let extra = RwLock::new(options.headers()?);
         let clients = Reach::ALL
             .map(|reach| client(Connector { reach, ..connector.clone() }, tls.clone(), options.keep_alive()));
         Ok(Self { shared: Arc::new(Shared { clients, connector, jars: Jars::default(), extra, options }) })

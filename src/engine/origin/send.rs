@@ -1,5 +1,6 @@
 //! One request, with its redirects, cookies and second chances.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -9,7 +10,7 @@ use super::connect::Reached;
 use super::error::{connection_lost, explain};
 use super::patient::Patient;
 use super::upload::{Upload, patiently};
-use super::{Body, Error, Origin, Reach, Request, Response};
+use super::{BadOptions, Body, Error, Options, Origin, Reach, Request, Response};
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 5;
@@ -100,6 +101,16 @@ impl Origin {
         Ok((head, body, reach))
     }
 
+    /// Sends the headers of these options from now on.
+    ///
+    /// # Errors
+    /// When one of them is none; then nothing changes.
+    pub fn renew(&self, options: &Options) -> Result<(), BadOptions> {
+        let extra = options.headers()?;
+        *self.shared.extra.write().unwrap_or_else(PoisonError::into_inner) = extra;
+        Ok(())
+    }
+
     fn outgoing(&self, request: &Request, body: Body) -> Result<http::Request<Body>, Error> {
         let shared = &self.shared;
         let Request { caller, method, url, range, .. } = request;
@@ -108,10 +119,11 @@ impl Origin {
         *outgoing.uri_mut() = url.as_str().split('#').next().unwrap_or_default().parse().map_err(invalid)?;
         let headers = outgoing.headers_mut();
         *headers = caller.headers.clone();
-        for name in shared.extra.keys() {
+        let extra = shared.extra.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for name in extra.keys() {
             headers.remove(name);
         }
-        headers.extend(shared.extra.clone());
+        headers.extend(extra);
         // An encoded playlist could not be read, and an encoded segment is no smaller.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if caller.own_browser

@@ -17,7 +17,7 @@ mod options;
 mod owner;
 
 pub use addresses::Addresses;
-pub use options::{BadIce, IceOptions, IceServer, Options, stun_servers, with_token};
+pub use options::{Access, BadIce, IceOptions, IceServer, Options, stun_servers, with_token};
 
 /// Threads of the P2P side.
 const THREADS: usize = 2;

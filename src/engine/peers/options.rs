@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use url::Url;
 
 use super::addresses::Addresses;
@@ -120,6 +121,24 @@ pub struct IceServer {
     pub credential: String,
 }
 
+/// What opens trackers and relays to us: secrets, which may be others while the P2P side runs. What is opened from then on
+/// is opened with those.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// A tracker's admission token, where it wants one.
+    pub token: String,
+    /// STUN and TURN.
+    pub ice_servers: Vec<IceServer>,
+}
+
+impl Access {
+    /// What the configuration means on this machine.
+    #[must_use]
+    pub fn new(ice: &IceOptions, trackers: &[Url], token: String) -> Self {
+        Self { token, ice_servers: ice_servers(ice, if on_loopback(trackers) { &[] } else { trackers }) }
+    }
+}
+
 /// What the P2P side is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -127,10 +146,8 @@ pub struct Options {
     pub me: PeerId,
     /// Trackers, in the order of their indices.
     pub trackers: Vec<Url>,
-    /// A tracker's admission token, where it wants one.
-    pub token: String,
-    /// STUN and TURN.
-    pub ice_servers: Vec<IceServer>,
+    /// What opens those trackers, and relays.
+    pub access: watch::Receiver<Access>,
     /// Where sockets are bound.
     pub addresses: Addresses,
     /// Private addresses are tried anyway.
@@ -162,28 +179,18 @@ pub struct Options {
 impl Options {
     /// What the configuration means on this machine.
     #[must_use]
-    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, token: String) -> Self {
-        let local = |url: &Url| match url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        // Viewers that meet on this machine only stay on it.
-        let loopback = !trackers.is_empty() && trackers.iter().all(local);
+    pub fn new(me: PeerId, ice: &IceOptions, trackers: Vec<Url>, access: watch::Receiver<Access>) -> Self {
         let addresses = if !ice.addresses.is_empty() {
             ice.addresses.clone()
-        } else if loopback {
+        } else if on_loopback(&trackers) {
             vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]
         } else {
             Vec::new()
         };
-        let ice_servers = ice_servers(ice, if loopback { &[] } else { &trackers });
         Self {
             me,
             trackers,
-            token,
-            ice_servers,
+            access,
             addresses: Addresses::new(addresses, ice.udp_port),
             lan: ice.lan,
             gathering: Duration::from_secs(5),
@@ -199,6 +206,17 @@ impl Options {
             complaints_each: Duration::from_secs(60),
         }
     }
+}
+
+/// Viewers that meet on this machine only stay on it.
+fn on_loopback(trackers: &[Url]) -> bool {
+    let local = |url: &Url| match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    !trackers.is_empty() && trackers.iter().all(local)
 }
 
 /// A tracker's address with the admission token, as it is connected to.

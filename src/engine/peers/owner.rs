@@ -187,7 +187,7 @@ impl Owner {
         self.trackers.insert(index, outgoing);
         let dial = Dial {
             index,
-            url: with_token(&url, &self.options.token),
+            url: with_token(&url, &self.options.access.borrow().token),
             connecting: self.options.tracker_connecting,
             ping: self.options.tracker_ping,
             tls: self.tls.clone(),
