@@ -26,8 +26,11 @@ const SEGMENT: usize = 50;
 /// again and again says so with every picture.
 const BEHIND_MORE: usize = 3;
 /// So many pictures of a live stream VLC may leave out each time that it says it is behind: directly it left out six, having
-/// said so twice.
+/// said so twice. And so many at most: those of a segment and a half.
 const LEFT_OUT: usize = 12;
+const MOST_LEFT_OUT: usize = 36;
+/// So much longer than directly, beside it, VLC may take for the same.
+const LONGER: Duration = Duration::from_secs(6);
 /// So many seconds less a page may have played of what ends: it begins a segment earlier or later, as it comes.
 const LESS: f64 = 2.75;
 /// So often dash.js may run dry of live DASH though it does not directly beside it. It begins where it likes, and at the edge
@@ -188,8 +191,11 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
     }
     let late = directly.map_or(0, |directly| directly.behind);
     assert!(ours.behind <= late + BEHIND_MORE, "behind {} times, directly {late}: {what}", ours.behind);
-    if let (Program::Vlc, Some(directly)) = (program, directly) {
-        is_unbroken(ours, directly, ends).unwrap_or_else(|why| panic!("{why}: {what}"));
+    if let Some(directly) = directly {
+        let tracks: &[&str] = if program == Program::Vlc { &["Video", "Audio"] } else { &[""] };
+        is_unbroken(ours, directly, tracks, ends).unwrap_or_else(|why| panic!("{why}: {what}"));
+        let took = (ours.took, directly.took.map(|took| took + LONGER));
+        assert!(took.0 <= took.1, "{took:?}: {what}");
     }
     let played = ours.frames.len();
     let least = match (program, directly) {
@@ -200,25 +206,39 @@ fn check(how: &str, program: Program, ours: &Played, directly: Option<&Played>, 
     assert!(played >= least && least > 200, "{played} frames, {least} are the least: {what}");
 }
 
-/// What VLC has played it has played as directly, picture after picture and sound after sound, from where the later of the two
-/// has begun to where the first has ended, or to the end.
-fn is_unbroken(ours: &Played, directly: &Played, ends: bool) -> Result<(), String> {
-    for track in ["Video", "Audio"] {
+/// What has been played is what is played directly, picture after picture and sound after sound, from where the later of the
+/// two has begun to where the first has ended, or to the end.
+fn is_unbroken(ours: &Played, directly: &Played, tracks: &[&str], ends: bool) -> Result<(), String> {
+    let allowed = |of: &Played| (LEFT_OUT * of.behind).min(MOST_LEFT_OUT);
+    for track in tracks {
         let of = |played: &Played| {
-            played.frames.iter().filter(|frame| frame.starts_with(track)).cloned().collect::<Vec<_>>()
+            played.frames.iter().filter(|frame| frame.starts_with(*track)).cloned().collect::<Vec<_>>()
         };
         let (ours_of, directly_of) = (of(ours), of(directly));
-        let places: Vec<_> =
-            ours_of.iter().filter_map(|frame| directly_of.iter().position(|other| other == frame)).collect();
-        let (Some(first), Some(last)) = (places.first(), places.last()) else {
+        let place = |frame: &String| directly_of.iter().position(|other| other == frame);
+        let pairs: Vec<_> =
+            ours_of.iter().enumerate().filter_map(|(at, frame)| Some((at, place(frame)?))).collect();
+        let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else {
             return Err(format!("{track}: nothing of it is played directly"));
         };
-        if !places.is_sorted_by(|one, next| one < next) {
-            return Err(format!("{track}: not in order, {places:?}"));
+        if !pairs.is_sorted_by(|one, next| one.1 < next.1) {
+            return Err(format!("{track}: not in order, {pairs:?}"));
         }
-        let left_out = last + 1 - first - places.len();
-        if left_out > LEFT_OUT * ours.behind {
-            return Err(format!("{track}: {left_out} left out, {} times behind", ours.behind));
+        let (left_out, added) = (last.1 + 1 - first.1 - pairs.len(), last.0 + 1 - first.0 - pairs.len());
+        let begun = first.0 == 0 || first.1 == 0;
+        let ended = last.0 + 1 == ours_of.len() || last.1 + 1 == directly_of.len();
+        if left_out > allowed(ours) || added > allowed(directly) || !begun || !ended {
+            return Err(format!(
+                "{track}: {left_out} left out, {added} that are not there directly, both have {first:?} to {last:?} \
+                 of {} and {}; {} and {} times behind",
+                ours_of.len(),
+                directly_of.len(),
+                ours.behind,
+                directly.behind
+            ));
+        }
+        if pairs.len() < (PICTURES * WATCHED / 2) as usize {
+            return Err(format!("{track}: {} are played in both ways", pairs.len()));
         }
         if ends && (ours_of.last() != directly_of.last()) {
             return Err(format!("{track}: not to the same end"));

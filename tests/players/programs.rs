@@ -45,8 +45,9 @@ pub struct Playing {
     program: Program,
     pace: Pace,
     process: Process,
-    /// It was told to end.
-    told: bool,
+    /// When it had begun to play, and how long it took from then on to have played all that was asked for.
+    began: Option<Instant>,
+    took: Option<Duration>,
     dir: tempfile::TempDir,
 }
 
@@ -59,6 +60,8 @@ pub struct Played {
     pub complaints: BTreeSet<String>,
     /// How often VLC said that it is behind itself: of pictures that come too late to be shown, of a buffer run dry.
     pub behind: usize,
+    /// How long VLC took, from its first pictures on, for a stream of which it was to play so much.
+    pub took: Option<Duration>,
     /// What it wrote.
     pub log: String,
 }
@@ -100,7 +103,8 @@ impl Program {
             program: self,
             pace,
             process: Process::spawn(&format!("{self:?}"), &mut command),
-            told: false,
+            began: None,
+            took: None,
             dir,
         }
     }
@@ -192,10 +196,13 @@ impl Playing {
         if !self.process.running() {
             return true;
         }
-        if let (Program::Vlc, Pace::Seconds(seconds), false) = (self.program, self.pace, self.told) {
+        if let (Program::Vlc, Pace::Seconds(seconds), None) = (self.program, self.pace, self.took) {
             let pictures = String::from_utf8_lossy(&self.list()).matches("\tVideo\t").count();
-            self.told = pictures >= (PICTURES * seconds) as usize;
-            if self.told {
+            if pictures > 0 {
+                let began = *self.began.get_or_insert_with(Instant::now);
+                self.took = (pictures >= (PICTURES * seconds) as usize).then(|| began.elapsed());
+            }
+            if self.took.is_some() {
                 self.process.signal("-TERM");
             }
         }
@@ -216,7 +223,9 @@ impl Playing {
         };
         let complaints = self.program.complaints(&log);
         let behind = log.lines().filter(|line| self.program == Program::Vlc && is_behind(line)).count();
-        Played { frames, complaints, behind, log }
+        let early = matches!((self.program, self.pace, self.took), (Program::Vlc, Pace::Seconds(_), None));
+        assert!(!early, "VLC ended before it had played all:\n{log}");
+        Played { frames, complaints, behind, took: self.took, log }
     }
 }
 
