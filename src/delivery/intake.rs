@@ -226,26 +226,8 @@ impl Node {
                 out.push(Output::Fail { ask: ask.id, why: Failure::Origin(fetch) });
             }
         }
-        self.no_longer_loading(s, p, out);
+        peering::no_longer_loading(&mut self.sessions[s], p, &self.neighbours, out);
         Stirs::Everything
-    }
-
-    /// Neighbours that counted on our fetch are told that it is over.
-    fn no_longer_loading(&mut self, s: usize, p: usize, out: &mut Vec<Output>) {
-        let session = &self.sessions[s];
-        let pieces = &session.active[p];
-        if pieces.loading() || !session.joined {
-            return;
-        }
-        let (segment, sequence, slot) = (pieces.id(), pieces.segment.sequence, session.slot);
-        let length = pieces.grid.map_or(0, PieceGrid::length);
-        for (_, neighbour) in
-            self.neighbours.iter().enumerate().filter(|(n, _)| pieces.words.told(*n).is_some())
-        {
-            let message =
-                Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
-            out.push(Output::Say { peer: neighbour.peer, message });
-        }
     }
 
     pub(super) fn joined(&mut self, peer: PeerId, out: &mut Vec<Output>) -> Stirs {

@@ -33,6 +33,7 @@ mod supply;
 mod switching;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod upload;
 mod view;
 mod viewing;

@@ -339,17 +339,51 @@ fn tell(
     out.push(Output::Say { peer: neighbour.peer, message });
 }
 
-/// Tells every neighbour that we are about to load a segment.
+/// Tells every neighbour that we are about to load a segment, or, where it was told and it will not be, takes that back.
 pub fn claim(
-    pieces: &mut Pieces,
-    stream: (Slot, SwarmId),
+    session: &mut Session,
+    index: usize,
     neighbours: &[Neighbour],
-    window: (Time, Time),
+    window: Option<(Time, Time)>,
     out: &mut Vec<Output>,
 ) {
-    pieces.claimed = Some(window);
+    let (stream, claimed) = ((session.slot, session.swarm), session.active[index].claimed);
+    match (window, claimed) {
+        (Some(_), None) => {
+            let pieces = &mut session.active[index];
+            pieces.claimed = window;
+            for (n, neighbour) in neighbours.iter().enumerate() {
+                tell(pieces, stream, (n, neighbour), 0, out);
+            }
+        }
+        (None, Some(_)) => {
+            session.active[index].claimed = None;
+            no_longer_loading(session, index, neighbours, out);
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+}
+
+/// Neighbours that counted on our loading a segment are told that it is over.
+pub fn no_longer_loading(
+    session: &mut Session,
+    index: usize,
+    neighbours: &[Neighbour],
+    out: &mut Vec<Output>,
+) {
+    let (slot, joined) = (session.slot, session.joined);
+    let pieces = &mut session.active[index];
+    if pieces.loading() || !joined {
+        return;
+    }
+    let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
+    let length = pieces.grid.map_or(0, PieceGrid::length);
     for (n, neighbour) in neighbours.iter().enumerate() {
-        tell(pieces, stream, (n, neighbour), 0, out);
+        if pieces.words.takes_back(n) {
+            let message =
+                Message::Have { slot, segment, sequence, length, loading: false, pieces: Vec::new() };
+            out.push(Output::Say { peer: neighbour.peer, message });
+        }
     }
 }
 

@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use super::account::Reason;
 use super::fetches::Fetch;
-use super::lottery;
 use super::neighbours::Neighbour;
 use super::pieces::{Ask, Flight, Pieces, ones};
 use super::policy::{
-    HOLD_UNDER_WAY, HOLD_WITH_ALTERNATIVES, LOADING_PATIENCE, LONGEST_HOLD, PROBE_AHEAD, Policy,
-    RANKED_SWARM, RESCUE, SEEDING,
+    HOLD_UNDER_WAY, HOLD_WITH_ALTERNATIVES, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE, SEEDING,
 };
 use super::session::Session;
-use super::words::Has;
+use super::turns::{self, Expected, Step, Turn};
 use super::{FetchId, Output, Wake, contest, peering};
 use crate::model::ids::PeerId;
 use crate::model::time::Time;
@@ -45,14 +43,8 @@ pub struct View<'a> {
 enum Verdict {
     Origin(Reason),
     Wait(Time, Wake),
-    /// Neighbours are told that we take the first copy, and may object until then.
-    Claim(Time),
-}
-
-/// When it is our turn to take the first copy, and how long we say so before we do.
-struct Turn {
-    at: Time,
-    claim: Duration,
+    /// Neighbours are told that we take the first copy, and may object until then; to be looked at again at the other moment.
+    Claim(Time, Time),
 }
 
 /// Asks the origin for what is due and answers when something will be due next.
@@ -77,14 +69,14 @@ pub fn supply(
         }
         match verdict {
             Some((Verdict::Wait(until, why), _)) => wake = earlier(wake, (until, why)),
-            Some((Verdict::Claim(until), _)) => {
-                let stream = (session.slot, session.swarm);
-                let pieces = &mut session.active[index];
-                peering::claim(pieces, stream, neighbours, (view.now, until), out);
-                wake = earlier(wake, (until, Wake::Lottery));
-            }
+            Some((Verdict::Claim(_, at), _)) => wake = earlier(wake, (at, Wake::Lottery)),
             _ => {}
         }
+        let claim = match verdict {
+            Some((Verdict::Claim(until, _), _)) => Some(until),
+            _ => None,
+        };
+        peering::claim(session, index, neighbours, claim.map(|until| (view.now, until)), out);
     }
     wake
 }
@@ -116,6 +108,7 @@ fn due(
         }
         waiting = Some((Verdict::Wait(pieces.retry_at, Wake::OriginRetry), Vec::new()));
     }
+    let mut claim: Option<Time> = None;
     for ask in &pieces.asks {
         let gaps = pieces.missing(ask.from.max(ask.ready), ask.to);
         if gaps.is_empty() {
@@ -130,10 +123,15 @@ fn due(
             Verdict::Origin(Reason::PeerSlow | Reason::Busy) => {
                 spared(session, pieces, ask, verdict, gaps, view)
             }
+            // The next player may need it now.
+            Verdict::Claim(until, at) => {
+                claim = Some(claim.map_or(until, |other| other.min(until)));
+                (Verdict::Wait(at, Wake::Lottery), gaps)
+            }
             verdict => (verdict, gaps),
         };
         match (verdict, &waiting) {
-            (Verdict::Origin(_) | Verdict::Claim(_), _) => return Some((verdict, gaps)),
+            (Verdict::Origin(_), _) => return Some((verdict, gaps)),
             (Verdict::Wait(at, _), Some((Verdict::Wait(other, _), _))) if at >= *other => {}
             _ => waiting = Some((verdict, gaps)),
         }
@@ -143,10 +141,14 @@ fn due(
     {
         return Some((verdict, pieces.missing(0, None)));
     }
-    match (rescue(session, pieces, neighbours, view), &waiting) {
+    let due = match (rescue(session, pieces, neighbours, view), &waiting) {
         (Some((Verdict::Wait(at, _), _)), Some((Verdict::Wait(other, _), _))) if at >= *other => waiting,
         (Some(rescue), _) => Some(rescue),
         (None, _) => waiting,
+    };
+    match (claim, due) {
+        (Some(until), Some((Verdict::Wait(at, _), gaps))) => Some((Verdict::Claim(until, at), gaps)),
+        (_, due) => due,
     }
 }
 
@@ -212,9 +214,9 @@ fn rescue(
     if nowhere == 0 {
         return None;
     }
-    let turn = turn(session, pieces, since.max(pieces.retry_at), neighbours, view)?.at;
-    if turn > view.now {
-        return Some((Verdict::Wait(turn, Wake::Lottery), Vec::new()));
+    let turn = Turn::of(session, pieces, since.max(pieces.retry_at), neighbours, view)?;
+    if turn.at > view.now {
+        return Some((Verdict::Wait(turn.at, Wake::Lottery), Vec::new()));
     }
     let mut gaps: Gaps = Vec::new();
     for span in ones(nowhere).map(|piece| grid.span(piece)) {
@@ -264,20 +266,18 @@ fn for_ask(
             true => Reason::PeerSlow,
         });
     }
-    if delivering(session, pieces, neighbours, view) {
-        return Verdict::Wait(until, Wake::Slack);
+    match turns::expected(session, pieces, neighbours, view) {
+        Expected::Until(at) if at < until => return Verdict::Wait(at, Wake::Lottery),
+        Expected::Until(_) | Expected::Open => return Verdict::Wait(until, Wake::Slack),
+        Expected::Nobody => {}
     }
     let since = if session.timeline.kind == Kind::Vod { ask.asked } else { pieces.seen };
-    let Some(turn) = turn(session, pieces, since, neighbours, view) else {
-        return Verdict::Wait(until, Wake::Slack);
-    };
-    match turn.verdict(pieces, view) {
+    match Turn::of(session, pieces, since, neighbours, view).map(|turn| turn.step(pieces, view.now)) {
+        Some(Step::Claim(end)) if end < until => Verdict::Claim(end, end),
         // There is no time to ask around.
-        Verdict::Claim(end) | Verdict::Wait(end, _) if end >= until && turn.at <= view.now => {
-            Verdict::Origin(Reason::Lottery)
-        }
-        Verdict::Wait(at, _) if at >= until => Verdict::Wait(until, Wake::Slack),
-        verdict => verdict,
+        Some(Step::Take | Step::Claim(_)) => Verdict::Origin(Reason::Lottery),
+        Some(Step::Wait(at)) if at < until => Verdict::Wait(at, Wake::Lottery),
+        _ => Verdict::Wait(until, Wake::Slack),
     }
 }
 
@@ -329,66 +329,16 @@ fn for_swarm(
     if view.now < pieces.retry_at {
         return Some(Verdict::Wait(pieces.retry_at, Wake::OriginRetry));
     }
-    if delivering(session, pieces, neighbours, view) {
-        return None;
+    match turns::expected(session, pieces, neighbours, view) {
+        Expected::Until(at) => return Some(Verdict::Wait(at, Wake::Lottery)),
+        Expected::Open => return None,
+        Expected::Nobody => {}
     }
-    Some(turn(session, pieces, pieces.seen, neighbours, view)?.verdict(pieces, view))
-}
-
-impl Turn {
-    fn verdict(&self, pieces: &Pieces, view: &View<'_>) -> Verdict {
-        match pieces.claimed {
-            _ if self.at > view.now => Verdict::Wait(self.at, Wake::Lottery),
-            None if !self.claim.is_zero() => Verdict::Claim(view.now + self.claim),
-            Some((_, until)) if until > view.now => Verdict::Wait(until, Wake::Lottery),
-            _ => Verdict::Origin(Reason::Lottery),
-        }
-    }
-}
-
-/// When it is our turn to take the first copy; `None` when we may not upload.
-fn turn(
-    session: &Session,
-    pieces: &Pieces,
-    since: Time,
-    neighbours: &[Neighbour],
-    view: &View<'_>,
-) -> Option<Turn> {
-    if !view.policy.upload {
-        return None;
-    }
-    let rivals = neighbours.iter().filter(|n| n.gives(session.swarm));
-    let round_trip = rivals.clone().filter_map(|n| n.round_trip).max().unwrap_or_default();
-    let (crowd, duration) = (session.crowd(view.uplink), pieces.segment.duration);
-    let heard = session.joined && session.entitled;
-    let rivals_heard = if heard { rivals.clone().count() as u32 } else { 0 };
-    let claim = lottery::claim(rivals_heard, crowd, round_trip, duration);
-    let wait = lottery::wait(view.me, pieces.id(), rivals.map(|n| n.peer), crowd, round_trip, duration);
-    Some(Turn { at: since.max(session.settled_at) + wait, claim })
-}
-
-/// Whether neighbours have it or are getting it, and show that they do.
-fn delivering(session: &Session, pieces: &Pieces, neighbours: &[Neighbour], view: &View<'_>) -> bool {
-    let patience = pieces.segment.duration / LOADING_PATIENCE;
-    let delivers = |has: Has| {
-        has.bits & !pieces.held() != 0
-            || has.loading.is_some_and(|since| {
-                let fed = pieces.fed_by_peers.map_or(since, |fed| fed.max(since));
-                view.now - fed < patience
-            })
-    };
-    let near = neighbours.iter().enumerate().filter(|(n, neighbour)| {
-        let has = pieces.words.has(*n);
-        has.is_some_and(|has| delivers(has) && !is_beaten(pieces, neighbour.peer, has, view.me))
-    });
-    near.into_iter().any(|(_, neighbour)| usable(neighbour, session) && !neighbour.owes())
-}
-
-/// Whether a neighbour that has nothing yet claimed the segment while we did, and ours is the better ticket.
-fn is_beaten(pieces: &Pieces, peer: PeerId, has: Has, me: PeerId) -> bool {
-    let Some(((from, until), since)) = pieces.claimed.zip(has.loading) else { return false };
-    let ticket = |peer: PeerId| (lottery::ticket(peer, pieces.id()), peer);
-    has.bits == 0 && (from..=until).contains(&since) && ticket(me) < ticket(peer)
+    Some(match Turn::of(session, pieces, pieces.seen, neighbours, view)?.step(pieces, view.now) {
+        Step::Wait(at) => Verdict::Wait(at, Wake::Lottery),
+        Step::Claim(until) => Verdict::Claim(until, until),
+        Step::Take => Verdict::Origin(Reason::Lottery),
+    })
 }
 
 /// Whether a neighbour may be asked and believed.
@@ -424,7 +374,7 @@ fn fetch(
         let arriving = pieces.arriving(grid);
         withdraw(pieces, neighbours, |flight| arriving & 1 << flight.piece != 0, out);
     }
-    pieces.dirty = true;
+    (pieces.dirty, pieces.claimed) = (true, None);
     if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
         pieces.seeding_until = Some(view.now + pieces.segment.duration / SEEDING);
     }

@@ -116,6 +116,14 @@ impl Words {
         self.ours.get(n).filter(|ours| ours.mentioned).map(|ours| ours.told)
     }
 
+    /// Neighbour `n` is told that nothing more will come; whether it had been told of the segment at all. Where it was told of
+    /// no piece, it is as if it had not.
+    pub fn takes_back(&mut self, n: usize) -> bool {
+        let Some(ours) = self.ours.get_mut(n).filter(|ours| ours.mentioned) else { return false };
+        ours.mentioned = ours.told != 0;
+        true
+    }
+
     /// Of `held`, what neighbour `n` has neither got nor been told of.
     #[must_use]
     pub fn news(&self, n: usize, held: u64) -> u64 {

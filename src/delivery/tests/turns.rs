@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::rig::*;
 use crate::delivery::account::Reason;
 use crate::delivery::lottery::ticket;
-use crate::delivery::node::HOUSEKEEPING;
 use crate::delivery::policy::{LOADING_PATIENCE, RANK_SPREAD, RANK_STEP};
 use crate::delivery::*;
 use crate::wire::message::{Message, Slot};
@@ -94,7 +93,7 @@ fn a_rival_that_never_delivers_costs_its_patience_and_no_more() {
     objects(&mut rig, n);
     let patience = rig.now + TARGET / LOADING_PATIENCE;
     assert!(!is_fetched(&rig.sleep_until(patience.back(Duration::from_millis(1)))));
-    assert!(is_fetched(&rig.sleep_until(patience + HOUSEKEEPING)));
+    assert!(is_fetched(&rig.sleep_until(patience + 2 * RANK_STEP)));
 }
 
 /// The last moment at which the origin alone is in time is not spent on asking around.
@@ -124,6 +123,87 @@ fn nobody_is_kept_waiting_for_objections() {
     assert!(starts[at_once..too_late].iter().all(|start| *start == turn), "{starts:?}");
     assert_eq!(10 * (too_late - at_once), RANK_STEP.as_millis() as usize);
     assert!(starts[too_late..].iter().all(|(wait, _)| wait.is_zero()), "{starts:?}");
+}
+
+/// Whether neighbours were told that the new segment is not being loaded.
+fn is_taken_back(out: &[Output]) -> bool {
+    out.iter().any(|output| {
+        let Output::Say { message: Message::Have { sequence, loading, .. }, .. } = output else {
+            return false;
+        };
+        (*sequence, *loading) == (NEW, false)
+    })
+}
+
+#[test]
+fn a_claim_that_nothing_comes_of_is_taken_back() {
+    // Of two the other takes it.
+    let (mut rig, n, _) = at_our_turn(true);
+    objects(&mut rig, n);
+    assert!(is_taken_back(&rig.sleep_until(rig.now + RANK_STEP)));
+    // And when that gives it up, it is our turn again, and said again.
+    let (slot, segment) = (Slot(0), segment(NEW));
+    let given_up =
+        Message::Have { slot, segment, sequence: NEW, length: 0, loading: false, pieces: Vec::new() };
+    assert!(is_claimed(&rig.say(n, given_up)));
+    // Its player hangs up, and is the only one who wanted it.
+    let mut rig = Rig::playing();
+    rig.plays(2);
+    rig.list(1..NEW + 1);
+    rig.befriend(neighbour(false));
+    rig.now += Duration::from_secs(1);
+    let (ask, out) = rig.ask(1, NEW);
+    assert!(is_claimed(&out) && !is_fetched(&out), "{out:?}");
+    let out = rig.tell(Input::Done { ask });
+    assert!(is_taken_back(&out) && !is_fetched(&out), "{out:?}");
+    assert!(!is_fetched(&rig.sleep_until(rig.now + TARGET)));
+    // Another one is a new beginning.
+    assert!(is_claimed(&rig.ask(2, NEW).1));
+}
+
+#[test]
+fn who_needs_it_now_does_not_wait_for_objections_to_another() {
+    let mut rig = Rig::playing();
+    rig.plays(2);
+    rig.list(1..NEW + 1);
+    rig.befriend(neighbour(false));
+    rig.now += Duration::from_secs(1);
+    assert!(is_claimed(&rig.ask(1, NEW).1));
+    assert!(is_fetched(&rig.ask(2, NEW).1), "it has nothing buffered");
+}
+
+/// The word of one that came late is no reason to leave it to each other.
+#[test]
+fn an_objection_after_its_time_counts_as_one_within_it() {
+    for better in [false, true] {
+        let (mut rig, n, _) = at_our_turn(better);
+        rig.now += RANK_STEP * 3;
+        let mut out = objects(&mut rig, n);
+        out.extend(rig.tell(Input::Tick));
+        assert_eq!(is_fetched(&out), !better, "{better} {out:?}");
+    }
+}
+
+/// A neighbour that comes meanwhile, of whom nothing is known yet, takes part in the next.
+#[test]
+fn a_turn_that_was_claimed_is_not_put_off() {
+    let (mut rig, _, _) = at_our_turn(false);
+    rig.befriend(200);
+    assert!(is_fetched(&rig.sleep_until(rig.now + RANK_STEP)));
+}
+
+#[test]
+fn nobody_is_asked_who_hears_nothing_of_it() {
+    let mut rig = Rig::new();
+    rig.tell(Input::Listed { timeline: film(200), viewer: 1 });
+    for sequence in 0..3 {
+        rig.plays(sequence);
+    }
+    rig.befriend(1);
+    let elsewhere = Message::Window { slot: Slot(0), first: 150, last: 180 };
+    rig.say(1, elsewhere);
+    rig.now += Duration::from_secs(1);
+    assert!(is_fetched(&rig.ask(1, NEW).1));
 }
 
 #[test]
