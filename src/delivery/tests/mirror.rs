@@ -135,6 +135,11 @@ impl Mirror {
 
     /// Whatever comes from outside, only so much of it is kept.
     fn bounds(&mut self) {
+        let claims = self.node.sessions().iter().flat_map(|session| session.active.iter());
+        for (_, until) in claims.filter_map(|pieces| pieces.claimed) {
+            let woken = self.node.next_wakeup().is_some_and(|(at, _)| at <= until.max(self.now));
+            assert!(woken, "a claim until {until}, and {:?}", self.node.next_wakeup());
+        }
         let policy = self.node.policy();
         let (mut used, mut idle, mut places) = (0, 0, 0);
         for session in self.node.sessions() {
