@@ -29,6 +29,7 @@ mod report;
 pub mod retry;
 pub mod session;
 pub mod shelf;
+mod sparing;
 mod supply;
 mod switching;
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! segment, until the moment at which the origin alone could still be in time; then the origin is asked for exactly
 //! the bytes that are missing. A segment that nobody has is taken by whose turn it is ([`lottery`](super::lottery)).
 
-use std::ops::Range;
 use std::time::Duration;
 
 use super::account::Reason;
@@ -17,6 +16,7 @@ use super::policy::{
     RANKED_SWARM, RESCUE, SEEDING,
 };
 use super::session::Session;
+use super::sparing::{self, Gaps};
 use super::words::Has;
 use super::{FetchId, Output, Wake, contest, peering};
 use crate::model::ids::PeerId;
@@ -94,8 +94,6 @@ pub fn earlier(a: Option<(Time, Wake)>, b: (Time, Wake)) -> Option<(Time, Wake)>
     Some(a.map_or(b, |a| a.min(b)))
 }
 
-type Gaps = Vec<(u32, Option<u32>)>;
-
 fn due(
     session: &Session,
     index: usize,
@@ -161,29 +159,13 @@ fn spared(
     view: &View<'_>,
 ) -> (Verdict, Gaps) {
     let needed = session.needed_at(ask.viewer, pieces.segment.sequence, view.now);
-    let (Some(grid), Some(needed), true) = (pieces.grid, needed, session.timeline.choice.adaptive) else {
-        return (verdict, gaps);
-    };
+    let adaptive = session.timeline.choice.adaptive;
+    let Some(needed) = needed.filter(|_| adaptive) else { return (verdict, gaps) };
     let until = held_at_most(session, pieces, ask, needed, view.policy, HOLD_UNDER_WAY);
     if view.now >= until {
         return (verdict, gaps);
     }
-    // An answer that has not begun is held back no longer: players measure by its first byte.
-    let begins = |span: &Range<u32>| ask.ready <= ask.from && span.contains(&ask.from);
-    let mut rest = gaps;
-    for flight in pieces.flights.iter().filter(|flight| !begins(&grid.span(flight.piece))) {
-        let Range { start, end } = grid.span(flight.piece);
-        rest = rest
-            .into_iter()
-            .flat_map(|(from, to)| {
-                let stop = to.unwrap_or(u32::MAX);
-                let before = (from < start.min(stop)).then(|| (from, Some(start.min(stop))));
-                let after = (end.max(from) < stop).then_some((end.max(from), to));
-                if start >= stop || end <= from { [Some((from, to)), None] } else { [before, after] }
-            })
-            .flatten()
-            .collect();
-    }
+    let rest = sparing::rest(pieces, ask, &gaps, FETCHES_EACH.saturating_sub(pieces.fetches.len()));
     if rest.is_empty() { (Verdict::Wait(until, Wake::Slack), rest) } else { (verdict, rest) }
 }
 
