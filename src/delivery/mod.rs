@@ -8,6 +8,7 @@
 pub mod account;
 pub mod budget;
 pub mod chance;
+pub mod choices;
 mod choose;
 pub mod contest;
 pub mod demand;

@@ -159,7 +159,7 @@ fn spared(
     view: &View<'_>,
 ) -> (Verdict, Gaps) {
     let needed = session.needed_at(ask.viewer, pieces.segment.sequence, view.now);
-    let adaptive = session.timeline.choice.adaptive;
+    let adaptive = session.choice_of(ask.viewer).adaptive;
     let Some(needed) = needed.filter(|_| adaptive) else { return (verdict, gaps) };
     let until = held_at_most(session, pieces, ask, needed, view.policy, HOLD_UNDER_WAY);
     if view.now >= until {
@@ -284,7 +284,7 @@ fn held_at_most(
     let fetch = session.fetch_time(bytes);
     let mut until = needed.back(fetch + policy.critical);
     until = until.min((ask.fed + LONGEST_HOLD).back(fetch + Duration::from_secs(1)));
-    if session.timeline.choice.adaptive {
+    if session.choice_of(ask.viewer).adaptive {
         until = until.min(ask.asked + pieces.segment.duration.mul_f64(part));
     }
     until

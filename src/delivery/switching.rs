@@ -15,9 +15,9 @@ impl Node {
     /// The player as it comes from another rendition of the group, where it asked last, to go on here with `sequence`. `None`: it is
     /// new, or goes on here where it was, or is somewhere else altogether.
     pub(super) fn comes(&self, to: usize, viewer: u64, sequence: u64) -> Option<Demand> {
-        let (here, group) = (&self.sessions[to], self.sessions[to].timeline.choice.group?);
+        let (here, group) = (&self.sessions[to], self.sessions[to].choice_of(viewer).group?);
         let own = here.demands.iter().find(|d| d.viewer == viewer);
-        let members = self.sessions.iter().filter(|s| s.timeline.choice.group == Some(group));
+        let members = self.sessions.iter().filter(|s| s.choice_of(viewer).group == Some(group));
         let demands =
             members.flat_map(|s| s.demands.iter().filter(|d| d.viewer == viewer).map(move |d| (s, d)));
         let (from, there) = demands.max_by_key(|(_, d)| d.asked_at())?;
@@ -30,10 +30,10 @@ impl Node {
 
     /// The player has asked for another segment here: renditions of the group in which it asks for none are left.
     pub(super) fn goes_on(&mut self, here: usize, viewer: u64, sequence: u64, out: &mut Vec<Output>) {
-        let Some(group) = self.sessions[here].timeline.choice.group else { return };
+        let Some(group) = self.sessions[here].choice_of(viewer).group else { return };
         let (swarm, timeline) = (self.sessions[here].swarm, self.sessions[here].timeline.clone());
         for index in 0..self.sessions.len() {
-            if self.sessions[index].timeline.choice.group == Some(group)
+            if self.sessions[index].choice_of(viewer).group == Some(group)
                 && index != here
                 && self.is_left(index, viewer, swarm)
             {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::*;
 use crate::delivery::*;
-use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
 use crate::wire::message::{Message, Slot};
 
 #[test]
@@ -319,4 +319,14 @@ fn what_was_left_to_neighbours_that_went_is_fetched_beside_the_rest() {
             .collect();
         assert!(missing.is_empty(), "{flying:?}: {missing:?} of {all:?}");
     }
+}
+
+/// Another player on this machine came by no master, and reads its playlist again and again.
+#[test]
+fn who_can_choose_is_held_shortly_whatever_others_can() {
+    let mut rig = far_ahead(4, true);
+    let timeline = rig.node.sessions()[0].timeline.clone();
+    rig.tell(Input::Listed { timeline: Timeline { choice: Choice::default(), ..timeline }, viewer: 2 });
+    let waited = held(&mut rig, 4, None);
+    assert!(waited > TARGET / 8 && waited <= TARGET / 4, "{waited:?}");
 }
