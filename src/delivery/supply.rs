@@ -16,7 +16,7 @@ use super::policy::{
     RANKED_SWARM, RESCUE, SEEDING,
 };
 use super::session::Session;
-use super::sparing::{self, Gaps};
+use super::sparing::{self, Gaps, merged};
 use super::words::Has;
 use super::{FetchId, Output, Wake, contest, peering};
 use crate::model::ids::PeerId;
@@ -27,6 +27,8 @@ use crate::wire::message::Message;
 
 /// Origin fetches of one segment at the same time.
 const FETCHES_EACH: usize = 4;
+/// … with those for what was left to neighbours: each part between two others is one.
+const FETCHES_MOST: usize = 2 * FETCHES_EACH + 1;
 
 /// What the decision needs to know besides the session.
 pub struct View<'a> {
@@ -101,7 +103,7 @@ fn due(
     view: &View<'_>,
 ) -> Option<(Verdict, Gaps)> {
     let pieces = &session.active[index];
-    if (pieces.complete() && pieces.contest.is_none()) || pieces.fetches.len() >= FETCHES_EACH {
+    if (pieces.complete() && pieces.contest.is_none()) || requests_left(session, pieces) == 0 {
         return None;
     }
     let mut waiting: Option<(Verdict, Gaps)> = None;
@@ -148,6 +150,13 @@ fn due(
     }
 }
 
+/// How many requests the origin may be sent now for a segment.
+fn requests_left(session: &Session, pieces: &Pieces) -> usize {
+    let goes_on = session.timeline.choice.adaptive && !pieces.fetches.is_empty();
+    let most = if goes_on { FETCHES_MOST } else { FETCHES_EACH };
+    most.saturating_sub(pieces.fetches.len())
+}
+
 /// What neighbours are sending at that moment is left to them for a little longer, where the player can wait: it would only come
 /// twice.
 fn spared(
@@ -165,7 +174,8 @@ fn spared(
     if view.now >= until {
         return (verdict, gaps);
     }
-    let rest = sparing::rest(pieces, ask, &gaps, FETCHES_EACH.saturating_sub(pieces.fetches.len()));
+    let later = FETCHES_MOST.saturating_sub(pieces.fetches.len());
+    let rest = sparing::rest(pieces, ask, &gaps, (requests_left(session, pieces), later));
     if rest.is_empty() { (Verdict::Wait(until, Wake::Slack), rest) } else { (verdict, rest) }
 }
 
@@ -390,9 +400,9 @@ fn fetch(
     out: &mut Vec<Output>,
 ) {
     let (swarm, watched) = (session.swarm, session.watched());
+    let most = requests_left(session, &session.active[index]);
     let pieces = &mut session.active[index];
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
-    let most = FETCHES_EACH.saturating_sub(pieces.fetches.len());
     for (from, to) in merged(gaps, most, &pieces.fetches) {
         let id = FetchId(*next_fetch);
         *next_fetch += 1;
@@ -414,24 +424,6 @@ fn fetch(
         session.short_at = Some(view.now);
     }
     session.ledger.of(segment, sequence).reason = reason;
-}
-
-/// The same stretches in at most `most` requests: those with the least between them are taken together, and what lies
-/// between is fetched twice rather than waited for one after the other.
-///
-/// What the origin is bringing already is never asked for again: beyond that the last stretches wait.
-fn merged(gaps: &[(u32, Option<u32>)], most: usize, fetches: &[Fetch]) -> Gaps {
-    let mut merged = gaps.to_vec();
-    while merged.len() > most.max(1) {
-        let coming = |i: &usize| fetches.iter().any(|f| f.from >= merged[*i].0 && f.from < merged[i + 1].0);
-        let between = |i: &usize| merged[*i].1.map_or(0, |end| merged[i + 1].0.saturating_sub(end));
-        let pairs = (0..merged.len() - 1).filter(|i| !coming(i));
-        let Some(at) = pairs.min_by_key(between) else { break };
-        merged[at].1 = merged[at + 1].1;
-        merged.remove(at + 1);
-    }
-    merged.truncate(most.max(1));
-    merged
 }
 
 /// Withdraws requests to neighbours for pieces that `which` names.

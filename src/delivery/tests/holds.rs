@@ -289,7 +289,7 @@ fn what_was_left_to_neighbours_that_went_is_fetched_beside_the_rest() {
         };
         out.iter().filter_map(fetched).collect()
     };
-    for flying in [&[1u8][..], &[1, 2], &[1, 3], &[1, 3, 5, 7], &[1, 3, 5, 7, 9]] {
+    for flying in [&[1u8][..], &[1, 2], &[1, 3], &[1, 3, 5], &[1, 3, 5, 7], &[1, 3, 5, 7, 9]] {
         let mut rig = far_ahead(4, true);
         let cut = PieceGrid::for_length(12 << PieceGrid::MIN_SHIFT).unwrap();
         (2..=flying.len()).for_each(|n| rig.befriend(n as u8));
@@ -307,7 +307,7 @@ fn what_was_left_to_neighbours_that_went_is_fetched_beside_the_rest() {
             first.iter().all(|(from, to)| cut.span(*piece).start < *from || cut.span(*piece).end > *to)
         };
         assert!(!first.is_empty());
-        assert_eq!(flying.iter().all(spared), flying.len() <= 2 && flying != [1, 3], "{flying:?}: {first:?}");
+        assert_eq!(flying.iter().all(spared), flying.len() <= 3, "{flying:?}: {first:?}");
         for n in (1..).take(flying.len()) {
             out.extend(rig.tell(Input::Left { peer: peer(n), misbehaved: false }));
         }
