@@ -81,7 +81,7 @@ impl Node {
 }
 
 /// How much of what it has a player may throw away that seems to ask for what comes next: where numbers are all there is to go
-/// by, those of the one that it comes to may be ahead by as many as its list ends later than the time between the lists explains.
+/// by, those of the one that it comes to are ahead by as many as its list ends later than the time between the lists explains.
 fn in_doubt(from: &Session, to: &Session) -> Duration {
     let (left, met) = (&from.timeline, &to.timeline);
     if left.is_timed_with(met) {
@@ -90,7 +90,9 @@ fn in_doubt(from: &Session, to: &Session) -> Duration {
     let last = |of: &Session| of.timeline.segments.last().map_or(0, |s| i128::from(s.sequence));
     let at = |of: &Session| i128::from(of.listed_at.as_micros());
     let between = if left.kind.grows() { at(to) - at(from) } else { 0 };
-    let appeared = between.div_euclid(i128::try_from(left.target.as_micros()).unwrap_or(i128::MAX).max(1));
+    // The one more that may have appeared is taken to have: half of all switches would cost a player what it has.
+    let each = i128::try_from(left.target.as_micros()).unwrap_or(i128::MAX).max(1);
+    let appeared = -(-between).div_euclid(each);
     let ahead = (last(to) - last(from) - appeared).max(0);
     left.target.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
 }

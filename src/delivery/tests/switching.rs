@@ -412,6 +412,12 @@ fn more_time_is_given_for_a_while() {
         })
         .collect();
     assert_eq!(patience, [17, 9, 5, 3, 2, 2]);
+    for _ in 0..6 {
+        assert_eq!(leaves(&mut demand), 2, "who hung up has left, and goes on just where it was");
+        demand.hangs_up();
+        assert!(!demand.comes_back(11));
+    }
+    assert!(leaves(&mut demand) == 2 && demand.comes_back(11), "that was another time");
 }
 
 /// A player that came by the playlist of one rendition alone reads it again and again.
@@ -449,7 +455,8 @@ fn what_a_live_player_may_have_thrown_away_does_not_count() {
     assert_eq!(live(1, Duration::ZERO, 14), TARGET, "it may ask for 13 again");
     assert_eq!(live(3, Duration::ZERO, 14), TARGET * 3);
     assert_eq!(live(1, TARGET, 14), Duration::ZERO, "a new one has appeared since");
-    assert_eq!(live(1, TARGET / 2, 14), TARGET, "or may have");
+    assert_eq!(live(1, TARGET / 2, 14), Duration::ZERO, "or may have");
+    assert_eq!(live(2, TARGET / 2, 14), TARGET, "two have not");
 }
 
 #[test]
