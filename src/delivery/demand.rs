@@ -35,7 +35,9 @@ pub struct Demand {
     /// After so many segments in another it counts as gone there.
     pub patience: u8,
     /// Different segments asked for in others of the group since it last asked here.
-    elsewhere: Vec<(SwarmId, u8)>,
+    elsewhere: Vec<(SwarmId, u64)>,
+    /// It hung up on something since it last asked here.
+    hung_up: bool,
     /// Until then it looks like several players under one name: nothing can be said of their buffers.
     crowded_until: Time,
     /// When it asked for something else than it was to play next; nothing once it has a whole segment there.
@@ -69,6 +71,7 @@ impl Demand {
             left: None,
             patience: LEFT_AFTER,
             elsewhere: Vec::new(),
+            hung_up: false,
             crowded_until: Time::ZERO,
             sought: None,
             began: None,
@@ -98,24 +101,30 @@ impl Demand {
         });
         let times = &mut self.elsewhere[at].1;
         *times = times.saturating_add(1);
-        if self.left.is_none() && *times > self.patience && !waits {
+        if self.left.is_none() && *times > u64::from(self.patience) && !waits {
             self.left = Some(self.front);
         }
         self.left.is_some()
     }
 
-    /// Having left, it has come to where `front` is the segment here.
-    pub fn is_at(&mut self, front: u64) {
-        self.front = self.front.max(front);
+    /// Having left, it has come to where `front` is the segment here. `sure`: that is known; otherwise both are only taken to be
+    /// numbered alike, and it can't be further than it went.
+    pub fn is_at(&mut self, front: u64, sure: bool) {
+        let went = self.elsewhere.iter().map(|(_, times)| times).sum::<u64>();
+        let most = self.left.unwrap_or(self.front).saturating_add(went).saturating_add(SEEK);
+        self.front = self.front.max(if sure { front } else { front.min(most) });
     }
 
     /// It asks for `sequence` here again, wherever it has been in between. Whether it had been taken for gone and was not: who goes
-    /// on just where it was plays several at once.
+    /// on just where it was plays several at once. Not who hung up before it left: the next is what it was to have next.
     pub fn comes_back(&mut self, sequence: u64) -> bool {
         self.elsewhere.clear();
-        let Some(left) = self.left.take().filter(|left| sequence == left.saturating_add(1)) else {
+        let hung_up = std::mem::take(&mut self.hung_up);
+        let Some(left) = self.left.take() else { return false };
+        if sequence != left.saturating_add(1) || hung_up {
+            self.patience = (self.patience / 2).max(LEFT_AFTER);
             return false;
-        };
+        }
         self.patience = self.patience.saturating_mul(2).min(LEFT_AFTER_MOST);
         self.front = left;
         true
@@ -123,14 +132,14 @@ impl Demand {
 
     /// The same player where it goes on with `sequence` in another rendition, which is `place` in this one.
     ///
-    /// What it has buffered counts there where it asks for what comes next. Whoever asks for what it has may throw that away,
-    /// or be somebody else under the same name.
+    /// What it has buffered counts there where it asks for what comes next, but for the end of it that is `in_doubt`. Whoever asks
+    /// for what it has may throw that away, or be somebody else under the same name.
     #[must_use]
-    pub fn goes_on(&self, place: u64, sequence: u64, now: Time) -> Self {
+    pub fn goes_on(&self, place: u64, sequence: u64, in_doubt: Duration, now: Time) -> Self {
         let run = if self.run > PROBES { PROBES + 1 } else { 1 };
         let next = place == self.front.saturating_add(1);
         let (began, delivered) = match self.began.filter(|_| next) {
-            Some(_) => (Some(now), self.buffered(now)),
+            Some(_) => (Some(now), self.buffered(now).saturating_sub(in_doubt)),
             None => (None, Duration::ZERO),
         };
         let crowded_until = self.crowded_until;
@@ -164,6 +173,7 @@ impl Demand {
 
     /// The player hung up on a request: it seeks, or stops, or goes to another rendition.
     pub fn hangs_up(&mut self) {
+        self.hung_up = true;
         self.lose_buffer();
     }
 

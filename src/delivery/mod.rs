@@ -8,6 +8,7 @@
 pub mod account;
 pub mod budget;
 pub mod chance;
+pub mod choices;
 mod choose;
 pub mod contest;
 pub mod demand;
@@ -29,6 +30,7 @@ mod report;
 pub mod retry;
 pub mod session;
 pub mod shelf;
+mod sparing;
 mod supply;
 mod switching;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::account::{Bytes, Ledger};
+use super::choices::Choices;
 use super::demand::{Demand, Moved};
 use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
@@ -13,7 +14,7 @@ use super::policy::{
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Kind, Segment, Timeline};
+use crate::model::timeline::{Choice, Kind, Segment, Timeline};
 use crate::model::units::BitsPerSecond;
 use crate::wire::message::Slot;
 use crate::wire::tracker::Account;
@@ -46,7 +47,7 @@ pub struct Session {
     pub settled_at: Time,
     /// What is opened before this is not shared: the origin began anew, and names may be used again for other bytes.
     pub anew_until: Time,
-    /// The newest manifest.
+    /// The newest manifest, with what there is to choose for any player here.
     pub timeline: Timeline,
     /// When it came.
     pub listed_at: Time,
@@ -73,6 +74,7 @@ pub struct Session {
     pub spread: f64,
     /// When neighbours last were too slow for a player here.
     pub short_at: Option<Time>,
+    choices: Choices,
     first_byte: Option<Duration>,
     rate: Option<BitsPerSecond>,
     usual_length: Option<u64>,
@@ -108,6 +110,7 @@ impl Session {
             terms: Terms::default(),
             spread: 0.0,
             short_at: None,
+            choices: Choices::default(),
             first_byte: None,
             rate: None,
             usual_length: None,
@@ -149,15 +152,25 @@ impl Session {
         self.active.iter().filter(|pieces| pieces.idle()).map(Pieces::id).collect()
     }
 
-    /// Takes in a newer manifest; segments that neighbours told us of first become playable here.
-    pub fn list(&mut self, timeline: Timeline, now: Time) {
+    /// Takes in a newer manifest, of this viewer; segments that neighbours told us of first become playable here.
+    pub fn list(&mut self, timeline: Timeline, viewer: u64, now: Time) {
         self.timeline = timeline;
+        let (patience, demands) = (self.patience(), &self.demands);
+        let is_there = |other, at| now - at <= patience || demands.iter().any(|d| d.viewer == other);
+        self.choices.note(viewer, self.timeline.choice, now, is_there);
+        self.timeline.choice = self.choices.all();
         self.listed_at = now;
         for pieces in self.active.iter_mut() {
             if !pieces.listed && self.timeline.segments.iter().any(|s| s.id == pieces.id()) {
                 pieces.listed = true;
             }
         }
+    }
+
+    /// What this player has to choose from. Others may have come by another manifest.
+    #[must_use]
+    pub fn choice_of(&self, viewer: u64) -> Choice {
+        self.choices.of(viewer).unwrap_or(self.timeline.choice)
     }
 
     /// Those who play it, and did not go on in another rendition.
@@ -192,7 +205,7 @@ impl Session {
     /// Somebody really watches it, as opposed to a player that looks into every variant.
     #[must_use]
     pub fn watched(&self) -> bool {
-        self.players().any(|d| self.timeline.choice.group.is_none() || d.run > PROBES)
+        self.players().any(|d| d.run > PROBES || self.choice_of(d.viewer).group.is_none())
     }
 
     /// The segment with this name, if anything is known of it.
@@ -319,7 +332,7 @@ impl Session {
     /// not climb to a rendition that the origin can't carry; nor be slowed down to where it would leave its own.
     #[must_use]
     pub fn paced(&self, ask: &Ask, now: Time) -> Option<u32> {
-        let rate = self.rate.filter(|_| ask.hit && self.timeline.choice.adaptive)?;
+        let rate = self.rate.filter(|_| ask.hit && self.choice_of(ask.viewer).adaptive)?;
         let media = BitsPerSecond::over(self.usual_length?, self.timeline.target);
         let rate = rate.max(BitsPerSecond(media.0.saturating_mul(PACED_LEAST)));
         let bytes = u128::from(rate.0) * (now - ask.asked).as_micros() / 8_000_000;
@@ -346,6 +359,7 @@ impl Session {
             self.demands.push(comes.unwrap_or_else(|| Demand::new(viewer, sequence, now)));
             return Moved::Seek;
         };
+        let alone = self.choice_of(viewer).group.is_none();
         let demand = &mut self.demands[at];
         let plays_both = demand.comes_back(sequence);
         if let Some(comes) = comes.filter(|_| !plays_both) {
@@ -356,7 +370,7 @@ impl Session {
         }
         let passed = self.timeline.between(demand.front, sequence);
         // There is nothing else in which it could have been played.
-        let nowhere = self.timeline.choice.group.is_none() && !passed.is_zero();
+        let nowhere = alone && !passed.is_zero();
         demand.asks(sequence, if nowhere { Duration::MAX } else { passed }, now)
     }
 

@@ -4,7 +4,6 @@
 //! segment, until the moment at which the origin alone could still be in time; then the origin is asked for exactly
 //! the bytes that are missing. A segment that nobody has is taken by whose turn it is ([`lottery`](super::lottery)).
 
-use std::ops::Range;
 use std::time::Duration;
 
 use super::account::Reason;
@@ -15,6 +14,7 @@ use super::policy::{
     HOLD_UNDER_WAY, HOLD_WITH_ALTERNATIVES, LONGEST_HOLD, PROBE_AHEAD, Policy, RANKED_SWARM, RESCUE, SEEDING,
 };
 use super::session::Session;
+use super::sparing::{self, Gaps, merged};
 use super::turns::{self, Expected, Step, Turn};
 use super::{FetchId, Output, Wake, contest, peering};
 use crate::model::ids::PeerId;
@@ -25,6 +25,8 @@ use crate::wire::message::Message;
 
 /// Origin fetches of one segment at the same time.
 const FETCHES_EACH: usize = 4;
+/// … with those for what was left to neighbours: each part between two others is one.
+const FETCHES_MOST: usize = 2 * FETCHES_EACH + 1;
 
 /// What the decision needs to know besides the session.
 pub struct View<'a> {
@@ -86,8 +88,6 @@ pub fn earlier(a: Option<(Time, Wake)>, b: (Time, Wake)) -> Option<(Time, Wake)>
     Some(a.map_or(b, |a| a.min(b)))
 }
 
-type Gaps = Vec<(u32, Option<u32>)>;
-
 fn due(
     session: &Session,
     index: usize,
@@ -95,7 +95,7 @@ fn due(
     view: &View<'_>,
 ) -> Option<(Verdict, Gaps)> {
     let pieces = &session.active[index];
-    if (pieces.complete() && pieces.contest.is_none()) || pieces.fetches.len() >= FETCHES_EACH {
+    if (pieces.complete() && pieces.contest.is_none()) || requests_left(session, pieces) == 0 {
         return None;
     }
     let mut waiting: Option<(Verdict, Gaps)> = None;
@@ -152,6 +152,13 @@ fn due(
     }
 }
 
+/// How many requests the origin may be sent now for a segment.
+fn requests_left(session: &Session, pieces: &Pieces) -> usize {
+    let goes_on = session.timeline.choice.adaptive && !pieces.fetches.is_empty();
+    let most = if goes_on { FETCHES_MOST } else { FETCHES_EACH };
+    most.saturating_sub(pieces.fetches.len())
+}
+
 /// What neighbours are sending at that moment is left to them for a little longer, where the player can wait: it would only come
 /// twice.
 fn spared(
@@ -163,29 +170,14 @@ fn spared(
     view: &View<'_>,
 ) -> (Verdict, Gaps) {
     let needed = session.needed_at(ask.viewer, pieces.segment.sequence, view.now);
-    let (Some(grid), Some(needed), true) = (pieces.grid, needed, session.timeline.choice.adaptive) else {
-        return (verdict, gaps);
-    };
+    let adaptive = session.choice_of(ask.viewer).adaptive;
+    let Some(needed) = needed.filter(|_| adaptive) else { return (verdict, gaps) };
     let until = held_at_most(session, pieces, ask, needed, view.policy, HOLD_UNDER_WAY);
     if view.now >= until {
         return (verdict, gaps);
     }
-    // An answer that has not begun is held back no longer: players measure by its first byte.
-    let begins = |span: &Range<u32>| ask.ready <= ask.from && span.contains(&ask.from);
-    let mut rest = gaps;
-    for flight in pieces.flights.iter().filter(|flight| !begins(&grid.span(flight.piece))) {
-        let Range { start, end } = grid.span(flight.piece);
-        rest = rest
-            .into_iter()
-            .flat_map(|(from, to)| {
-                let stop = to.unwrap_or(u32::MAX);
-                let before = (from < start.min(stop)).then(|| (from, Some(start.min(stop))));
-                let after = (end.max(from) < stop).then_some((end.max(from), to));
-                if start >= stop || end <= from { [Some((from, to)), None] } else { [before, after] }
-            })
-            .flatten()
-            .collect();
-    }
+    let later = FETCHES_MOST.saturating_sub(pieces.fetches.len());
+    let rest = sparing::rest(pieces, ask, &gaps, (requests_left(session, pieces), later));
     if rest.is_empty() { (Verdict::Wait(until, Wake::Slack), rest) } else { (verdict, rest) }
 }
 
@@ -302,7 +294,7 @@ fn held_at_most(
     let fetch = session.fetch_time(bytes);
     let mut until = needed.back(fetch + policy.critical);
     until = until.min((ask.fed + LONGEST_HOLD).back(fetch + Duration::from_secs(1)));
-    if session.timeline.choice.adaptive {
+    if session.choice_of(ask.viewer).adaptive {
         until = until.min(ask.asked + pieces.segment.duration.mul_f64(part));
     }
     until
@@ -358,9 +350,9 @@ fn fetch(
     out: &mut Vec<Output>,
 ) {
     let (swarm, watched) = (session.swarm, session.watched());
+    let most = requests_left(session, &session.active[index]);
     let pieces = &mut session.active[index];
     let (segment, sequence) = (pieces.id(), pieces.segment.sequence);
-    let most = FETCHES_EACH.saturating_sub(pieces.fetches.len());
     for (from, to) in merged(gaps, most, &pieces.fetches) {
         let id = FetchId(*next_fetch);
         *next_fetch += 1;
@@ -382,24 +374,6 @@ fn fetch(
         session.short_at = Some(view.now);
     }
     session.ledger.of(segment, sequence).reason = reason;
-}
-
-/// The same stretches in at most `most` requests: those with the least between them are taken together, and what lies
-/// between is fetched twice rather than waited for one after the other.
-///
-/// What the origin is bringing already is never asked for again: beyond that the last stretches wait.
-fn merged(gaps: &[(u32, Option<u32>)], most: usize, fetches: &[Fetch]) -> Gaps {
-    let mut merged = gaps.to_vec();
-    while merged.len() > most.max(1) {
-        let coming = |i: &usize| fetches.iter().any(|f| f.from >= merged[*i].0 && f.from < merged[i + 1].0);
-        let between = |i: &usize| merged[*i].1.map_or(0, |end| merged[i + 1].0.saturating_sub(end));
-        let pairs = (0..merged.len() - 1).filter(|i| !coming(i));
-        let Some(at) = pairs.min_by_key(between) else { break };
-        merged[at].1 = merged[at + 1].1;
-        merged.remove(at + 1);
-    }
-    merged.truncate(most.max(1));
-    merged
 }
 
 /// Withdraws requests to neighbours for pieces that `which` names.

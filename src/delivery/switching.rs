@@ -5,8 +5,11 @@
 //! So one segment elsewhere is nothing yet; with the second in a row it has left, and nothing more is fetched for it where it
 //! was. What is in memory stays for others, and neighbours are kept: it may come back.
 
+use std::time::Duration;
+
 use super::demand::Demand;
 use super::policy::SEEK;
+use super::session::Session;
 use super::supply::withdraw;
 use super::{Node, Output};
 use crate::model::ids::SwarmId;
@@ -15,9 +18,9 @@ impl Node {
     /// The player as it comes from another rendition of the group, where it asked last, to go on here with `sequence`. `None`: it is
     /// new, or goes on here where it was, or is somewhere else altogether.
     pub(super) fn comes(&self, to: usize, viewer: u64, sequence: u64) -> Option<Demand> {
-        let (here, group) = (&self.sessions[to], self.sessions[to].timeline.choice.group?);
+        let (here, group) = (&self.sessions[to], self.sessions[to].choice_of(viewer).group?);
         let own = here.demands.iter().find(|d| d.viewer == viewer);
-        let members = self.sessions.iter().filter(|s| s.timeline.choice.group == Some(group));
+        let members = self.sessions.iter().filter(|s| s.choice_of(viewer).group == Some(group));
         let demands =
             members.flat_map(|s| s.demands.iter().filter(|d| d.viewer == viewer).map(move |d| (s, d)));
         let (from, there) = demands.max_by_key(|(_, d)| d.asked_at())?;
@@ -25,21 +28,23 @@ impl Node {
             |own: &Demand| own.stays() && sequence.abs_diff(own.front) <= 1 || from.swarm == here.swarm;
         let place = from.timeline.number_of(&here.timeline, sequence);
         let near = there.stays() && there.front.abs_diff(place) <= SEEK;
-        (near && !own.is_some_and(goes_on_here)).then(|| there.goes_on(place, sequence, self.now))
+        (near && !own.is_some_and(goes_on_here))
+            .then(|| there.goes_on(place, sequence, in_doubt(from, here), self.now))
     }
 
     /// The player has asked for another segment here: renditions of the group in which it asks for none are left.
     pub(super) fn goes_on(&mut self, here: usize, viewer: u64, sequence: u64, out: &mut Vec<Output>) {
-        let Some(group) = self.sessions[here].timeline.choice.group else { return };
+        let Some(group) = self.sessions[here].choice_of(viewer).group else { return };
         let (swarm, timeline) = (self.sessions[here].swarm, self.sessions[here].timeline.clone());
         for index in 0..self.sessions.len() {
-            if self.sessions[index].timeline.choice.group == Some(group)
+            if self.sessions[index].choice_of(viewer).group == Some(group)
                 && index != here
                 && self.is_left(index, viewer, swarm)
             {
                 let session = &mut self.sessions[index];
                 let place = session.timeline.number_of(&timeline, sequence);
-                session.demands.iter_mut().filter(|d| d.viewer == viewer).for_each(|d| d.is_at(place));
+                let sure = session.timeline.is_timed_with(&timeline);
+                session.demands.iter_mut().filter(|d| d.viewer == viewer).for_each(|d| d.is_at(place, sure));
                 self.fetch_no_more(index, out);
             }
         }
@@ -73,4 +78,21 @@ impl Node {
             }
         }
     }
+}
+
+/// How much of what it has a player may throw away that seems to ask for what comes next: where numbers are all there is to go
+/// by, those of the one that it comes to are ahead by as many as its list ends later than the time between the lists explains.
+fn in_doubt(from: &Session, to: &Session) -> Duration {
+    let (left, met) = (&from.timeline, &to.timeline);
+    if left.is_timed_with(met) {
+        return Duration::ZERO;
+    }
+    let last = |of: &Session| of.timeline.segments.last().map_or(0, |s| i128::from(s.sequence));
+    let at = |of: &Session| i128::from(of.listed_at.as_micros());
+    let between = if left.kind.grows() { at(to) - at(from) } else { 0 };
+    // The one more that may have appeared is taken to have: half of all switches would cost a player what it has.
+    let each = i128::try_from(left.target.as_micros()).unwrap_or(i128::MAX).max(1);
+    let appeared = -(-between).div_euclid(each);
+    let ahead = (last(to) - last(from) - appeared).max(0);
+    left.target.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX))
 }

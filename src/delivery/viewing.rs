@@ -25,7 +25,7 @@ impl Node {
             }
         }
         let session = &mut self.sessions[index];
-        session.list(timeline, now);
+        session.list(timeline, viewer, now);
         if let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == viewer) {
             demand.active = now;
         }

@@ -1,7 +1,7 @@
 //! The buffer map: what is here of a rendition from the playhead on, segment by segment.
 //!
 //! The playhead can't be seen. It is placed where the lower bound of the player's buffer puts it, so the real one is never
-//! further on; of several players, the one furthest behind is meant.
+//! further on; of several players, the one furthest behind is meant. What is wanted goes as far as the foremost needs it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -67,7 +67,7 @@ pub(super) fn squares(session: &Session, policy: &Policy, now: Time) -> Vec<Squa
     let all = || session.demands.iter().min_by_key(|d| d.front);
     let Some(demand) = session.players().min_by_key(|d| d.front).or_else(all) else { return Vec::new() };
     let critical = critical(session, policy).as_secs_f64();
-    let horizon = session.horizon(demand.front, policy.prefetch);
+    let horizon = session.horizon(session.foremost().unwrap_or(demand.front), policy.prefetch);
     // Without a whole segment in its hands the player begins with what it asked for.
     let (reached, ahead) = match demand.taken_to() {
         Some(taken) => (taken + 1, demand.buffered(now)),
@@ -265,5 +265,15 @@ mod tests {
         assert_eq!(shown.len(), SQUARES);
         assert_eq!(of(&shown, Window::Played).last(), Some(&(250, "memory")));
         assert_eq!(of(&shown, Window::Critical), [(251, "memory")]);
+    }
+
+    #[test]
+    fn of_several_players_what_the_foremost_wants_is_wanted() {
+        let mut session = film(60);
+        plays(&mut session, 104);
+        session.demands.push(Demand::new(2, 120, at(0)));
+        let shown = squares(&session, &policy(), at(0));
+        assert_eq!(shown.first().map(|s| s.sequence), Some(101), "from the playhead of the one behind");
+        assert_eq!(of(&shown, Window::Prefetch).last(), Some(&(127, "missing")), "30 s past the other");
     }
 }

@@ -10,30 +10,39 @@
 //!
 //! A playlist has one place, though several variants name it: sound or subtitles first, as where a variant of sound alone has
 //! the playlist that is the sound of the others.
+//!
+//! A group is known by the first of its playlists in the order of their identities, not by its master: two masters of a stream
+//! that name some of the same, as one without the highest, agree where they have that one in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use url::Url;
 
 use super::hls::{Content, Master};
+use super::identity::Rules;
 use crate::model::ids::Group;
 use crate::model::timeline::Choice;
 
-/// What its player has to choose from at each playlist of a master of this identity, for which that is anything.
+/// What its player has to choose from at each playlist of a master, for which that is anything.
 #[must_use]
-pub fn choices<'a>(master: &'a Master, identity: &str) -> Vec<(&'a Url, Choice)> {
+pub fn choices<'a>(master: &'a Master, rules: &Rules) -> Vec<(&'a Url, Choice)> {
     // Also where all have one playlist: then it is the sound that is adapted.
     let adaptive = master.variants.len() > 1;
     let mut seen = BTreeSet::new();
-    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<&str, (usize, String)> = BTreeMap::new();
     let mut named = Vec::new();
     for (url, kind) in by_kind(master).filter(|(url, _)| seen.insert(url.as_str())) {
-        *sizes.entry(kind).or_default() += 1;
+        let identity = rules.identity(url);
+        let (size, least) = kinds.entry(kind).or_insert_with(|| (0, identity.clone()));
+        *size += 1;
+        if identity < *least {
+            *least = identity;
+        }
         named.push((url, kind));
     }
     let choice = |kind: &str| {
-        let others = !kind.is_empty() && sizes.get(kind).is_some_and(|&size| size > 1);
-        Choice { group: others.then(|| Group::of(identity, kind)), adaptive }
+        let several = kinds.get(kind).filter(|(size, _)| !kind.is_empty() && *size > 1);
+        Choice { group: several.map(|(_, least)| Group::of(least, kind)), adaptive }
     };
     let all = named.into_iter().map(|(url, kind)| (url, choice(kind)));
     all.filter(|(_, choice)| *choice != Choice::default()).collect()

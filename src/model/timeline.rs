@@ -74,23 +74,31 @@ pub struct Place {
 
 impl Timeline {
     /// The number that segment `sequence` of `other`, a rendition of the same presentation, has in this one: of what plays at the
-    /// same time, where both are listed from their beginnings; otherwise they are numbered alike.
+    /// same time, where that can be told; otherwise they are taken to be numbered alike.
     #[must_use]
     pub fn number_of(&self, other: &Self, sequence: u64) -> u64 {
-        let Some(last) = self.segments.last() else { return sequence };
-        if self.kind == Kind::Live || other.kind == Kind::Live {
-            return sequence;
-        }
-        let before = other.segments.iter().take_while(|s| s.sequence < sequence);
-        let (count, mut left) = before.fold((0, Duration::ZERO), |(n, media), s| (n + 1, media + s.duration));
+        let count = other.segments.partition_point(|s| s.sequence < sequence);
+        let at = other.segments.get(count).filter(|s| s.sequence == sequence && self.is_timed_with(other));
+        let (Some(at), Some(last)) = (at, self.segments.last()) else { return sequence };
         // Its middle: lengths differ by a little.
-        left += other.segments.get(count).map_or(other.target, |s| s.duration) / 2;
-        let at = self.segments.iter().find(|s| {
-            let within = left < s.duration;
-            left = left.saturating_sub(s.duration);
-            within
-        });
-        at.map_or(last.sequence.saturating_add(1), |s| s.sequence)
+        let mut left = other.segments[..count].iter().map(|s| s.duration).sum::<Duration>() + at.duration / 2;
+        for segment in self.segments.iter() {
+            if left < segment.duration {
+                return segment.sequence;
+            }
+            left -= segment.duration;
+        }
+        let beyond = left.as_micros() / self.target.as_micros().max(1);
+        last.sequence.saturating_add(1).saturating_add(u64::try_from(beyond).unwrap_or(u64::MAX))
+    }
+
+    /// Whether it is known what of both plays at the same time: they are listed from their beginnings, to their ends. What still
+    /// grows may be an update that leaves out what was listed before (EXT-X-SKIP), and so may the last of them; then they begin
+    /// with other numbers.
+    #[must_use]
+    pub fn is_timed_with(&self, other: &Self) -> bool {
+        let first = |of: &Self| of.segments.first().map(|s| s.sequence);
+        self.kind == Kind::Vod && other.kind == Kind::Vod && first(self) == first(other)
     }
 
     /// The media between two segments, less what the publisher left out. What is listed no more played as long as any.
@@ -220,5 +228,32 @@ mod tests {
             prop_assert_eq!(grid.all().count_ones(), u32::from(grid.pieces()));
             prop_assert!(grid.span(grid.pieces()).is_empty());
         }
+    }
+
+    /// Segments of `seconds` each, from that number on.
+    fn listed(kind: Kind, first: u64, segments: u64, seconds: u64) -> Timeline {
+        let duration = Duration::from_secs(seconds);
+        let segments =
+            (first..first + segments).map(|sequence| Segment { id: SegmentId(sequence), sequence, duration });
+        let (swarm, choice) = (SwarmId([0; 20]), Choice::default());
+        Timeline { swarm, kind, target: duration, choice, segments: segments.collect() }
+    }
+
+    #[test]
+    fn a_place_in_another_rendition_is_a_time_where_that_is_known_and_a_number_elsewhere() {
+        let vod = |first, segments, seconds| listed(Kind::Vod, first, segments, seconds);
+        assert_eq!(vod(0, 40, 4).number_of(&vod(0, 80, 2), 28), 14);
+        assert_eq!(vod(0, 80, 2).number_of(&vod(0, 40, 4), 14), 29, "in the middle of it");
+        let event = |first, segments, seconds| listed(Kind::Event, first, segments, seconds);
+        assert_eq!(event(0, 40, 4).number_of(&event(0, 40, 4), 28), 28);
+        assert_eq!(
+            event(0, 40, 4).number_of(&event(30, 10, 4), 35),
+            35,
+            "an update tells of the newest alone"
+        );
+        assert_eq!(vod(0, 40, 4).number_of(&vod(30, 10, 4), 35), 35, "as the last one does");
+        assert_eq!(event(0, 21, 4).number_of(&event(0, 60, 4), 50), 50, "a list of some time ago");
+        assert_eq!(vod(0, 21, 4).number_of(&vod(0, 60, 4), 50), 50);
+        assert_eq!(vod(0, 21, 4).number_of(&vod(0, 60, 4), 21), 21);
     }
 }

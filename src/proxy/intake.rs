@@ -54,7 +54,7 @@ async fn list(
             &shared.masters.variables(viewer, asked),
         ) {
             Ok(Playlist::Master(master)) => {
-                remember(&master, (&manifest.url, asked, caller), channel.as_deref(), shared);
+                remember(&master, (asked, caller), channel.as_deref(), shared);
                 return (None, false);
             }
             Ok(Playlist::Media(mut media)) => {
@@ -94,14 +94,9 @@ async fn list(
 
 /// What a player chooses from is in the master alone. In a channel whose segments are known by number, each playlist is known
 /// by its place.
-fn remember(
-    master: &Master,
-    (found, asked, caller): (&Url, &Url, &Caller),
-    belongs: Option<&str>,
-    shared: &Shared,
-) {
+fn remember(master: &Master, (asked, caller): (&Url, &Caller), belongs: Option<&str>, shared: &Shared) {
     let viewer = caller.viewer;
-    for (url, choice) in choices(master, &shared.setup.rules.identity(found)) {
+    for (url, choice) in choices(master, &shared.setup.rules) {
         shared.masters.name(viewer, url, choice);
     }
     let variables = Arc::new(master.variables.clone());

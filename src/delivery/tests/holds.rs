@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::rig::*;
 use crate::delivery::*;
-use crate::model::timeline::{Kind, PieceGrid, Segment, Timeline};
-use crate::wire::message::Message;
+use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
+use crate::wire::message::{Message, Slot};
 
 #[test]
 fn with_other_renditions_memory_answers_at_the_origins_pace() {
@@ -275,4 +275,58 @@ fn what_a_player_waits_for_a_short_while_comes_from_its_beginning() {
         let asked = requests(&rig.have(1, sequence, 0..grid().pieces()));
         assert_eq!(asked, [(peer(1), 0), (peer(1), 1)], "{sequence}");
     }
+}
+
+/// What neighbours are sending lies scattered, and they go away before the origin has sent anything of what it was asked for.
+#[test]
+fn what_was_left_to_neighbours_that_went_is_fetched_beside_the_rest() {
+    let fetched = |out: &[Output]| -> Vec<(u32, u32)> {
+        let fetched = |o: &Output| match o {
+            Output::Fetch { segment: s, from, to, .. } if *s == segment(4) => {
+                Some((*from, to.unwrap_or(u32::MAX)))
+            }
+            _ => None,
+        };
+        out.iter().filter_map(fetched).collect()
+    };
+    for flying in [&[1u8][..], &[1, 2], &[1, 3], &[1, 3, 5], &[1, 3, 5, 7], &[1, 3, 5, 7, 9]] {
+        let mut rig = far_ahead(4, true);
+        let cut = PieceGrid::for_length(12 << PieceGrid::MIN_SHIFT).unwrap();
+        (2..=flying.len()).for_each(|n| rig.befriend(n as u8));
+        let asked = rig.now;
+        rig.ask(1, 4);
+        for (n, &piece) in (1..).zip(flying) {
+            let (slot, segment, length, pieces) =
+                (Slot(0), segment(4), cut.length(), vec![(piece, hash(4, piece))]);
+            let have = Message::Have { slot, segment, sequence: 4, length, loading: true, pieces };
+            assert_eq!(requests(&rig.say(n, have)), [(peer(n), piece)]);
+        }
+        let mut out = rig.sleep_until(asked + TARGET / 4);
+        let first = fetched(&out);
+        let spared = |piece: &u8| {
+            first.iter().all(|(from, to)| cut.span(*piece).start < *from || cut.span(*piece).end > *to)
+        };
+        assert!(!first.is_empty());
+        assert_eq!(flying.iter().all(spared), flying.len() <= 3, "{flying:?}: {first:?}");
+        for n in (1..).take(flying.len()) {
+            out.extend(rig.tell(Input::Left { peer: peer(n), misbehaved: false }));
+        }
+        out.extend(rig.sleep_until(rig.now + Duration::from_millis(10)));
+        let all = fetched(&out);
+        let missing = (0..cut.pieces()).map(|piece| cut.span(piece));
+        let missing: Vec<_> = missing
+            .filter(|span| !all.iter().any(|(from, to)| *from <= span.start && span.end <= *to))
+            .collect();
+        assert!(missing.is_empty(), "{flying:?}: {missing:?} of {all:?}");
+    }
+}
+
+/// Another player on this machine came by no master, and reads its playlist again and again.
+#[test]
+fn who_can_choose_is_held_shortly_whatever_others_can() {
+    let mut rig = far_ahead(4, true);
+    let timeline = rig.node.sessions()[0].timeline.clone();
+    rig.tell(Input::Listed { timeline: Timeline { choice: Choice::default(), ..timeline }, viewer: 2 });
+    let waited = held(&mut rig, 4, None);
+    assert!(waited > TARGET / 8 && waited <= TARGET / 4, "{waited:?}");
 }

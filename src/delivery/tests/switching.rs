@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rig::*;
 use crate::delivery::*;
 use crate::model::ids::{Group, SegmentId, SwarmId};
+use crate::model::time::Time;
 use crate::model::timeline::{Choice, Kind, Segment, Timeline};
 use crate::wire::message::{Message, Slot};
 
@@ -58,14 +59,25 @@ impl Home {
     }
 
     fn list_as(&mut self, rendition: &'static str, group: Option<Group>, kind: Kind, each: Duration) {
-        let (swarm, choice) = (SwarmId::of(rendition), Choice { group, adaptive: true });
-        let segments =
-            (0..200).map(|sequence| Segment { id: id(rendition, sequence), sequence, duration: each });
-        let timeline = Timeline { swarm, kind, target: each, choice, segments: segments.collect() };
-        for viewer in [1, 2] {
+        self.list_from(rendition, 0, Choice { group, adaptive: true }, (kind, each), &[1, 2]);
+        self.meet(rendition, 0);
+    }
+
+    /// These viewers list 200 segments, from that number on.
+    fn list_from(
+        &mut self,
+        rendition: &str,
+        first: u64,
+        choice: Choice,
+        (kind, target): (Kind, Duration),
+        viewers: &[u64],
+    ) {
+        let segment = |sequence| Segment { id: id(rendition, sequence), sequence, duration: target };
+        let (swarm, segments) = (SwarmId::of(rendition), (first..first + 200).map(segment).collect());
+        let timeline = Timeline { swarm, kind, target, choice, segments };
+        for &viewer in viewers {
             self.tell(Input::Listed { timeline: timeline.clone(), viewer });
         }
-        self.meet(rendition, 0);
     }
 
     /// Somebody comes who watches this rendition.
@@ -111,6 +123,14 @@ impl Home {
         self.tell(Input::Done { ask });
         self.flying.retain(|(of, _)| *of != segment);
         self.neighbours.entry(rendition).and_modify(|(_, played)| *played = sequence);
+    }
+
+    /// A player asks for a segment and hangs up before it has a byte.
+    fn gives_up(&mut self, viewer: u64, rendition: &str, sequence: u64) {
+        let (ask, swarm, segment) = (AskId(self.rig.asks), SwarmId::of(rendition), id(rendition, sequence));
+        self.rig.asks += 1;
+        self.tell(Input::Asked { ask, viewer, swarm, segment, from: 0, to: None });
+        self.tell(Input::Done { ask });
     }
 
     /// The neighbour has this segment.
@@ -219,6 +239,15 @@ fn two_players_of_two_renditions_are_left_alone() {
     for sequence in 14..20 {
         home.plays(1, "low", sequence);
         home.plays(2, "high", sequence);
+        assert_eq!((home.front("low"), home.front("high")), (Some(sequence), Some(sequence)));
+        assert!(home.wants_after("low", sequence) && home.wants_after("high", sequence));
+    }
+    // Under one name they look like one player that plays both.
+    let mut home = Home::playing_low();
+    (10..14).for_each(|sequence| home.plays(1, "high", sequence));
+    for sequence in 14..20 {
+        home.plays(1, "low", sequence);
+        home.plays(1, "high", sequence);
         assert_eq!((home.front("low"), home.front("high")), (Some(sequence), Some(sequence)));
         assert!(home.wants_after("low", sequence) && home.wants_after("high", sequence));
     }
@@ -342,4 +371,103 @@ fn who_goes_on_in_another_rendition_keeps_its_buffer() {
     assert_eq!(buffered(12, false), Duration::ZERO, "so it does, or is another player under the same name");
     assert_eq!(buffered(15, false), Duration::ZERO, "a gap");
     assert_eq!(buffered(14, true), Duration::ZERO, "after a hang-up nothing is known of it");
+}
+
+/// It gives the high rendition up in the middle of a segment, plays the low one from the segment before on, and goes back.
+#[test]
+fn who_has_switched_in_need_all_its_life_has_left_where_it_leaves() {
+    let mut home = Home::playing_low();
+    let mut sequence = 14;
+    home.plays(1, "high", sequence);
+    for _ in 0..20 {
+        home.gives_up(1, "high", sequence + 1);
+        home.plays(1, "low", sequence);
+        home.plays(1, "low", sequence + 1);
+        assert_eq!(home.front("high"), None);
+        home.plays(1, "high", sequence + 2);
+        sequence += 2;
+    }
+    (sequence + 1..sequence + 3).for_each(|sequence| home.plays(1, "low", sequence));
+    assert_eq!((home.front("low"), home.front("high")), (Some(sequence + 2), None));
+}
+
+/// The other player has gone, and the one that stayed switches.
+#[test]
+fn more_time_is_given_for_a_while() {
+    let mut demand = demand::Demand::new(1, 10, Time::ZERO);
+    let other = SwarmId::of("other");
+    let leaves = |demand: &mut demand::Demand| (1..40).find(|_| demand.asks_elsewhere(other, false)).unwrap();
+    let patience: Vec<_> = (0..6)
+        .map(|_| {
+            let after = leaves(&mut demand);
+            assert!(demand.comes_back(11));
+            after
+        })
+        .collect();
+    assert_eq!(patience, [2, 3, 5, 9, 17, 17]);
+    let patience: Vec<_> = (0..6)
+        .map(|_| {
+            let after = leaves(&mut demand);
+            assert!(!demand.comes_back(40));
+            after
+        })
+        .collect();
+    assert_eq!(patience, [17, 9, 5, 3, 2, 2]);
+    for _ in 0..6 {
+        assert_eq!(leaves(&mut demand), 2, "who hung up has left, and goes on just where it was");
+        demand.hangs_up();
+        assert!(!demand.comes_back(11));
+    }
+    assert!(leaves(&mut demand) == 2 && demand.comes_back(11), "that was another time");
+}
+
+/// A player that came by the playlist of one rendition alone reads it again and again.
+#[test]
+fn what_another_player_has_to_choose_from_is_its_own() {
+    let mut home = Home::playing_low();
+    home.list_from("low", 0, Choice::default(), (Kind::Vod, TARGET), &[2]);
+    home.plays(2, "low", 10);
+    home.list_from("low", 0, Choice::default(), (Kind::Vod, TARGET), &[2]);
+    (14..16).for_each(|sequence| home.plays(1, "high", sequence));
+    assert_eq!((home.front("low"), home.front("high")), (Some(10), Some(15)), "the first has left");
+    home.list_from("high", 0, Choice::default(), (Kind::Vod, TARGET), &[2]);
+    (11..14).for_each(|sequence| home.plays(2, "high", sequence));
+    assert_eq!(home.front("low"), Some(10), "the second has nothing to leave it for");
+}
+
+/// In a live stream numbers are all there is to go by, and the specification does not ask for the same ones.
+#[test]
+fn what_a_live_player_may_have_thrown_away_does_not_count() {
+    let (all, choice) = (TARGET * 4, Choice { group: VIDEO, adaptive: true });
+    let live = |ahead: u64, later: Duration, then: u64| {
+        let mut home = Home::new();
+        home.list_as("low", VIDEO, Kind::Live, TARGET);
+        (10..14).for_each(|sequence| home.plays(1, "low", sequence));
+        home.list_from("low", 0, choice, (Kind::Live, TARGET), &[1]);
+        home.rig.now += later;
+        home.list_from("high", ahead, choice, (Kind::Live, TARGET), &[1]);
+        let begun = home.session("low").buffered(home.rig.now);
+        assert!(begun <= all && begun > all.saturating_sub(later + TARGET / 4), "{begun:?}");
+        let (ask, swarm) = (AskId(901), SwarmId::of("high"));
+        home.tell(Input::Asked { ask, viewer: 1, swarm, segment: id("high", then), from: 0, to: None });
+        begun.saturating_sub(home.session("high").buffered(home.rig.now))
+    };
+    assert_eq!(live(0, Duration::ZERO, 14), Duration::ZERO, "numbered alike");
+    assert_eq!(live(1, Duration::ZERO, 14), TARGET, "it may ask for 13 again");
+    assert_eq!(live(3, Duration::ZERO, 14), TARGET * 3);
+    assert_eq!(live(1, TARGET, 14), Duration::ZERO, "a new one has appeared since");
+    assert_eq!(live(1, TARGET / 2, 14), Duration::ZERO, "or may have");
+    assert_eq!(live(2, TARGET / 2, 14), TARGET, "two have not");
+}
+
+#[test]
+fn who_goes_on_by_other_numbers_is_no_further_than_it_went() {
+    let mut home = Home::new();
+    home.list_as("low", VIDEO, Kind::Live, TARGET);
+    home.list_from("high", 1000, Choice { group: VIDEO, adaptive: true }, (Kind::Live, TARGET), &[1]);
+    home.meet("high", 1000);
+    (10..14).for_each(|sequence| home.plays(1, "low", sequence));
+    (1014..1024).for_each(|sequence| home.plays(1, "high", sequence));
+    let place = home.session("low").front_of(1).unwrap();
+    assert!(home.front("low").is_none() && (22..=25).contains(&place), "{place}");
 }

@@ -1,8 +1,9 @@
 //! What a player of an MPD chooses from: Representations of one AdaptationSet (ISO/IEC 23009-1 §5.3.3.1), and of those that say
 //! they may be switched between (§5.3.3.5). Other languages, cameras and pictures for trick play are sets of their own.
 //!
-//! A set goes on in the next Period as the one with the same id there; without ids as that of the same kind and language in the
-//! same order. What is taken for the same that is not so costs nothing: the one is over where the other begins.
+//! A set goes on in the next Period as the one of the same kind and language with the same id there; without ids as that in the
+//! same order. An id may be another's there: sound and pictures are never one. What is taken for the same that is not so costs
+//! nothing: the one is over where the other begins.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +69,7 @@ fn names(sets: &[AdaptationSet]) -> Vec<String> {
         let of = (kind(set), set.lang.as_deref().unwrap_or_default());
         let place = counts.entry(of).or_default();
         names.push(match &set.id {
-            Some(id) => format!("set {id}"),
+            Some(id) => format!("set {id} {} {}", of.0, of.1),
             None => format!("{} {} {place}", of.0, of.1),
         });
         *place += 1;

@@ -5,6 +5,7 @@ use crate::manifest::Limits;
 use crate::manifest::choice::choices;
 use crate::manifest::hls::{Playlist, parse};
 use crate::manifest::identity::Rules;
+use crate::model::ids::Group;
 
 fn media(kind: &str, group: &str, uri: &str) -> String {
     format!("#EXT-X-MEDIA:TYPE={kind},GROUP-ID=\"{group}\",NAME=\"{uri}\",URI=\"{uri}\"\n")
@@ -18,6 +19,17 @@ fn iframes(uri: &str) -> String {
     format!("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=1,URI=\"{uri}\"\n")
 }
 
+/// In which group a master of these lines, which has an address of its own, has this playlist.
+fn group_of(lines: &[String], name: &str) -> Option<Group> {
+    let text = format!("#EXTM3U\n{}", lines.concat());
+    let base = url(&format!("https://cdn.example/{}.m3u8", lines.len()));
+    let playlist = parse(&base, text.as_bytes(), &Limits::default(), &Rules::default()).unwrap();
+    let Playlist::Master(master) = playlist else { panic!("a master: {text}") };
+    let choices = choices(&master, &Rules::default());
+    let of = choices.iter().find(|(url, _)| url.path().trim_start_matches('/') == name);
+    of.and_then(|(_, choice)| choice.group)
+}
+
 /// The groups that this master has, and whatever else is adapted to, as the last one: `a b|c|` and so on.
 fn groups(lines: &[String]) -> String {
     let text = format!("#EXTM3U\n{}", lines.concat());
@@ -26,7 +38,7 @@ fn groups(lines: &[String]) -> String {
     let Playlist::Master(master) = playlist else { panic!("a master: {text}") };
     let mut groups = Vec::new();
     let (mut names, mut rest): (Vec<Vec<&str>>, Vec<&str>) = (Vec::new(), Vec::new());
-    for (url, choice) in choices(&master, "a") {
+    for (url, choice) in choices(&master, &Rules::default()) {
         let name = url.path().trim_start_matches('/');
         let Some(group) = choice.group else {
             assert!(choice.adaptive, "{name}: nothing to choose is not said");
@@ -108,4 +120,19 @@ fn text_cameras_and_iframes_are_groups_of_their_own() {
     ];
     assert_eq!(groups(&lines), "en.vtt fr.vtt|lo hi|left right|lo-i hi-i|what");
     assert_eq!(groups(&[variant("", "lo"), iframes("lo-i")]), "", "one I-frame playlist");
+}
+
+/// One player may have loaded several: all renditions, and those that its screen is large enough for.
+#[test]
+fn masters_that_name_the_same_playlists_agree() {
+    let [high, low, mid] = ["hi", "lo", "mid"].map(|name| variant("", name));
+    let all = [low.clone(), mid.clone(), high.clone()];
+    for name in ["hi", "mid"] {
+        assert!(group_of(&all, name).is_some());
+        assert_eq!(group_of(&all, name), group_of(&[high.clone(), mid.clone()], name), "{name}");
+    }
+    assert_eq!(group_of(&all, "lo"), group_of(&all, "hi"));
+    assert_ne!(group_of(&all, "lo"), group_of(&[low, mid], "lo"), "another comes first there");
+    let sound = [media("AUDIO", "a", "hi"), media("AUDIO", "a", "fr")].concat();
+    assert_ne!(group_of(&all, "hi"), group_of(&[sound], "hi"), "sound is not");
 }

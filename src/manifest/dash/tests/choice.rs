@@ -86,3 +86,16 @@ fn what_is_played_beside_a_choice_is_adapted_to_as_well() {
     let elsewhere = read_at("https://cdn.example/live/b/stream.mpd", &text).unwrap();
     assert_ne!(elsewhere.representations()[0].choice, read(&text).representations()[0].choice);
 }
+
+/// An advertisement numbers its sets anew.
+#[test]
+fn sets_of_the_same_id_that_are_of_another_kind_are_another_choice() {
+    let of = |kind: &str, id: &str, of: &str| set(&format!("id=\"{id}\" contentType=\"{kind}\""), of, "");
+    assert_eq!(
+        groups(&[
+            &[of("video", "0", "v w"), of("audio", "1", "a b")],
+            &[of("audio", "0", "c d"), of("video", "1", "x y")]
+        ]),
+        [1, 1, 2, 2, 3, 3, 4, 4]
+    );
+}
