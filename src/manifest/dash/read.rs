@@ -251,7 +251,11 @@ impl<'a> Reader<'a> {
         if let Some(timeline) = &template.SegmentTimeline {
             let offset = template.presentationTimeOffset.unwrap_or(0);
             let items = self.items(&timeline.segments, (timescale, offset, first), span)?;
-            return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns) }));
+            return Some(Shape::Spelled(Spelled {
+                items,
+                names: Names::Patterns(patterns),
+                ends: span.duration,
+            }));
         }
         let each = template.duration? * 1e6 / timescale as f64;
         if !(1_000.0..=LONGEST as f64).contains(&each) {
@@ -358,7 +362,7 @@ impl<'a> Reader<'a> {
             files.iter().take(items.len()).map(place).collect()
         };
         let bases: Vec<_> = level.bases.iter().map(places).collect::<Option<_>>()?;
-        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases) }))
+        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases), ends: span.duration }))
     }
 
     fn single(&self, single: &mpd::SegmentBase, level: &Inherited) -> Option<Shape> {
