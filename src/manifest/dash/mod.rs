@@ -17,6 +17,7 @@ use crate::model::ids::SwarmId;
 use crate::model::timeline::{Choice, Listing};
 
 mod choice;
+mod latency;
 mod pattern;
 mod protection;
 mod read;
@@ -44,7 +45,7 @@ pub struct Presentation {
     pub dynamic: bool,
     /// The longest segment; never zero, at most an hour.
     pub target: Duration,
-    /// MPD@suggestedPresentationDelay is missing where it would help.
+    /// MPD@suggestedPresentationDelay is missing where it would help: nothing is said of a latency.
     pub wants_delay: bool,
     /// In the order of the MPD; only those that can be listed.
     representations: Vec<Representation>,

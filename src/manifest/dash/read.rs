@@ -8,6 +8,7 @@ use dash_mpd_core as mpd;
 use url::Url;
 
 use super::choice;
+use super::latency;
 use super::pattern::Pattern;
 use super::protection::encryption;
 use super::runs::{self, File, Runs};
@@ -163,6 +164,7 @@ impl<'a> Reader<'a> {
             // Of what is not understood it is not known how long its segments are.
             wants_delay: dynamic
                 && self.mpd.suggestedPresentationDelay.is_none()
+                && !latency::is_low(self.mpd)
                 && !representations.is_empty(),
             representations,
             start: Wall(self.mpd.availabilityStartTime.map_or(0, |at| at.timestamp_micros())),

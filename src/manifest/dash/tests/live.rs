@@ -91,6 +91,37 @@ fn live_lists_and_files_are_passed_through() {
 }
 
 #[test]
+fn a_stream_of_low_latency_is_not_told_to_stay_behind() {
+    let numbers = r#"<SegmentTemplate media="$Number$" duration="4"/>"#;
+    let early = |offset: &str| {
+        numbers.replace(
+            "/>",
+            &format!(" availabilityTimeOffset=\"{offset}\" availabilityTimeComplete=\"false\"/>"),
+        )
+    };
+    let base = |offset: &str| format!("<BaseURL availabilityTimeOffset=\"{offset}\">b/</BaseURL>{numbers}");
+    for (inside, wants) in [
+        (numbers.to_owned(), true),
+        (early("3.5"), false),
+        (early("INF"), false),
+        (early("0"), true),
+        (base("3"), false),
+        (base("0"), true),
+    ] {
+        assert_eq!(read(&live("", &inside)).wants_delay, wants, "{inside}");
+    }
+    let described = |what: &str| {
+        let description = format!("<ServiceDescription id=\"0\">{what}</ServiceDescription>");
+        let text = live("", numbers);
+        let of_all = text.replace("<Period>", &format!("{description}<Period>"));
+        let of_period = text.replace("<Period>", &format!("<Period>{description}"));
+        [of_all, of_period].map(|text| read(&text).wants_delay)
+    };
+    assert_eq!(described("<Latency target=\"3500\" min=\"2000\"/>"), [false, false]);
+    assert_eq!(described("<PlaybackRate max=\"1.04\"/>"), [true, true]);
+}
+
+#[test]
 fn the_window_is_as_deep_as_it_says() {
     let of = |attributes: &str, template: &str, now: f64| {
         let text =
