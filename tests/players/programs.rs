@@ -226,7 +226,7 @@ pub fn until_over<'a>(playing: impl IntoIterator<Item = &'a mut Playing>) {
     let began = Instant::now();
     while !playing.is_empty() {
         playing.retain_mut(|playing| !playing.is_over());
-        for playing in playing.iter().filter(|_| began.elapsed() > PATIENCE) {
+        if let Some(playing) = playing.first().filter(|_| began.elapsed() > PATIENCE) {
             panic!("{:?} did not end:\n{}", playing.program, playing.process.log());
         }
         std::thread::sleep(Duration::from_millis(50));
