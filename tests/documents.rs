@@ -253,7 +253,7 @@ fn times_and_answers_in_the_text_are_those_of_unit_and_code() {
     assert!(read("docs/faq.md").contains(&said), "docs/faq.md does not say `{said}`");
     // tests/faults.rs holds the code to it.
     let readme = read("README.md");
-    let said = "(500, 502, 503 or 504 without `Retry-After`, a refused or broken connection)";
+    let said = "(408, 429 and any 5xx but 501, 505 and 511; a refused or broken connection)";
     assert!(readme.replace('\n', " ").replace("  ", " ").contains(said), "the README does not say `{said}`");
 }
 

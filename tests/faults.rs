@@ -284,9 +284,14 @@ fn what_is_no_segment_is_asked_for_again_only_while_its_failure_may_be_over_in_a
         ("502 Bad Gateway", "", 2),
         ("503 Service Unavailable", "", 2),
         ("504 Gateway Timeout", "", 2),
+        ("503 Service Unavailable", "Retry-After: 1\r\n", 2),
+        ("520 Unknown", "", 2),
+        ("408 Request Timeout", "", 2),
+        ("429 Too Many Requests", "", 2),
         ("501 Not Implemented", "", 1),
-        ("507 Insufficient Storage", "", 1),
-        ("503 Service Unavailable", "Retry-After: 1\r\n", 1),
+        ("505 HTTP Version Not Supported", "", 1),
+        ("511 Network Authentication Required", "", 1),
+        ("503 Service Unavailable", "Retry-After: 7\r\n", 1),
     ] {
         let origin = Scripted::start(move |number, _, stream| match number {
             0 => respond(stream, answer, fields, b""),

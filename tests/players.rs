@@ -25,6 +25,8 @@ mod scripted;
 mod storms;
 #[path = "players/trickle.rs"]
 mod trickle;
+#[path = "players/unusual.rs"]
+mod unusual;
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;

@@ -19,6 +19,7 @@ use super::reloads::{self, Told};
 use super::request::Way;
 use super::{Shared, address, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
+use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{self, Caller, Reach};
 use crate::manifest::dash as mpd;
 use crate::manifest::rewrite::{self, Use};
@@ -181,7 +182,15 @@ async fn manifest(
     let named = named_format(&response);
     let mut coming = Coming::new(response, most, &shared.turns);
     let late = tokio::time::Instant::from_std(asked.began + LONGEST_HOLD);
-    match tokio::time::timeout_at(late, coming.read()).await {
+    let mut read = tokio::time::timeout_at(late, coming.read()).await;
+    if matches!(read, Ok(Read::Broken))
+        && last_good().is_none()
+        && let Some(again) = once_more(asked, late, shared).await
+    {
+        coming = Coming::new(again, most, &shared.turns);
+        read = tokio::time::timeout_at(late, coming.read()).await;
+    }
+    match read {
         Ok(Read::Whole(format, text)) => {
             let manifest =
                 take_in(coming.into_manifest(format, text), (asked.url, &asked.caller), shared).await;
@@ -203,6 +212,20 @@ async fn manifest(
             }
         }
     }
+}
+
+/// Another answer to who has been told a part of a manifest, or of what is too short to tell. It may not be one that says less.
+async fn once_more(
+    asked: &Asked<'_>,
+    late: tokio::time::Instant,
+    shared: &Shared,
+) -> Option<origin::Response> {
+    let again = async {
+        tokio::time::sleep(origin_pause(1)).await;
+        repair::ask(&asked.caller, &Method::GET, asked.url, None, None, shared).await
+    };
+    let response = tokio::time::timeout_at(late, again).await.ok()?.ok()?;
+    coming::may_come(&response).then_some(response)
 }
 
 fn pass_on_whole(coming: Coming, asked: &Asked<'_>, shared: &Shared) -> Response<Body> {

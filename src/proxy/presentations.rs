@@ -48,6 +48,8 @@ pub struct Kept {
     pub channel: Option<String>,
     /// What it says.
     pub presentation: Presentation,
+    /// When it came, and how old it was then.
+    came: (Instant, Duration),
     state: Mutex<State>,
 }
 
@@ -84,12 +86,13 @@ impl Presentations {
             }
         }
         let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
+        let came = (Instant::now(), age(headers));
         let spelled =
             |kept: &VecDeque<Arc<Kept>>| kept.iter().map(|k| k.presentation.spelled()).sum::<usize>();
         while kept.len() >= REMEMBERED || spelled(&kept) > SPELLED {
             kept.pop_front();
         }
-        kept.push_back(Arc::new(Kept { viewer, reach, asked, channel, presentation, state }));
+        kept.push_back(Arc::new(Kept { viewer, reach, asked, channel, presentation, came, state }));
     }
 
     /// The newest MPD of this viewer that names `url` and leads no further than he may.
@@ -98,7 +101,7 @@ impl Presentations {
         let may = |kept: &&Arc<Kept>| kept.viewer == caller.viewer && kept.reach <= caller.reach;
         let of_viewer: Vec<Arc<Kept>> = self.lock().iter().rev().filter(may).cloned().collect();
         of_viewer.into_iter().find_map(|kept| {
-            let found = kept.presentation.find(url, kept.now())?;
+            let found = kept.presentation.find(url, kept.now(), kept.age())?;
             Some((kept, found))
         })
     }
@@ -177,6 +180,12 @@ impl Kept {
         state.listed.clear();
     }
 
+    /// How long ago it was written, at least.
+    fn age(&self) -> Duration {
+        let (at, before) = self.came;
+        at.elapsed().saturating_add(before)
+    }
+
     /// The origin's time.
     fn now(&self) -> Wall {
         Wall(ours().saturating_add(self.lock().skew))
@@ -193,14 +202,17 @@ fn ours() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// How long this has been in caches.
+fn age(headers: &HeaderMap) -> Duration {
+    let age = headers.get(header::AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(age.unwrap_or(0u32).into())
+}
+
 /// How far the clock that wrote Date and Age (RFC 9110 §6.6.1, RFC 9111 §5.1) is ahead of ours, in microseconds.
 fn skew(headers: &HeaderMap) -> i64 {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let Some(date) = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok()) else {
-        return 0;
-    };
-    let age = text(header::AGE).and_then(|age| age.trim().parse().ok()).unwrap_or(0u32);
-    let date = date.duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_secs(age.into());
+    let date = headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let Some(date) = date else { return 0 };
+    let date = date.duration_since(UNIX_EPOCH).unwrap_or_default() + age(headers);
     // Half a second more: the second that Date names has been under way.
     let theirs = i64::try_from(date.as_micros()).unwrap_or(i64::MAX).saturating_add(500_000);
     let skew = theirs.saturating_sub(ours());

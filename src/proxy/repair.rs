@@ -1,18 +1,19 @@
 //! What goes wrong at the origin and need not reach the player: a momentary error is asked again, a body that breaks off
 //! is gone on with where it ended. Listed segments are repaired by the engine; this is for everything else.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use url::Url;
 
 use super::{Shared, range};
-use crate::delivery::policy::FETCH_TRIES;
+use crate::delivery::policy::{FETCH_TRIES, LONGEST_HOLD};
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
 
@@ -71,13 +72,10 @@ async fn asked(
             true => origin.send_twice(|| request(None)).await,
             false => origin.send(request(body.take())).await,
         };
-        let again = match &answer {
-            Ok(response) => is_momentary(response),
-            Err(Error::Unreachable(_)) => true,
-            Err(_) => false,
+        let Some(pause) = pause(&answer, failures).filter(|_| repeatable && failures < FETCH_TRIES) else {
+            return answer;
         };
-        let pause = origin_pause(failures);
-        if !repeatable || !again || failures >= FETCH_TRIES || began.elapsed() + pause > TRIED {
+        if began.elapsed().saturating_add(pause) > TRIED {
             return answer;
         }
         drop(answer);
@@ -86,16 +84,38 @@ async fn asked(
     Err(Error::Invalid("it was never asked".to_owned()))
 }
 
-/// A server that says when it will be back means it (RFC 9110 §10.2.3).
-fn is_momentary(response: &Response) -> bool {
-    let status = matches!(
-        response.status,
-        StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    );
-    status && !response.headers.contains_key(header::RETRY_AFTER)
+/// How long to wait before what was answered so for the `failures`-th time is asked again; `None`: it is the answer. A server
+/// that says when it will be back means it (RFC 9110 §10.2.3).
+fn pause(answer: &Result<Response, Error>, failures: u8) -> Option<Duration> {
+    let said = match answer {
+        Ok(response) if is_momentary(response.status) => retry_after(&response.headers),
+        Err(Error::Unreachable(_)) => Duration::ZERO,
+        Ok(_) | Err(_) => return None,
+    };
+    Some(origin_pause(failures).max(said))
+}
+
+/// What a server can't do and won't, and what a network says that wants somebody to log in, is not over in a moment.
+fn is_momentary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500..=599)
+        && !matches!(
+            status,
+            StatusCode::NOT_IMPLEMENTED
+                | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+                | StatusCode::NETWORK_AUTHENTICATION_REQUIRED
+        )
+}
+
+/// When to ask again, in seconds or as a date by the clock that wrote Date; at once, where that is not told.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::trim);
+    let Some(said) = text(header::RETRY_AFTER) else { return Duration::ZERO };
+    if let Ok(seconds) = said.parse() {
+        return Duration::from_secs(seconds);
+    }
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let now = text(header::DATE).and_then(date).unwrap_or_else(SystemTime::now);
+    date(said).and_then(|at| at.duration_since(now).ok()).unwrap_or_default()
 }
 
 /// The same answer with a body that is gone on with by Range when it breaks off, where that is safe: the file has a name
@@ -150,7 +170,8 @@ struct Resume {
     failures: u8,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
+/// The rest, and how often something failed by then.
+type Opening = Pin<Box<dyn Future<Output = Result<(Body, u8), Error>> + Send>>;
 
 /// A body that outlives its connection.
 struct Resuming {
@@ -160,22 +181,37 @@ struct Resuming {
 }
 
 impl Resume {
-    /// Asks for the rest.
-    async fn open(mut self, error: Error) -> Result<Body, Error> {
-        tokio::time::sleep(origin_pause(self.failures)).await;
+    /// Asks for the rest, again where that fails in a way that may be over in a moment. `error` is what is told in the end: how
+    /// the body broke off.
+    async fn open(mut self, error: Error) -> Result<(Body, u8), Error> {
         self.caller.headers.insert(header::IF_RANGE, self.validator);
-        let request = Request {
-            caller: self.caller,
-            method: Method::GET,
-            url: self.url,
-            range: Some(format!("bytes={}-{}", self.at, self.end - 1)),
-            body: None,
-        };
-        let Ok(response) = self.origin.send(request).await else { return Err(error) };
-        let there = response.status == StatusCode::PARTIAL_CONTENT
-            && range::content_range(&response.headers).is_some_and(|(span, _)| span == (self.at..self.end));
-        if there { Ok(response.body) } else { Err(error) }
+        let (began, mut wait) = (Instant::now(), origin_pause(self.failures));
+        loop {
+            tokio::time::sleep(wait).await;
+            let request = Request {
+                caller: self.caller.clone(),
+                method: Method::GET,
+                url: self.url.clone(),
+                range: Some(format!("bytes={}-{}", self.at, self.end - 1)),
+                body: None,
+            };
+            let answer = self.origin.send(request).await;
+            let Some(pause) = pause(&answer, self.failures + 1) else {
+                let rest = answer.ok().filter(|response| is_rest(response, self.at..self.end));
+                return rest.map(|response| (response.body, self.failures)).ok_or(error);
+            };
+            (wait, self.failures) = (pause, self.failures + 1);
+            if self.failures >= FETCH_TRIES || began.elapsed().saturating_add(wait) > LONGEST_HOLD {
+                return Err(error);
+            }
+        }
     }
+}
+
+/// Whether these are the bytes that were asked for.
+fn is_rest(response: &Response, bytes: Range<u64>) -> bool {
+    response.status == StatusCode::PARTIAL_CONTENT
+        && range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes)
 }
 
 impl http_body::Body for Resuming {
@@ -188,7 +224,9 @@ impl http_body::Body for Resuming {
             if let Some(opening) = &mut this.opening {
                 let opening = opening.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
                 match std::task::ready!(opening.as_mut().poll(cx)) {
-                    Ok(body) => (this.body, this.opening) = (Some(body), None),
+                    Ok((body, failures)) => {
+                        (this.body, this.opening, this.resume.failures) = (Some(body), None, failures);
+                    }
                     Err(error) => {
                         this.opening = None;
                         return Poll::Ready(Some(Err(error)));

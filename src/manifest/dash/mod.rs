@@ -17,6 +17,7 @@ use crate::model::ids::SwarmId;
 use crate::model::timeline::{Choice, Listing};
 
 mod choice;
+mod latency;
 mod pattern;
 mod protection;
 mod read;
@@ -44,7 +45,7 @@ pub struct Presentation {
     pub dynamic: bool,
     /// The longest segment; never zero, at most an hour.
     pub target: Duration,
-    /// MPD@suggestedPresentationDelay is missing where it would help.
+    /// MPD@suggestedPresentationDelay is missing where it would help: nothing is said of a latency.
     pub wants_delay: bool,
     /// In the order of the MPD; only those that can be listed.
     representations: Vec<Representation>,
@@ -90,7 +91,7 @@ pub struct Found {
 pub enum When {
     /// As far as the MPD tells.
     Now,
-    /// It will be, this much later by the origin's clock; that is the next segment to come.
+    /// It will be, this much later by the origin's clock: that is the next segment to come. Or it should be, and isn't named.
     In(Duration),
     /// It is further off than the next.
     Later,
@@ -113,16 +114,14 @@ impl Presentation {
         &self.representations
     }
 
-    /// The Representation that `url` is of, by the origin's clock `now`.
+    /// The Representation that `url` is of, by the origin's clock `now`, in an MPD that was written `age` ago.
     #[must_use]
-    pub fn find(&self, url: &Url, now: Wall) -> Option<Found> {
+    pub fn find(&self, url: &Url, now: Wall, age: Duration) -> Option<Found> {
         let text = url.as_str().split('#').next()?;
         let mut best: Option<Found> = None;
         for (index, representation) in self.representations.iter().enumerate() {
-            let Some((base, when)) = representation.shape.find(text, self.media_time(representation, now))
-            else {
-                continue;
-            };
+            let until = self.media_time(representation, now);
+            let Some((base, when)) = representation.shape.find(text, until, age) else { continue };
             let found = Found { representation: index, base, when };
             if matches!(found.when, When::Now | When::Unindexed(_)) {
                 return Some(found);

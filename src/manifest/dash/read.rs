@@ -8,6 +8,7 @@ use dash_mpd_core as mpd;
 use url::Url;
 
 use super::choice;
+use super::latency;
 use super::pattern::Pattern;
 use super::protection::encryption;
 use super::runs::{self, File, Runs};
@@ -163,6 +164,7 @@ impl<'a> Reader<'a> {
             // Of what is not understood it is not known how long its segments are.
             wants_delay: dynamic
                 && self.mpd.suggestedPresentationDelay.is_none()
+                && !latency::is_low(self.mpd)
                 && !representations.is_empty(),
             representations,
             start: Wall(self.mpd.availabilityStartTime.map_or(0, |at| at.timestamp_micros())),
@@ -251,7 +253,11 @@ impl<'a> Reader<'a> {
         if let Some(timeline) = &template.SegmentTimeline {
             let offset = template.presentationTimeOffset.unwrap_or(0);
             let items = self.items(&timeline.segments, (timescale, offset, first), span)?;
-            return Some(Shape::Spelled(Spelled { items, names: Names::Patterns(patterns) }));
+            return Some(Shape::Spelled(Spelled {
+                items,
+                names: Names::Patterns(patterns),
+                ends: span.duration,
+            }));
         }
         let each = template.duration? * 1e6 / timescale as f64;
         if !(1_000.0..=LONGEST as f64).contains(&each) {
@@ -358,7 +364,7 @@ impl<'a> Reader<'a> {
             files.iter().take(items.len()).map(place).collect()
         };
         let bases: Vec<_> = level.bases.iter().map(places).collect::<Option<_>>()?;
-        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases) }))
+        Some(Shape::Spelled(Spelled { items, names: Names::Places(bases), ends: span.duration }))
     }
 
     fn single(&self, single: &mpd::SegmentBase, level: &Inherited) -> Option<Shape> {

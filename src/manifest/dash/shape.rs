@@ -1,7 +1,8 @@
 //! The four ways in which an MPD says where segments are, as three: by number, spelled out one by one, and as parts of
 //! one file with an index.
 //!
-//! Times are microseconds from the start of the Period. `until` is the time up to which media exists; `None` for all.
+//! Times are microseconds from the start of the Period. `until` is the time up to which media exists; `None` for all. `age`
+//! is how long ago the MPD was written.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub(super) struct Spelled {
     /// In order of time.
     pub items: Vec<Item>,
     pub names: Names,
+    /// Where the Period ends, as far as that is known.
+    pub ends: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,10 +85,10 @@ pub(super) struct Item {
 
 impl Shape {
     /// By which base URL `url` is one of its segments, and whether that is there.
-    pub fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
+    pub fn find(&self, url: &str, until: Option<i64>, age: Duration) -> Option<(usize, When)> {
         match self {
             Self::Numbered(numbered) => numbered.find(url, until),
-            Self::Spelled(spelled) => spelled.find(url, until),
+            Self::Spelled(spelled) => spelled.find(url, until, age),
             Self::Indexed { files, head } => {
                 let base = files.iter().position(|file| file.as_str() == url)?;
                 Some((base, When::Unindexed(head.clone())))
@@ -97,8 +100,10 @@ impl Shape {
     pub fn spelled(&self) -> usize {
         match self {
             Self::Numbered(_) | Self::Indexed { .. } => 0,
-            Self::Spelled(Spelled { items, names: Names::Patterns(_) }) => items.len(),
-            Self::Spelled(Spelled { items, names: Names::Places(bases) }) => items.len() * (1 + bases.len()),
+            Self::Spelled(Spelled { items, names: Names::Patterns(_), .. }) => items.len(),
+            Self::Spelled(Spelled { items, names: Names::Places(bases), .. }) => {
+                items.len() * (1 + bases.len())
+            }
         }
     }
 
@@ -203,7 +208,7 @@ impl Numbered {
 }
 
 impl Spelled {
-    fn find(&self, url: &str, until: Option<i64>) -> Option<(usize, When)> {
+    fn find(&self, url: &str, until: Option<i64>, age: Duration) -> Option<(usize, When)> {
         let patterns = match &self.names {
             Names::Patterns(patterns) => patterns,
             Names::Places(bases) => {
@@ -223,19 +228,29 @@ impl Spelled {
         if known {
             return Some((base, When::Now));
         }
-        // The one that would come next: asked for by players that don't wait for the MPD to name it.
-        let distance = match values {
-            Values { time: Some(time), .. } => time.checked_sub(last.time.checked_add(last.units)?)?,
-            Values { number, .. } => number?.checked_sub(last.number.checked_add(1)?)?,
-        };
-        let after = last.start.saturating_add(last.duration.saturating_mul(2));
-        match until {
-            Some(until) if distance == 0 => {
-                Some((base, when((after - until) as f64, last.duration as f64).or_next()))
+        // How many would come between the last one and this: asked for by players that don't wait for the MPD to name it, or
+        // to whom something else does.
+        let between = match values {
+            Values { time: Some(time), .. } => {
+                time.checked_sub(last.time.checked_add(last.units)?)? as f64 / last.units as f64
             }
-            Some(_) => Some((base, When::Later)),
-            None => None,
+            Values { number, .. } => number?.checked_sub(last.number.checked_add(1)?)? as f64,
+        };
+        Some((base, self.to_come(last, between, until?, age)))
+    }
+
+    /// When the segment is there that comes after `last` and as many as long as that. Of what a Period ends before nothing
+    /// is known, and a clock that is ahead of the encoder does not make segments: after the first one that the MPD doesn't
+    /// name one more comes per duration, at most.
+    fn to_come(&self, last: &Item, between: f64, until: i64, age: Duration) -> When {
+        let each = last.duration as f64;
+        let start = last.start.saturating_add(last.duration) as f64 + between * each;
+        if between > 0.0 && self.ends.is_some_and(|ends| start >= ends as f64) {
+            return When::Later;
         }
+        let (by_clock, by_age) =
+            (start + each - until as f64, (between - 1.0) * each - age.as_micros() as f64);
+        when(by_clock.max(by_age), each).or_next()
     }
 
     fn entries(&self, swarm: SwarmId, base: usize, until: Option<i64>, rules: &Rules) -> Entries {
@@ -288,7 +303,7 @@ impl Spelled {
 }
 
 impl When {
-    /// A segment that should be there but is not listed yet is the next to come.
+    /// A segment that should be there but is not listed yet is about to come: only the origin knows.
     fn or_next(self) -> Self {
         if self == Self::Now { Self::In(Duration::ZERO) } else { self }
     }

@@ -11,6 +11,10 @@ const MIME: (&str, &str) = ("content-type", "application/dash+xml");
 
 /// A live MPD whose presentation began `ago`, with segments of two seconds from number 1 on.
 fn live(ago: Duration) -> String {
+    live_with(ago, "<SegmentTemplate duration=\"2\" media=\"$RepresentationID$/$Number$.m4s\"/>")
+}
+
+fn live_with(ago: Duration, template: &str) -> String {
     let start = SystemTime::now() - ago;
     let milliseconds = start.duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_millis();
     let start = httpdate::fmt_http_date(start);
@@ -20,7 +24,7 @@ fn live(ago: Duration) -> String {
     format!(
         "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"dynamic\" \
          availabilityStartTime=\"{}-{month:02}-{}T{}.{milliseconds:03}Z\" minimumUpdatePeriod=\"PT2S\" maxSegmentDuration=\"PT2S\">\
-         <Period start=\"PT0S\"><AdaptationSet><SegmentTemplate duration=\"2\" media=\"$RepresentationID$/$Number$.m4s\"/>\
+         <Period start=\"PT0S\"><AdaptationSet>{template}\
          <Representation id=\"v\" bandwidth=\"1000\"/></AdaptationSet></Period></MPD>",
         word(3),
         word(1),
@@ -92,6 +96,37 @@ async fn a_clock_that_is_wrong_is_found_out() {
         let reply = daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await;
         assert_eq!((reply.status, reply.text()), (200, "media"), "{number}");
     }
+}
+
+#[tokio::test]
+async fn what_an_mpd_that_is_not_loaded_again_no_longer_names_is_the_origins_to_say() {
+    let began = Instant::now();
+    // Four segments of half a second are there, and one more as often.
+    let there = move || 4 + (began.elapsed().as_secs_f64() / 0.5) as u64;
+    let origin = Origin::start(move |seen| match number(seen) {
+        None => {
+            let template = "<SegmentTemplate timescale=\"2\" media=\"$RepresentationID$/$Number$.m4s\">\
+                <SegmentTimeline><S t=\"0\" d=\"1\" r=\"3\"/></SegmentTimeline></SegmentTemplate>";
+            answer(200, &[MIME], live_with(Duration::from_secs(2), template))
+        }
+        Some(number) if number <= there() => answer(200, &[("content-type", "video/mp4")], "media"),
+        Some(_) => answer(404, &[], "not yet"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/live/s.mpd")).await;
+    let ask = async |number: u64| daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await.status;
+    assert_eq!(ask(4).await, 200);
+    assert_eq!(ask(500).await, 404, "by the origin");
+    tokio::time::sleep(Duration::from_millis(2600)).await;
+    for number in 5..=9 {
+        assert_eq!(ask(number).await, 200, "{number}");
+    }
+    let before = origin.seen().len();
+    for number in 100..200 {
+        assert_eq!(ask(number).await, 404);
+    }
+    assert_eq!(origin.seen().len(), before, "what is far off is refused here");
 }
 
 #[tokio::test]

@@ -175,9 +175,43 @@ async fn a_playlist_that_breaks_off_is_not_passed_off_as_whole() {
     let daemon = Daemon::start().await;
     for path in ["/chunked.m3u8", "/length.m3u8", "/chunked"] {
         for target in [origin.prefix(path), origin.url(path)] {
+            let before = origin.seen().len();
             assert_eq!(daemon.get(&target).await.status, 502, "{target}");
+            assert_eq!(origin.seen().len() - before, 2, "asked once more");
         }
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_breaks_off_once_is_asked_for_once_more() {
+    let list = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg0.ts\n#EXT-X-ENDLIST\n";
+    let mpd = "<MPD type=\"static\"><Period/></MPD>";
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::raw(move |head, _| {
+        let text = if head.contains(".mpd") { mpd } else { list };
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst).is_multiple_of(2);
+        let sent = match first {
+            true if head.contains("nothing") => whole.len() - text.len(),
+            true => whole.len() - 5,
+            false => whole.len(),
+        };
+        (whole.as_bytes()[..sent].into(), Then::Close)
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    for path in ["/a.m3u8", "/b.mpd", "/nothing.m3u8"] {
+        let text = if path.contains(".mpd") { mpd } else { list };
+        let forward = daemon.get(&origin.url(path)).await;
+        assert_eq!((forward.status, forward.text(), forward.whole), (200, text, true), "{path}");
+    }
+    let prefix = daemon.get(&origin.prefix("/c.m3u8")).await;
+    assert_eq!(
+        (prefix.status, prefix.text().contains("seg0.ts\n#EXT-X-ENDLIST")),
+        (200, true),
+        "{}",
+        prefix.text()
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Daemon;
 use super::origin::{Origin, Then, answer};
@@ -36,6 +37,82 @@ async fn a_momentary_error_is_asked_again() {
     let before = origin.seen().len();
     let reply = daemon.client().await.ask("POST", &origin.prefix("/never"), "Content-Length: 0\r\n").await;
     assert_eq!((reply.status, origin.seen().len()), (500, before + 1));
+}
+
+#[tokio::test]
+async fn whatever_may_be_over_in_a_moment_is_asked_again() {
+    let date = |seconds| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds));
+    let asked = std::sync::Mutex::new(std::collections::HashSet::new());
+    let origin = Origin::start(move |seen| {
+        let first = asked.lock().unwrap().insert(seen.target.clone());
+        if !first {
+            return answer(200, &[("content-type", OTHER)], "media");
+        }
+        let (status, after) = seen.target[1..].trim_end_matches(".m3u8").split_at(3);
+        let after = match after.trim_start_matches('-') {
+            "date" => date(1),
+            "long" => date(60),
+            after => after.to_owned(),
+        };
+        let fields = [("retry-after", after.as_str())];
+        answer(status.parse().unwrap(), if after.is_empty() { &[] } else { &fields }, "no")
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    for (name, again) in [
+        ("408", true),
+        ("429", true),
+        ("429-1", true),
+        ("500", true),
+        ("503-0", true),
+        ("503-1", true),
+        ("503-date", true),
+        ("503-soon", true),
+        ("520", true),
+        ("527-2", true),
+        ("503-5", false),
+        ("503-18446744073709551615", false),
+        ("503-long", false),
+        ("401", false),
+        ("403", false),
+        ("407", false),
+        ("501", false),
+        ("505", false),
+        ("511", false),
+    ] {
+        let began = Instant::now();
+        let reply = daemon.get(&origin.prefix(&format!("/{name}.m3u8"))).await;
+        let (of_player, requests) = if again { (200, 2) } else { (name[..3].parse().unwrap(), 1) };
+        assert_eq!(reply.status, of_player, "{name}");
+        let of = |seen: &&super::origin::Seen| seen.target == format!("/{name}.m3u8");
+        assert_eq!(origin.seen().iter().filter(of).count(), requests, "{name}");
+        let least = name.split_once('-').filter(|_| again).and_then(|(_, after)| after.parse().ok());
+        assert!(began.elapsed() >= Duration::from_secs(least.unwrap_or(0)), "{name}: when it said");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_with_a_body_may_fail_for_a_moment_too() {
+    let asked = AtomicUsize::new(0);
+    let origin = Origin::raw(move |head, _| {
+        let rest = head.to_ascii_lowercase().contains("\r\nrange: bytes=4-9");
+        let text = match asked.fetch_add(usize::from(rest), Ordering::SeqCst) {
+            _ if !rest => "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Type: video/mp4\r\nContent-Length: 10\r\n\r\nabcd",
+            0 => "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            1 => "",
+            _ if head.contains("/never") => "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            _ => "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Range: bytes 4-9/10\r\nContent-Length: 6\r\n\r\nefghij",
+        };
+        (text.into(), Then::Close)
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let reply = daemon.get(&origin.prefix("/once")).await;
+    assert_eq!((reply.text(), reply.whole), ("abcdefghij", true));
+    let before = origin.seen().len();
+    let reply = daemon.get(&origin.prefix("/never")).await;
+    assert_eq!((reply.text(), reply.whole), ("abcd", false));
+    assert_eq!(origin.seen().len() - before, usize::from(crate::delivery::policy::FETCH_TRIES));
 }
 
 #[tokio::test]
@@ -107,7 +184,7 @@ async fn a_live_playlist_that_fails_is_answered_from_its_last_good_copy() {
     }
     fails.store(true, Ordering::SeqCst);
     // Past the second in which it is new.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     // Two players of one name, and one of them again: that it is absent is known by then, and no answer.
     for _ in 0..3 {
         let before = origin.seen().len();

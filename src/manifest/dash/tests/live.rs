@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -92,6 +91,37 @@ fn live_lists_and_files_are_passed_through() {
 }
 
 #[test]
+fn a_stream_of_low_latency_is_not_told_to_stay_behind() {
+    let numbers = r#"<SegmentTemplate media="$Number$" duration="4"/>"#;
+    let early = |offset: &str| {
+        numbers.replace(
+            "/>",
+            &format!(" availabilityTimeOffset=\"{offset}\" availabilityTimeComplete=\"false\"/>"),
+        )
+    };
+    let base = |offset: &str| format!("<BaseURL availabilityTimeOffset=\"{offset}\">b/</BaseURL>{numbers}");
+    for (inside, wants) in [
+        (numbers.to_owned(), true),
+        (early("3.5"), false),
+        (early("INF"), false),
+        (early("0"), true),
+        (base("3"), false),
+        (base("0"), true),
+    ] {
+        assert_eq!(read(&live("", &inside)).wants_delay, wants, "{inside}");
+    }
+    let described = |what: &str| {
+        let description = format!("<ServiceDescription id=\"0\">{what}</ServiceDescription>");
+        let text = live("", numbers);
+        let of_all = text.replace("<Period>", &format!("{description}<Period>"));
+        let of_period = text.replace("<Period>", &format!("<Period>{description}"));
+        [of_all, of_period].map(|text| read(&text).wants_delay)
+    };
+    assert_eq!(described("<Latency target=\"3500\" min=\"2000\"/>"), [false, false]);
+    assert_eq!(described("<PlaybackRate max=\"1.04\"/>"), [true, true]);
+}
+
+#[test]
 fn the_window_is_as_deep_as_it_says() {
     let of = |attributes: &str, template: &str, now: f64| {
         let text =
@@ -141,8 +171,45 @@ fn a_listed_segment_is_there_and_one_more_is_to_come() {
         assert!((waits(ends - 1.5) - 1.5).abs() < 1e-4, "{media}");
         assert_eq!(waits(ends + 5.0), 0.0, "late");
         assert_eq!(find(&read, next, ends - 3.0), Some(When::Later));
-        assert_eq!(find(&read, after, ends), Some(When::Later));
+        assert_eq!(find(&read, after, ends - 0.1), Some(When::Later));
         assert_eq!(find(&read, before, ends), None);
+    }
+}
+
+#[test]
+fn what_a_timeline_no_longer_names_comes_by_the_clock() {
+    // Three segments of two seconds, the first of which begins 100 s after the epoch.
+    for (media, next) in [("$Time$", 3 * 180_000), ("$Number$", 4)] {
+        let step = if media == "$Time$" { 180_000 } else { 1 };
+        let text = live(
+            "",
+            &format!(
+                "<SegmentTemplate media=\"{media}\" timescale=\"90000\"><SegmentTimeline><S t=\"0\" d=\"180000\" r=\"2\"/>\
+                 </SegmentTimeline></SegmentTemplate>"
+            ),
+        );
+        let read = read(&text);
+        let of = |after: u64, now, age| {
+            find_in(&read, &(next + after * step).to_string(), now, Duration::from_secs(age))
+        };
+        // By the clock the sixth after the last one is there from 118 s on.
+        assert_eq!(of(5, 115.5, 100), Some(When::Later), "{media}");
+        assert_eq!(of(5, 117.5, 100), wait(0.5), "{media}");
+        assert_eq!(of(5, 118.5, 100), wait(0.0), "{media}: ask the origin");
+        assert_eq!(of(5, 1000.0, 100), wait(0.0), "{media}");
+        assert_eq!(of(1_000_000, 1000.0, 100), Some(When::Later), "{media}");
+        // Whatever the clock says: in an MPD of now the next is missing, and one that it has not been told of.
+        let new: Vec<_> = (0..5).map(|after| of(after, 1000.0, 0)).collect();
+        let later = Some(When::Later);
+        assert_eq!(new, [wait(0.0), wait(0.0), wait(2.0), later.clone(), later], "{media}");
+        assert_eq!(of(4, 1000.0, 6), wait(0.0), "{media}");
+        assert_eq!(of(5, 1000.0, 6), wait(2.0), "{media}");
+        // Off the grid, as sound is.
+        if media == "$Time$" {
+            let name = (next + 4 * step + step / 4).to_string();
+            assert_eq!(find_in(&read, &name, 116.0, Duration::MAX), wait(0.5));
+        }
+        assert_eq!(of(u64::MAX / step / 2, 1000.0, 100), Some(When::Later), "{media}");
     }
 }
 
@@ -160,13 +227,18 @@ fn a_segment_of_a_later_period_is_not_one_to_come_of_an_earlier() {
     );
     let both = read(&text);
     let found = |name: &str, now| {
-        let of = both.find(&url("https://cdn.example/live/a/").join(name).unwrap(), at(now)).unwrap();
+        let url = url("https://cdn.example/live/a/").join(name).unwrap();
+        let of = both.find(&url, at(now), Duration::MAX).unwrap();
         (of.representation, of.when)
     };
     assert_eq!(found("v/3", 24.0), (0, When::Now));
     assert_eq!(found("v/11", 24.0), (1, When::Now));
     assert_eq!(found("v/13", 25.0), (1, When::In(Duration::from_secs(3))));
     assert_eq!(found("v/14", 25.0).1, When::Later);
+    // Long after both the second goes on, and the first does not.
+    assert_eq!(found("v/13", 1000.0), (1, When::In(Duration::ZERO)));
+    assert_eq!(found("v/20", 1000.0), (1, When::In(Duration::ZERO)));
+    assert_eq!(found("v/11", 1000.0), (1, When::Now));
     // Who sees only the second calls it the same.
     let alone = read(&format!(
         r#"<MPD type="dynamic" availabilityStartTime="1970-01-01T00:00:00Z">{}</MPD>"#,
@@ -235,7 +307,7 @@ proptest! {
         }
         for (listing, now) in [(&one, nows[0]), (&other, nows[1])] {
             for place in &listing.places {
-                prop_assert_eq!(read.find(&place.url.url().unwrap(), at(now)).unwrap().when, When::Now);
+                prop_assert_eq!(read.find(&place.url.url().unwrap(), at(now), Duration::ZERO).unwrap().when, When::Now);
             }
             let next = listing.timeline.segments.last().unwrap().sequence + 1;
             prop_assert!(matches!(find(&read, &next.to_string(), now), Some(When::In(_))));

@@ -1,5 +1,7 @@
 //! MPDs as packagers write them, and as they should not.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::{Found, Presentation, Wall, When, parse};
@@ -67,5 +69,11 @@ fn all(text: &str) -> String {
 }
 
 fn find(of: &Presentation, name: &str, now: f64) -> Option<When> {
-    of.find(&url("https://cdn.example/live/a/").join(name).unwrap(), at(now)).map(|Found { when, .. }| when)
+    find_in(of, name, now, Duration::MAX)
+}
+
+/// The same in an MPD that is so old.
+fn find_in(of: &Presentation, name: &str, now: f64, age: Duration) -> Option<When> {
+    let url = url("https://cdn.example/live/a/").join(name).unwrap();
+    of.find(&url, at(now), age).map(|Found { when, .. }| when)
 }

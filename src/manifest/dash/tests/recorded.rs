@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -240,8 +238,11 @@ fn the_same_segment_from_several_places() {
     let found = (0..4).map(|base| names(&of(base))).collect::<Vec<_>>();
     assert_eq!(found, ["x/a/1", "https://b.example/1", "y/a/1", "https://b.example/1"]);
     assert_eq!(of(0).timeline, of(1).timeline);
-    assert_eq!(read.find(&url("https://b.example/1"), Wall(0)).unwrap().base, 1);
-    assert_eq!(read.find(&url("https://cdn.example/live/a/y/a/1#t"), Wall(0)).unwrap().base, 2);
+    assert_eq!(read.find(&url("https://b.example/1"), Wall(0), Duration::ZERO).unwrap().base, 1);
+    assert_eq!(
+        read.find(&url("https://cdn.example/live/a/y/a/1#t"), Wall(0), Duration::ZERO).unwrap().base,
+        2
+    );
 }
 
 #[test]
