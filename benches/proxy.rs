@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, Process, Tracker, recording, until};
+use common::{Daemon, Nginx, Process, Tracker, live, player, recording, until};
 use serde_json::Value;
 
 /// How long a daemon is looked at while it has nothing to do.
@@ -21,11 +21,18 @@ const IDLE: Duration = Duration::from_secs(120);
 const BUSY: f64 = 0.1;
 /// Most resident memory then, in MiB. Most of it is the program itself, as much of its file as the kernel maps.
 const RESIDENT: f64 = 15.0;
+/// The same of one that has played with a neighbour and was left: more of the program has been used by then, and the system may
+/// take that back.
+const LEFT_RESIDENT: f64 = 26.0;
+/// Most of it that is not of a file.
+const LEFT_OWN: f64 = 12.0;
 /// Wake-ups a second of who has nothing to wait for: none, but for one or two by chance in all that time.
 const ASLEEP: f64 = 0.02;
 /// A daemon with a tracker looks every ten minutes whether it might upload (battery, line), and where there is no bus of
 /// NetworkManager's, every five whether there is one.
 const LOOKS: f64 = 0.05;
+/// What was played once stays connected to its tracker, and each asks the other now and then whether it is there.
+const CONNECTED: f64 = 0.3;
 
 /// Most that the daemon may add to the time to the first byte, in milliseconds.
 const ADDED: f64 = 1.0;
@@ -68,26 +75,50 @@ fn busy() -> Vec<String> {
     bars.into_iter().filter(|(missed, _)| *missed).map(|(_, bar)| bar).collect()
 }
 
+/// One that is looked at while it has nothing to do, and what it may cost.
+struct Idle<'a> {
+    who: &'a str,
+    pid: u32,
+    wakes: f64,
+    resident: f64,
+    own: f64,
+}
+
 /// What daemons and a tracker cost while nobody watches: wake-ups, processor time and memory. The bars that are missed.
 fn idle() -> Vec<String> {
     let tracker = Tracker::start();
-    let alone = Daemon::start(&[], &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json").display().to_string();
+    let alone = Daemon::start(&[], &[("PACELINE_P2P_STATE", &state)]);
     let daemon = Daemon::with_tracker(&tracker.url());
+    let left = [(); 2].map(|()| Daemon::with_tracker(&tracker.url()));
+    play_and_leave(&left);
     // The connection that asked whether they are ready is closed by now, and nothing else is under way.
+    let daemons = [&alone, &daemon, &left[0], &left[1]].map(|daemon| daemon.process.pid());
     until("the daemons to be at rest", || {
-        let before = [&alone, &daemon].map(|daemon| wake_ups(daemon.process.pid()));
+        let before = daemons.map(wake_ups);
         std::thread::sleep(Duration::from_secs(2));
-        (before == [&alone, &daemon].map(|daemon| wake_ups(daemon.process.pid()))).then_some(())
+        (before == daemons.map(wake_ups)).then_some(())
     });
+    let fresh = |who, pid, wakes| Idle { who, pid, wakes, resident: RESIDENT, own: RESIDENT };
     let all = [
-        ("a daemon without a tracker", alone.process.pid(), ASLEEP),
-        ("a daemon with one", daemon.process.pid(), LOOKS),
-        ("a tracker", tracker.process.pid(), ASLEEP),
+        fresh("a daemon without a tracker", daemons[0], ASLEEP),
+        fresh("a daemon with one", daemons[1], LOOKS),
+        Idle {
+            who: "a daemon that has played with a neighbour and was left",
+            pid: daemons[2],
+            wakes: CONNECTED,
+            resident: LEFT_RESIDENT,
+            own: LEFT_OWN,
+        },
+        fresh("a tracker of two viewers", tracker.process.pid(), CONNECTED),
     ];
-    let before = all.map(|(_, pid, _)| (wake_ups(pid), ticks(pid)));
+    let before = all.each_ref().map(|idle| (wake_ups(idle.pid), ticks(idle.pid)));
     std::thread::sleep(IDLE);
     let mut missed = Vec::new();
-    for ((who, pid, most), (woken, busy)) in all.into_iter().zip(before) {
+    for (Idle { who, pid, wakes: most, resident: holds, own: of_it }, (woken, busy)) in
+        all.into_iter().zip(before)
+    {
         let seconds = IDLE.as_secs_f64();
         let wakes = (wake_ups(pid) - woken) as f64 / seconds;
         // A tick is a hundredth of a second on every Linux there is.
@@ -97,17 +128,34 @@ fn idle() -> Vec<String> {
             "idle, {who}: {wakes:.2} wake-ups a second, {share:.3} % of a processor, {memory:.1} MiB resident, {own:.1} \
              of them not of a file"
         );
-        if wakes > most {
-            missed.push(format!("{who} wakes {wakes:.2} times a second, more than {most}"));
-        }
-        if share >= BUSY {
-            missed.push(format!("{who} takes {share:.3} % of a processor, not less than {BUSY}"));
-        }
-        if memory > RESIDENT {
-            missed.push(format!("{who} holds {memory:.1} MiB, more than {RESIDENT}"));
-        }
+        let bars = [
+            (wakes > most, format!("{who} wakes {wakes:.2} times a second, more than {most}")),
+            (share >= BUSY, format!("{who} takes {share:.3} % of a processor, not less than {BUSY}")),
+            (memory > holds, format!("{who} holds {memory:.1} MiB, more than {holds}")),
+            (own > of_it, format!("{who} holds {own:.1} MiB that are not of a file, more than {of_it}")),
+        ];
+        missed.extend(bars.into_iter().filter(|(missed, _)| *missed).map(|(_, bar)| bar));
     }
     missed
+}
+
+/// A live stream is played through them, and they are neighbours; then it is over, and so are they.
+fn play_and_leave(daemons: &[Daemon]) {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    let url = origin.url("index.m3u8");
+    let players: Vec<Process> = daemons.iter().map(|daemon| player(&daemon.prefix(&url), 500, &[])).collect();
+    daemons.iter().for_each(|daemon| daemon.await_neighbours(1));
+    std::thread::sleep(Duration::from_secs(30));
+    let given: u64 = daemons.iter().map(|daemon| daemon.total("p2p_bytes")).sum();
+    assert!(given > 0, "they took nothing from each other");
+    drop(players);
+    for daemon in daemons {
+        until("it to be over", || (daemon.stats()["streams"].as_array()?.is_empty()).then_some(()));
+    }
+    // Peers are kept for half a minute more.
+    std::thread::sleep(Duration::from_secs(45));
 }
 
 /// How often any thread has begun to wait so far, which is as often as it was woken.

@@ -9,9 +9,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // Where the kernel gives them to everybody, as Debian's does, what is let go of in pieces would stay for the rest of each.
-    // Where there are none there is nothing to forbid.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
     paceline::cli::run()
 }

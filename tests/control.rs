@@ -349,6 +349,52 @@ fn a_metered_connection_pauses_uploads_and_says_so() {
 }
 
 #[test]
+fn what_was_said_of_the_connection_holds_while_the_bus_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, address) = bus(dir.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _manager = runtime.block_on(async {
+        zbus::connection::Builder::address(address.as_str())
+            .unwrap()
+            .serve_at("/org/freedesktop/NetworkManager", Manager { metered: 1 })
+            .unwrap()
+            .name("org.freedesktop.NetworkManager")
+            .unwrap()
+            .build()
+            .await
+            .unwrap()
+    });
+    let daemon =
+        Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[("DBUS_SYSTEM_BUS_ADDRESS", address.as_str())]);
+    let withheld = || daemon.stats()["upload_withheld"].as_str().map(str::to_owned);
+    let metered = || withheld().filter(|why| why == "on a metered connection (NetworkManager)");
+    until("it is asked", metered);
+    drop(bus);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(metered().is_some(), "{:?}", withheld());
+}
+
+/// A bus that takes connections and says nothing.
+#[test]
+fn nothing_is_uploaded_before_somebody_could_say_that_the_connection_is_metered() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("bus");
+    let _bus = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let address = format!("unix:path={}", socket.display());
+    let began = Instant::now();
+    let daemon =
+        Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[("DBUS_SYSTEM_BUS_ADDRESS", address.as_str())]);
+    let withheld = || daemon.stats()["upload_withheld"].as_str().map(str::to_owned);
+    let why = until("it is asked", withheld);
+    assert_eq!(why, "until NetworkManager has said whether the connection is metered");
+    assert_eq!(daemon.stats()["upload"], false);
+    until("it is waited for no longer", || withheld().is_none().then_some(()));
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let log = stop(daemon);
+    assert!(!log.contains("upload"), "nobody needs to know: {log}");
+}
+
+#[test]
 fn without_a_bus_there_is_no_reason_and_no_word() {
     let dir = tempfile::tempdir().unwrap();
     let nowhere = format!("unix:path={}", dir.path().join("bus").display());
@@ -390,17 +436,6 @@ fn the_line_is_looked_at_once_something_plays() {
         assert!(status.success(), "ip {arguments}");
     };
     ip("link set lo up");
-    let dir = tempfile::tempdir().unwrap();
-    let origin = Scripted::start(|_, head, stream| {
-        let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n";
-        let body = if head.contains(".m3u8") { playlist.into() } else { vec![0x47; 188 * 1000] };
-        respond(stream, "200 OK", "", &body);
-    });
-    let nowhere = format!("unix:path={}", dir.path().join("bus").display());
-    let began = Instant::now();
-    let daemon =
-        Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[("DBUS_SYSTEM_BUS_ADDRESS", nowhere.as_str())]);
-    until("it has looked", || (daemon.stats()["uptime_s"].as_f64()? > 2.0).then_some(()));
     for arguments in [
         "link add wwan0 type veth peer name other",
         "address add 10.7.0.5/24 dev wwan0",
@@ -410,12 +445,24 @@ fn the_line_is_looked_at_once_something_plays() {
     ] {
         ip(arguments);
     }
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Scripted::start(|_, head, stream| {
+        let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\na.ts\n#EXT-X-ENDLIST\n";
+        let body = if head.contains(".m3u8") { playlist.into() } else { vec![0x47; 188 * 1000] };
+        respond(stream, "200 OK", "", &body);
+    });
+    let nowhere = format!("unix:path={}", dir.path().join("bus").display());
+    let daemon =
+        Daemon::start(&["--tracker", "ws://127.0.0.1:1/"], &[("DBUS_SYSTEM_BUS_ADDRESS", nowhere.as_str())]);
+    let withheld = || daemon.stats()["upload_withheld"].as_str().map(str::to_owned);
+    assert_eq!(until("it has looked", withheld), "over a cellular line (wwan0)");
+    ip("link delete wwan0");
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(daemon.stats()["upload_withheld"], Value::Null);
+    assert!(withheld().is_some(), "nothing plays, and it has not looked again");
+    let began = Instant::now();
     for path in ["index.m3u8", "a.ts"] {
         assert_eq!(daemon.get(&origin.url(path)).status, 200, "{path}");
     }
-    let why = until("it has looked again", || daemon.stats()["upload_withheld"].as_str().map(str::to_owned));
-    assert_eq!(why, "over a cellular line (wwan0)");
+    until("it has looked again", || withheld().is_none().then_some(()));
     assert!(began.elapsed() < Duration::from_secs(25), "no sooner than by the clock: {:?}", began.elapsed());
 }

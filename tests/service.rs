@@ -4,14 +4,15 @@ mod common;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, live, player, raw, until};
+use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, live, player, raw, recording, until};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What a service manager hears.
 struct Manager {
@@ -133,14 +134,60 @@ fn a_tracker_reads_its_configuration_again() {
     assert!(tracker.wait(PATIENCE), "{}", tracker.log());
 }
 
-/// A tracker that tells who comes with which token, and hangs up.
-fn token(trackers: &TcpListener) -> String {
+/// Who comes to a tracker next, and what he asks for.
+fn comes(trackers: &TcpListener) -> (TcpStream, String) {
     let (stream, _) = until("it to be tried", || trackers.accept().ok());
     stream.set_nonblocking(false).unwrap();
-    let mut asked = String::new();
-    BufReader::new(stream).read_line(&mut asked).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut reader, mut asked) = (BufReader::new(&stream), String::new());
+    while !asked.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut asked).unwrap() > 0, "nothing more than {asked}");
+    }
+    (stream, asked)
+}
+
+fn token_of(asked: &str) -> String {
     let token = asked.split_once("token=").and_then(|(_, rest)| rest.split([' ', '&']).next());
     token.unwrap_or_else(|| panic!("no token in {asked}")).to_owned()
+}
+
+/// A tracker that tells who comes with which token, and hangs up.
+fn token(trackers: &TcpListener) -> String {
+    token_of(&comes(trackers).1)
+}
+
+/// A tracker that lets nobody in; with which token he came.
+fn refuse(trackers: &TcpListener) -> String {
+    let (mut stream, asked) = comes(trackers);
+    stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    token_of(&asked)
+}
+
+/// A tracker that lets somebody in.
+fn welcome(trackers: &TcpListener) -> TcpStream {
+    let (mut stream, asked) = comes(trackers);
+    let key = asked.lines().find_map(|line| {
+        line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+    });
+    let accept = derive_accept_key(key.unwrap().1.as_bytes());
+    let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    write!(stream, "{head}Sec-WebSocket-Accept: {accept}\r\n\r\n").unwrap();
+    stream
+}
+
+/// A tracker's place, and how a daemon is told of it.
+fn trackers() -> (TcpListener, String) {
+    let trackers = TcpListener::bind("127.0.0.1:0").unwrap();
+    trackers.set_nonblocking(true).unwrap();
+    let url = format!("ws://{}/", trackers.local_addr().unwrap());
+    (trackers, url)
+}
+
+/// Has the daemon read its configuration again, for the `times`th time.
+fn reload(daemon: &Daemon, times: usize) {
+    daemon.process.signal("-HUP");
+    let read = || daemon.process.log().matches("configuration read again").count() == times;
+    until("the configuration to be read again", || read().then_some(()));
 }
 
 #[test]
@@ -154,32 +201,113 @@ fn a_secret_that_changes_is_read_again() {
         std::fs::write(secrets.path().join("PACELINE_ORIGIN_HEADERS"), header).unwrap();
     };
     put("old", "X-Key: old");
-    let trackers = TcpListener::bind("127.0.0.1:0").unwrap();
-    trackers.set_nonblocking(true).unwrap();
-    let tracker = format!("ws://{}/", trackers.local_addr().unwrap());
+    let (trackers, tracker) = trackers();
     let folder = ("CREDENTIALS_DIRECTORY", secrets.path().to_str().unwrap());
     let daemon = Daemon::start(&["--tracker", &tracker], &[folder]);
     let _player = player(&daemon.prefix(&origin.url("index.m3u8")), 500, &[]);
     let key = || String::from_utf8(daemon.get(&origin.url("key")).body).unwrap();
     assert_eq!((token(&trackers), key()), ("old".to_owned(), "old".to_owned()));
 
-    let again = |times: usize| {
-        daemon.process.signal("-HUP");
-        let read = || daemon.process.log().matches("configuration read again").count() == times;
-        until("the configuration to be read again", || read().then_some(()));
-    };
     put("new", "X-Key: new");
-    again(1);
+    reload(&daemon, 1);
     assert_eq!(key(), "new");
     until("the new token", || (token(&trackers) == "new").then_some(()));
     assert!(!daemon.process.log().contains("waits for"), "{}", daemon.process.log());
 
-    // A secret that can't be used changes nothing.
+    // A secret that can't be used changes nothing, the other neither.
     put("newest", "X-Key");
     daemon.process.signal("-HUP");
     let refused = || daemon.process.log().contains("the configuration stays as it is").then_some(());
     until("it to be refused", refused);
     assert_eq!(key(), "new");
+    // The first of the two may have been on its way.
+    assert_eq!([token(&trackers), token(&trackers)], ["new", "new"]);
+}
+
+#[test]
+fn a_tracker_that_refuses_later_says_why_and_is_tried_at_once_with_another_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let _writer = live(dir.path());
+    let origin = Nginx::serve(dir.path(), "");
+    let file = dir.path().join("paceline.toml");
+    let write = |token: &str| std::fs::write(&file, format!("[tracker]\ntoken = \"{token}\"\n")).unwrap();
+    write("old");
+    let (trackers, tracker) = trackers();
+    let daemon = Daemon::start(&["--tracker", &tracker, "--config", file.to_str().unwrap()], &[]);
+    let _player = player(&daemon.prefix(&origin.url("index.m3u8")), 500, &[]);
+    let said = |what: &str, times: usize| {
+        until(&format!("{what} {times} times"), || {
+            (daemon.process.log().matches(what).count() >= times).then_some(())
+        });
+    };
+    drop(welcome(&trackers));
+    said(" is gone; ", 1);
+    let why = " can't be reached (HTTP error: 403 Forbidden)";
+    // By then the next attempt is seconds away.
+    for _ in 0..4 {
+        assert_eq!(refuse(&trackers), "old");
+    }
+    said(why, 1);
+    write("new");
+    reload(&daemon, 1);
+    let began = Instant::now();
+    assert_eq!(refuse(&trackers), "new");
+    assert!(began.elapsed() < Duration::from_millis(1500), "after {:?}", began.elapsed());
+    said(why, 2);
+}
+
+/// Whom a TURN server is asked by next, when it has said that it wants to know.
+fn user(relay: &UdpSocket) -> String {
+    let mut packet = [0; 1500];
+    loop {
+        let (length, from) = relay.recv_from(&mut packet).unwrap();
+        let asked = &packet[..length];
+        // An Allocate request (RFC 8656 §18): type, length, cookie and transaction, then attributes.
+        if length < 20 || asked[..2] != [0x00, 0x03] {
+            continue;
+        }
+        let mut rest = &asked[20..];
+        while let [t0, t1, l0, l1, value @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+            if [*t0, *t1] == [0x00, 0x06] {
+                return String::from_utf8(value[..length].to_vec()).unwrap();
+            }
+            rest = value.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        // 401 with a realm and a nonce.
+        let attributes = b"\x00\x09\x00\x04\0\0\x04\x01\x00\x14\x00\x04test\x00\x15\x00\x04once";
+        let mut reply = vec![0x01, 0x13, 0, attributes.len() as u8];
+        reply.extend_from_slice(&asked[4..20]);
+        reply.extend_from_slice(attributes);
+        relay.send_to(&reply, from).unwrap();
+    }
+}
+
+#[test]
+fn a_relay_that_is_read_again_is_the_one_that_connections_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    for stream in ["one", "other"] {
+        std::fs::create_dir(dir.path().join(stream)).unwrap();
+        recording(&dir.path().join(stream), 60, &[]);
+    }
+    let origin = Nginx::serve(dir.path(), "");
+    let file = dir.path().join("paceline.toml");
+    let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
+    relay.set_read_timeout(Some(PATIENCE)).unwrap();
+    let at = relay.local_addr().unwrap();
+    let write = |user: &str| {
+        std::fs::write(&file, format!("[ice]\nturn = [\"turn:{user}:hush@{at}\"]\n")).unwrap();
+    };
+    write("old");
+    let tracker = Tracker::start();
+    let daemon = Daemon::start(&["--tracker", &tracker.url(), "--config", file.to_str().unwrap()], &[]);
+    let _first = player(&daemon.prefix(&origin.url("one/index.m3u8")), 500, &[]);
+    assert_eq!(user(&relay), "old");
+    write("new");
+    reload(&daemon, 1);
+    // Another stream is announced at once, with connections of its own.
+    let _second = player(&daemon.prefix(&origin.url("other/index.m3u8")), 500, &[]);
+    until("the new name", || (user(&relay) == "new").then_some(()));
 }
 
 /// A tracker whose standard error is `stderr` and which believes that this is the journal, whose socket is in `journal`.
@@ -336,12 +464,25 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
 
 /// Debian's kernel gives huge pages to everybody, and a daemon at its limit held 50 MiB more for it.
 #[test]
-fn memory_is_not_of_huge_pages() {
-    let daemon = Daemon::start(&[], &[]);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.process.pid())).unwrap();
-    // A kernel that has none says nothing of them.
-    if let Some(line) = status.lines().find(|line| line.starts_with("THP_enabled:")) {
-        assert_eq!(line.split_whitespace().nth(1), Some("0"), "{line}");
+fn memory_is_of_huge_pages_for_simulations_alone() {
+    let allowed = |process: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
+        line.map(|line| line.ends_with('1'))
+    };
+    // A kernel that has none says nothing of them, and whoever starts us may have forbidden them.
+    let ours = allowed("self");
+    for (args, theirs) in [
+        (&["serve", "--listen", "127.0.0.1:0"][..], ours.map(|_| false)),
+        (&["tracker", "--listen", "127.0.0.1:0"], ours.map(|_| false)),
+        (&["demo", "--viewers", "1"], ours.map(|_| false)),
+        (&["simulate", "--viewers", "1000", "--seconds", "80000"], ours),
+    ] {
+        let process = Process::spawn(args[0], Command::new(env!("CARGO_BIN_EXE_paceline")).args(args));
+        // It knows by then what it is.
+        std::thread::sleep(Duration::from_millis(500));
+        let pid = process.pid().to_string();
+        until(&format!("{args:?}"), || (allowed(&pid) == theirs).then_some(()));
     }
 }
 
@@ -350,13 +491,12 @@ fn a_tracker_that_is_not_there_is_said_once() {
     let dir = tempfile::tempdir().unwrap();
     let _writer = live(dir.path());
     let origin = Nginx::serve(dir.path(), "");
-    // Whoever listens there hangs up at once.
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    other.set_nonblocking(true).unwrap();
-    let daemon = Daemon::with_tracker(&format!("ws://{}/", other.local_addr().unwrap()));
+    // Whoever listens there hangs up once he was asked.
+    let (other, url) = trackers();
+    let daemon = Daemon::with_tracker(&url);
     let _player = player(&daemon.prefix(&origin.url("index.m3u8")), 500, &[]);
     for _ in 0..3 {
-        until("it to be tried again", || other.accept().ok());
+        comes(&other);
     }
     let log = daemon.process.log();
     assert_eq!(log.matches(" can't be reached (").count(), 1, "{log}");

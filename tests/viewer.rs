@@ -460,6 +460,20 @@ fn the_demo_sums_up_in_one_document_what_the_channel_saw() {
     }
     let each = told["per_viewer"].as_array().unwrap();
     assert!(each.len() == 3 && each.iter().all(|viewer| viewer["segments"].as_u64() >= Some(6)), "{told}");
+    for viewer in each {
+        assert_eq!(viewer["neighbours"], 2, "{viewer}");
+        let reasons = viewer["reasons"].as_object().unwrap();
+        let counted: u64 = reasons.values().map(|count| count.as_u64().unwrap()).sum();
+        assert!(counted >= viewer["segments"].as_u64().unwrap(), "each has one: {viewer}");
+        assert!(
+            reasons["start-up"].as_u64() >= Some(1) && reasons["prefetch"].as_u64() >= Some(1),
+            "{viewer}"
+        );
+    }
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for key in told.as_object().unwrap().keys().map(String::as_str).filter(|key| *key != "per_viewer") {
+        assert!(readme.contains(&format!("`{key}`")), "the README lacks {key} of the demo's document");
+    }
 }
 
 #[test]

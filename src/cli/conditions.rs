@@ -19,7 +19,9 @@ use crate::engine::Handle;
 const LOW: u8 = 20;
 
 /// What the names of interfaces over a cellular line begin with.
-pub const CELLULAR: [&str; 4] = ["wwan", "wwp", "ppp", "rmnet"];
+pub const CELLULAR: [&str; 3] = ["wwan", "wwp", "rmnet"];
+/// What those of PPP begin with, which is spoken to modems of both kinds.
+pub const PPP: &str = "ppp";
 /// What those begin with that are named for a DSL line, and not for what goes over it.
 const DSL: [&str; 2] = ["pppoe", "pppoa"];
 /// What those of a VPN begin with.
@@ -51,23 +53,28 @@ pub async fn watch(handle: &Handle) {
 
 /// Never ends.
 async fn look(handle: &Handle) {
-    let (tell, mut metered) = watch::channel(None);
+    let (tell, mut metered) = watch::channel(metered::at_first().await);
     let network = metered::follow(tell);
     tokio::pin!(network);
     let mut watched = handle.watched();
+    let mut held = metered.borrow().map(said);
     let mut told = None;
-    handle.withhold_uploads(None).await;
+    handle.withhold_uploads(held.clone()).await;
     loop {
         let known = *metered.borrow_and_update();
         let why = tokio::task::spawn_blocking(move || why_not(Path::new("/"), &lines(), known))
             .await
             .unwrap_or_default();
-        if why != told {
+        if why != held {
+            handle.withhold_uploads(why.clone()).await;
+            held.clone_from(&why);
+        }
+        // That it was asked is over in a moment.
+        if why != told && (why.is_none() || known != Some(Metered::Asked)) {
             match &why {
                 Some(why) => tracing::info!(why, "nothing is uploaded for now: {why}"),
                 None => tracing::info!("uploads go on"),
             }
-            handle.withhold_uploads(why.clone()).await;
             told = why;
         }
         let busy = *watched.borrow_and_update();
@@ -83,15 +90,20 @@ async fn look(handle: &Handle) {
 /// Why nothing is to be uploaded now, in a few words; `root` is `/`, and `lines` are the interfaces that are known to lead to
 /// the Internet.
 fn why_not(root: &Path, lines: &[String], metered: Option<Metered>) -> Option<String> {
-    let metered = metered.map(|metered| match metered {
-        Metered::Yes => "on a metered connection (NetworkManager)",
-        Metered::Guessed => "on a connection that NetworkManager guesses to be metered",
-    });
-    battery(root).or_else(|| metered.map(str::to_owned)).or_else(|| {
+    battery(root).or_else(|| metered.map(said)).or_else(|| {
         let read = || default_line(root).into_iter().collect();
         let lines: Vec<String> = if lines.is_empty() { read() } else { lines.to_vec() };
         lines.iter().find_map(|name| line(root, name))
     })
+}
+
+fn said(metered: Metered) -> String {
+    let said = match metered {
+        Metered::Asked => "until NetworkManager has said whether the connection is metered",
+        Metered::Yes => "on a metered connection (NetworkManager)",
+        Metered::Guessed => "on a connection that NetworkManager guesses to be metered",
+    };
+    said.to_owned()
 }
 
 fn battery(root: &Path) -> Option<String> {
@@ -118,9 +130,11 @@ fn line(root: &Path, name: &str) -> Option<String> {
         fs::read_to_string(device.join("uevent")).is_ok_and(|text| text.lines().any(|line| line == kind))
     };
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let wired = || name.starts_with("ppp") && (begins(&DSL) || over_ethernet(root));
-    if of_kind("DEVTYPE=wwan") || begins(&CELLULAR) && !wired() {
+    if of_kind("DEVTYPE=wwan") || begins(&CELLULAR) {
         return Some(format!("over a cellular line ({name})"));
+    }
+    if name.starts_with(PPP) && !begins(&DSL) && !over_ethernet(root) {
+        return Some(format!("over PPP, which may be cellular ({name})"));
     }
     if device.join("tun_flags").exists() || of_kind("DEVTYPE=wireguard") || begins(&VPN) {
         return Some(format!("over a VPN ({name})"));
@@ -140,7 +154,7 @@ fn over_ethernet(root: &Path) -> bool {
     };
     let interfaces =
         fs::read_dir(root.join("sys/class/net")).map_or(0, |all| all.flatten().filter(ppp).count());
-    sessions > 0 && sessions >= interfaces
+    sessions > 0 && sessions == interfaces
 }
 
 /// The interfaces by which the Internet is reached, IPv4 before IPv6: whatever tables, rules and prefixes it takes, the kernel
@@ -245,6 +259,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         route(root.path(), &[("wwan0", 700)]);
         for (metered, reason) in [
+            (Some(Metered::Asked), "until NetworkManager has said whether the connection is metered"),
             (Some(Metered::Yes), "on a metered connection (NetworkManager)"),
             (Some(Metered::Guessed), "on a connection that NetworkManager guesses to be metered"),
             (None, "over a cellular line (wwan0)"),
@@ -274,7 +289,7 @@ mod tests {
     fn a_dsl_line_is_no_cellular_one() {
         let head = "Id       Address              Device\n";
         let session = "0000002A 02:00:00:00:00:01     eth0\n";
-        let cellular = Some("over a cellular line (ppp0)");
+        let cellular = Some("over PPP, which may be cellular (ppp0)");
         for (sessions, ppp, reason) in [
             (None, &["ppp0"][..], cellular),
             (Some(0), &["ppp0"][..], cellular),
@@ -282,6 +297,8 @@ mod tests {
             // One of the two is something else, and which can't be told.
             (Some(1), &["ppp0", "ppp1"][..], cellular),
             (Some(2), &["ppp0", "ppp1"][..], None),
+            // One that has no interface here, as in another namespace, says nothing of this one.
+            (Some(2), &["ppp0"][..], cellular),
         ] {
             let root = tempfile::tempdir().unwrap();
             for name in ppp {

@@ -337,14 +337,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::conditions::{CELLULAR, VPN};
+    use crate::cli::conditions::{CELLULAR, PPP, VPN};
 
     #[test]
     fn what_uploads_stop_for_is_named() {
         let value = Mode::Auto.to_possible_value().unwrap();
         let help = value.get_help().unwrap().to_string();
         let questions = std::fs::read_to_string("docs/faq.md").unwrap();
-        for kind in CELLULAR.iter().chain(&VPN) {
+        for kind in CELLULAR.iter().chain(&VPN).chain(&[PPP]) {
             assert!(help.contains(kind), "{help}");
             assert!(questions.contains(&format!("`{kind}`")), "docs/faq.md: {kind}");
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
+use zbus::address::transport::{Transport, UnixSocket};
 use zbus::message::Type;
 use zbus::names::BusName;
 use zbus::zvariant::OwnedValue;
-use zbus::{Connection, MatchRule, MessageStream, fdo::DBusProxy};
+use zbus::{Address, Connection, MatchRule, MessageStream, fdo::DBusProxy};
 
 const NETWORK_MANAGER: &str = "org.freedesktop.NetworkManager";
 const OBJECT: &str = "/org/freedesktop/NetworkManager";
@@ -24,21 +25,44 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// How sure NetworkManager is that the connection is metered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metered {
+    /// It has been asked, and has not answered yet.
+    Asked,
     /// The user or the network says so.
     Yes,
     /// It looks like it.
     Guessed,
 }
 
-/// Tells `Some` while the connection is metered, `None` while it is not or nobody knows; never ends.
+/// What is to be believed before anybody has answered: it may be metered, where there is a bus to ask.
+pub async fn at_first() -> Option<Metered> {
+    let there = match Address::system().map(|address| address.transport().clone()) {
+        Ok(Transport::Unix(unix)) => match unix.path() {
+            UnixSocket::File(path) => tokio::fs::try_exists(path).await.unwrap_or(false),
+            _ => true,
+        },
+        Ok(_) => true,
+        Err(_) => false,
+    };
+    there.then_some(Metered::Asked)
+}
+
+/// Tells `Some` while the connection is metered, `None` while it is not or nobody knows; never ends. What was said last
+/// holds while the bus is away, and the first answer is waited for as long as any.
 pub async fn follow(tell: watch::Sender<Option<Metered>>) {
-    loop {
-        if let Err(error) = listen(&tell).await {
-            tracing::debug!("NetworkManager can't be asked whether the connection is metered: {error}");
+    let waited = async {
+        tokio::time::sleep(PATIENCE).await;
+        give_up(&tell);
+    };
+    let listening = async {
+        loop {
+            if let Err(error) = listen(&tell).await {
+                tracing::debug!("NetworkManager can't be asked whether the connection is metered: {error}");
+            }
+            give_up(&tell);
+            tokio::time::sleep(AGAIN).await;
         }
-        set(&tell, None);
-        tokio::time::sleep(AGAIN).await;
-    }
+    };
+    tokio::join!(waited, listening);
 }
 
 /// Follows one connection to the bus, to its end.
@@ -61,11 +85,13 @@ async fn listen(tell: &watch::Sender<Option<Metered>>) -> zbus::Result<()> {
     let mut changed = within(MessageStream::for_match_rule(changed, &bus, Some(SIGNALS))).await?;
     let mut owner = within(MessageStream::for_match_rule(owner, &bus, Some(SIGNALS))).await?;
     loop {
-        let metered = within(ask(&bus)).await.unwrap_or_else(|error| {
-            tracing::debug!("NetworkManager does not say whether the connection is metered: {error}");
-            None
-        });
-        set(tell, metered);
+        match within(ask(&bus)).await {
+            Ok(metered) => set(tell, metered),
+            Err(error) => {
+                tracing::debug!("NetworkManager does not say whether the connection is metered: {error}");
+                give_up(tell);
+            }
+        }
         let signal = tokio::select! {
             signal = changed.next() => signal,
             signal = owner.next() => signal,
@@ -98,6 +124,13 @@ async fn within<T>(doing: impl Future<Output = zbus::Result<T>>) -> zbus::Result
     match tokio::time::timeout(PATIENCE, doing).await {
         Ok(done) => done,
         Err(_) => Err(zbus::Error::Failure("no answer in time".to_owned())),
+    }
+}
+
+/// No first answer is waited for any more; one that was given stays.
+fn give_up(tell: &watch::Sender<Option<Metered>>) {
+    if *tell.borrow() == Some(Metered::Asked) {
+        set(tell, None);
     }
 }
 

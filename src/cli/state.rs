@@ -14,7 +14,7 @@ use crate::engine::steering::Kept;
 
 /// The longest file that is read, in bytes: far more than is ever written.
 const LONGEST: u64 = 64 * 1024;
-/// What was uploaded is noted this often; so much of it a power cut takes.
+/// While something is watched, what was uploaded is noted this often; so much of it a power cut takes.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// The file.
@@ -60,12 +60,31 @@ impl StateFile {
 
     /// Writes down what is to be kept whenever that changes; never ends.
     pub async fn keep(&mut self, handle: &Handle) {
-        let mut steered = handle.steered();
+        self.keep_each(EVERY, handle).await;
+    }
+
+    async fn keep_each(&mut self, every: Duration, handle: &Handle) {
+        let (mut steered, mut watched) = (handle.steered(), handle.watched());
+        // Who watches may upload, and who just left, for a moment. Nobody else is woken.
+        let (mut watches, mut may_upload) = (false, false);
         loop {
-            if let Ok(Err(_)) = tokio::time::timeout(EVERY, steered.changed()).await {
+            let pause = async {
+                if !may_upload {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(every).await;
+            };
+            let changed = tokio::select! {
+                changed = steered.changed() => changed,
+                changed = watched.changed() => changed,
+                () = pause => Ok(()),
+            };
+            if changed.is_err() {
                 // The engine has ended: nothing changes any more.
                 std::future::pending::<()>().await;
             }
+            let watched_before = std::mem::replace(&mut watches, *watched.borrow_and_update());
+            may_upload = watches || watched_before;
             self.update(handle).await;
         }
     }
@@ -125,7 +144,20 @@ fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use http::HeaderMap;
+    use url::Url;
+
     use super::*;
+    use crate::cli::serve;
+    use crate::config::Config;
+    use crate::engine::origin::{Caller, Reach, ViewerKey};
+    use crate::engine::steering::Change;
+    use crate::model::address::Address;
+    use crate::model::ids::{SegmentId, SwarmId};
+    use crate::model::timeline::{Choice, Kind, Listing, Place, Segment, Timeline};
 
     #[test]
     fn what_is_written_is_read_and_nothing_is_left_beside_it() {
@@ -138,6 +170,66 @@ mod tests {
             assert_eq!(read(&path), Ok(Some(kept)));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// A playlist of one segment, as somebody loads it who plays it.
+    fn listing() -> Listing {
+        let id = SegmentId(7);
+        let segment = Segment { id, sequence: 7, duration: Duration::from_secs(4) };
+        let timeline = Timeline {
+            swarm: SwarmId([1; 20]),
+            kind: Kind::Vod,
+            target: Duration::from_secs(4),
+            choice: Choice::default(),
+            segments: vec![segment].into(),
+        };
+        let url = Address::of("http://o.example/7.ts");
+        let manifest = Url::parse("http://o.example/index.m3u8").unwrap();
+        Listing { manifest, rendition: String::new(), timeline, places: vec![Place { url, range: None }] }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_noted_now_and_then_while_something_is_watched_and_not_otherwise() {
+        const EACH: Duration = Duration::from_millis(20);
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.proxy.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let daemon = serve::start(config, Kept::default()).await.unwrap();
+        let keep = |path: &Path| {
+            let mut file = StateFile { path: path.into(), written: None, complained: false };
+            let handle = daemon.handle.clone();
+            tokio::spawn(async move { file.keep_each(EACH, &handle).await })
+        };
+        let written = async |path: &Path| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !path.exists() && Instant::now() < deadline {
+                tokio::time::sleep(EACH).await;
+            }
+            path.exists()
+        };
+        let path = dir.path().join("idle.json");
+        let idle = keep(&path);
+        tokio::time::sleep(EACH * 10).await;
+        assert!(!path.exists(), "nothing has changed");
+        daemon.handle.switch(Change { p2p: Some(false), ..Change::default() }).await.unwrap();
+        assert!(written(&path).await, "it was switched");
+        idle.abort();
+
+        let folder = dir.path().join("later");
+        let busy = keep(&folder.join("state.json"));
+        let caller = Caller {
+            viewer: ViewerKey(1),
+            headers: HeaderMap::new(),
+            own_browser: true,
+            reach: Reach::Public,
+        };
+        daemon.handle.listed(listing(), &caller, None).await;
+        assert!(*daemon.handle.watched().borrow());
+        tokio::time::sleep(EACH * 5).await;
+        fs::create_dir(&folder).unwrap();
+        assert!(written(&folder.join("state.json")).await, "it is watched");
+        busy.abort();
+        daemon.stop().await;
     }
 
     #[test]

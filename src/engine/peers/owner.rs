@@ -80,10 +80,14 @@ struct Owner {
     shunned: std::collections::VecDeque<PeerId>,
     trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
     up: Vec<usize>,
-    /// Those that are not there, which was said.
-    missed: Vec<usize>,
+    /// Why those that are not there are not, as it was said.
+    absent: Complaints,
     /// What trackers have complained of.
     complaints: Complaints,
+    /// The token that trackers are connected to with.
+    token: String,
+    /// Those that were being connected to with another one when it changed.
+    outdated: Vec<usize>,
     tls: Option<Arc<rustls::ClientConfig>>,
     next: ConnectionId,
     turn: usize,
@@ -99,6 +103,8 @@ pub(super) async fn run(
 ) {
     let (inbox, mut internal) = mpsc::channel(INBOX);
     let (signals, mut signalled) = mpsc::channel(INBOX);
+    let mut access = options.access.clone();
+    let token = access.borrow_and_update().token.clone();
     let mut owner = Owner {
         last_port: 0,
         options: Arc::new(options),
@@ -110,8 +116,10 @@ pub(super) async fn run(
         shunned: std::collections::VecDeque::new(),
         trackers: HashMap::new(),
         up: Vec::new(),
-        missed: Vec::new(),
+        absent: Complaints::default(),
         complaints: Complaints::default(),
+        token,
+        outdated: Vec::new(),
         tls: origin::tls_config().ok().map(Arc::new),
         next: 0,
         turn: 0,
@@ -136,6 +144,7 @@ pub(super) async fn run(
             },
             Some(signal) = signalled.recv() => owner.signal(signal).await,
             Some(news) = internal.recv() => owner.internal(news).await,
+            Ok(()) = access.changed() => owner.admission(),
             Some(_) = owner.tasks.join_next() => {}
         }
     }
@@ -183,11 +192,14 @@ impl Owner {
 
     fn connect(&mut self, index: usize) {
         let Some(url) = self.options.trackers.get(index).cloned() else { return };
+        if self.trackers.contains_key(&index) {
+            return;
+        }
         let (outgoing, queued) = mpsc::channel(signalling::OUTGOING);
         self.trackers.insert(index, outgoing);
         let dial = Dial {
             index,
-            url: with_token(&url, &self.options.access.borrow().token),
+            url: with_token(&url, &self.token),
             connecting: self.options.tracker_connecting,
             ping: self.options.tracker_ping,
             tls: self.tls.clone(),
@@ -195,39 +207,65 @@ impl Owner {
         self.tasks.spawn(signalling::run(dial, queued, self.signals.clone()));
     }
 
+    /// Trackers may want another token from now on: those that are down are tried with it at once, and why they refuse
+    /// that one is news.
+    fn admission(&mut self) {
+        let token = self.options.access.borrow().token.clone();
+        if token == self.token {
+            return;
+        }
+        self.token = token;
+        for tracker in 0..self.options.trackers.len() {
+            self.absent.connected(tracker);
+            if !self.trackers.contains_key(&tracker) {
+                self.connect(tracker);
+            } else if !self.up.contains(&tracker) && !self.outdated.contains(&tracker) {
+                self.outdated.push(tracker);
+            }
+        }
+    }
+
     async fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Up(tracker) => {
                 self.up.push(tracker);
-                self.missed.retain(|t| *t != tracker);
+                self.outdated.retain(|t| *t != tracker);
+                self.absent.connected(tracker);
                 self.complaints.connected(tracker);
                 let shown = signalling::shown(&self.options.trackers[tracker]);
                 tracing::debug!(tracker = %shown, "tracker {shown} is up");
                 self.tell(Event::Tracker { tracker, up: true, interval_s: 120 }).await;
             }
-            Signal::Down(tracker, why) => {
-                let shown = signalling::shown(&self.options.trackers[tracker]);
-                if self.up.contains(&tracker) {
-                    self.up.retain(|t| *t != tracker);
-                    self.missed.push(tracker);
-                    tracing::warn!(
-                        tracker = %shown,
-                        "tracker {shown} is gone; playback and neighbours go on, it is tried again"
-                    );
-                } else if let Some(why) = why
-                    && !self.missed.contains(&tracker)
-                {
-                    self.missed.push(tracker);
-                    tracing::warn!(
-                        tracker = %shown,
-                        "tracker {shown} can't be reached ({why}); playback goes on over HTTP, it is tried again"
-                    );
-                }
-                self.trackers.remove(&tracker);
-                self.tell(Event::Tracker { tracker, up: false, interval_s: 120 }).await;
-            }
+            Signal::Down(tracker, why) => self.down(tracker, why).await,
             Signal::Said(tracker, said) => self.said(tracker, said).await,
         }
+    }
+
+    async fn down(&mut self, tracker: usize, why: Option<String>) {
+        self.trackers.remove(&tracker);
+        let outdated = self.outdated.contains(&tracker);
+        self.outdated.retain(|t| *t != tracker);
+        if outdated {
+            // What it says of the old token is no news, and of the new one it has not heard.
+            self.connect(tracker);
+            return;
+        }
+        let shown = signalling::shown(&self.options.trackers[tracker]);
+        if self.up.contains(&tracker) {
+            self.up.retain(|t| *t != tracker);
+            tracing::warn!(
+                tracker = %shown,
+                "tracker {shown} is gone; playback and neighbours go on, it is tried again"
+            );
+        } else if let Some(why) = why
+            && self.absent.is_news(tracker, &why, Instant::now(), self.options.complaints_each)
+        {
+            tracing::warn!(
+                tracker = %shown,
+                "tracker {shown} can't be reached ({why}); playback goes on over HTTP, it is tried again"
+            );
+        }
+        self.tell(Event::Tracker { tracker, up: false, interval_s: 120 }).await;
     }
 
     async fn said(&mut self, tracker: usize, said: FromTracker) {
