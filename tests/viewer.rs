@@ -465,11 +465,10 @@ fn the_demo_sums_up_in_one_document_what_the_channel_saw() {
         let reasons = viewer["reasons"].as_object().unwrap();
         let counted: u64 = reasons.values().map(|count| count.as_u64().unwrap()).sum();
         assert!(counted >= viewer["segments"].as_u64().unwrap(), "each has one: {viewer}");
-        assert!(
-            reasons["start-up"].as_u64() >= Some(1) && reasons["prefetch"].as_u64() >= Some(1),
-            "{viewer}"
-        );
+        assert!(reasons["start-up"].as_u64() >= Some(1), "{viewer}");
     }
+    let from_peers = |viewer: &Value| viewer["reasons"]["prefetch"].as_u64() >= Some(1);
+    assert!(each.iter().any(from_peers), "{told}");
     let readme = std::fs::read_to_string("README.md").unwrap();
     for key in told.as_object().unwrap().keys().map(String::as_str).filter(|key| *key != "per_viewer") {
         assert!(readme.contains(&format!("`{key}`")), "the README lacks {key} of the demo's document");

@@ -108,6 +108,49 @@ fn due(
         }
         waiting = Some((Verdict::Wait(pieces.retry_at, Wake::OriginRetry), Vec::new()));
     }
+    let claim = match for_asks(session, pieces, neighbours, view, &mut waiting) {
+        Asked::Origin(reason, gaps) => return Some((Verdict::Origin(reason), gaps)),
+        Asked::Waits(claim) => claim,
+    };
+    if waiting.is_none()
+        && let Some(verdict) = for_swarm(session, pieces, neighbours, view)
+    {
+        return Some((verdict, pieces.missing(0, None)));
+    }
+    let due = match (rescue(session, pieces, neighbours, view), &waiting) {
+        (Some((Verdict::Wait(at, _), _)), Some((Verdict::Wait(other, _), _))) if at >= *other => waiting,
+        (Some(rescue), _) => Some(rescue),
+        (None, _) => waiting,
+    };
+    match (claim, due) {
+        (Some(until), Some((Verdict::Wait(at, _), gaps))) => Some((Verdict::Claim(until, at), gaps)),
+        (_, due) => due,
+    }
+}
+
+/// How many requests the origin may be sent now for a segment.
+fn requests_left(session: &Session, pieces: &Pieces) -> usize {
+    let goes_on = session.timeline.choice.adaptive && !pieces.fetches.is_empty();
+    let most = if goes_on { FETCHES_MOST } else { FETCHES_EACH };
+    most.saturating_sub(pieces.fetches.len())
+}
+
+/// What players' requests for a segment come to.
+enum Asked {
+    /// One is the origin's now.
+    Origin(Reason, Gaps),
+    /// All can wait; until when neighbours may object to a claim made for one of them.
+    Waits(Option<Time>),
+}
+
+/// Goes through the requests for a segment; `waiting` becomes what is due first of those that wait.
+fn for_asks(
+    session: &Session,
+    pieces: &Pieces,
+    neighbours: &[Neighbour],
+    view: &View<'_>,
+    waiting: &mut Option<(Verdict, Gaps)>,
+) -> Asked {
     let mut claim: Option<Time> = None;
     for ask in &pieces.asks {
         let gaps = pieces.missing(ask.from.max(ask.ready), ask.to);
@@ -130,33 +173,13 @@ fn due(
             }
             verdict => (verdict, gaps),
         };
-        match (verdict, &waiting) {
-            (Verdict::Origin(_), _) => return Some((verdict, gaps)),
+        match (verdict, &*waiting) {
+            (Verdict::Origin(reason), _) => return Asked::Origin(reason, gaps),
             (Verdict::Wait(at, _), Some((Verdict::Wait(other, _), _))) if at >= *other => {}
-            _ => waiting = Some((verdict, gaps)),
+            _ => *waiting = Some((verdict, gaps)),
         }
     }
-    if waiting.is_none()
-        && let Some(verdict) = for_swarm(session, pieces, neighbours, view)
-    {
-        return Some((verdict, pieces.missing(0, None)));
-    }
-    let due = match (rescue(session, pieces, neighbours, view), &waiting) {
-        (Some((Verdict::Wait(at, _), _)), Some((Verdict::Wait(other, _), _))) if at >= *other => waiting,
-        (Some(rescue), _) => Some(rescue),
-        (None, _) => waiting,
-    };
-    match (claim, due) {
-        (Some(until), Some((Verdict::Wait(at, _), gaps))) => Some((Verdict::Claim(until, at), gaps)),
-        (_, due) => due,
-    }
-}
-
-/// How many requests the origin may be sent now for a segment.
-fn requests_left(session: &Session, pieces: &Pieces) -> usize {
-    let goes_on = session.timeline.choice.adaptive && !pieces.fetches.is_empty();
-    let most = if goes_on { FETCHES_MOST } else { FETCHES_EACH };
-    most.saturating_sub(pieces.fetches.len())
+    Asked::Waits(claim)
 }
 
 /// What neighbours are sending at that moment is left to them for a little longer, where the player can wait: it would only come
