@@ -328,7 +328,7 @@ fn tell(
         Some(_) => pieces.dirty,
         None => !pieces.complete() && (pieces.loading() || pieces.heard || pieces.claimed.is_some()),
     };
-    if news == 0 && (!loading || pieces.words.told(n).is_some()) {
+    if news == 0 && (!loading || pieces.words.knows_of_more(n)) {
         return;
     }
     let mut hashes = Vec::with_capacity(news.count_ones() as usize);

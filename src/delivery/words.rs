@@ -27,6 +27,8 @@ struct Ours {
     sent: (u64, u64),
     /// We mentioned the segment at all.
     mentioned: bool,
+    /// We took back that more will come.
+    ended: bool,
 }
 
 /// What a neighbour announced of a segment.
@@ -116,12 +118,17 @@ impl Words {
         self.ours.get(n).filter(|ours| ours.mentioned).map(|ours| ours.told)
     }
 
-    /// Neighbour `n` is told that nothing more will come; whether it had been told of the segment at all. Where it was told of
-    /// no piece, it is as if it had not.
+    /// Neighbour `n` is told that nothing more will come; whether it had been told of the segment at all.
     pub fn takes_back(&mut self, n: usize) -> bool {
         let Some(ours) = self.ours.get_mut(n).filter(|ours| ours.mentioned) else { return false };
-        ours.mentioned = ours.told != 0;
+        ours.ended = true;
         true
+    }
+
+    /// Whether neighbour `n` knows that more will come, if it will.
+    #[must_use]
+    pub fn knows_of_more(&self, n: usize) -> bool {
+        self.ours.get(n).is_some_and(|ours| ours.mentioned && !ours.ended)
     }
 
     /// Of `held`, what neighbour `n` has neither got nor been told of.
@@ -133,7 +140,7 @@ impl Words {
     /// Notes what neighbour `n` is being told.
     pub fn tell(&mut self, n: usize, bits: u64) {
         let ours = self.ours(n);
-        ours.mentioned = true;
+        (ours.mentioned, ours.ended) = (true, false);
         ours.told |= bits;
     }
 

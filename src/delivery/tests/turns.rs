@@ -161,6 +161,29 @@ fn a_claim_that_nothing_comes_of_is_taken_back() {
     assert!(is_claimed(&rig.ask(2, NEW).1));
 }
 
+/// Neighbours that have pieces of it by then are told again as well.
+#[test]
+fn what_was_taken_back_is_said_again_before_it_is_fetched_again() {
+    let (mut rig, _, _) = at_our_turn(false);
+    let (fetch, ..) = fetch_in(&rig.sleep_until(rig.now + RANK_STEP)).unwrap();
+    rig.tell(Input::Head { fetch, length: Some(u64::from(LENGTH)), shareable: true });
+    rig.tell(Input::Arrived { fetch, up_to: grid().span(0).end });
+    rig.tell(Input::Hashed { segment: segment(NEW), piece: 0, hash: hash(NEW, 0) });
+    rig.sleep_until(rig.now + Duration::from_millis(100));
+    assert!(is_taken_back(&rig.tell(Input::Failed { fetch, fault: Fault::Broken })));
+    let out = rig.sleep_until(rig.now + TARGET);
+    let said = out.iter().position(|output| {
+        let Output::Say { message: Message::Have { sequence: NEW, loading, .. }, .. } = output else {
+            return false;
+        };
+        *loading
+    });
+    let fetched = out
+        .iter()
+        .position(|output| matches!(output, Output::Fetch { segment: of, .. } if *of == segment(NEW)));
+    assert!(said < fetched && said.is_some(), "{out:?}");
+}
+
 #[test]
 fn who_needs_it_now_does_not_wait_for_objections_to_another() {
     let mut rig = Rig::playing();
