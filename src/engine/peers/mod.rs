@@ -15,6 +15,7 @@ mod complaints;
 mod life;
 mod options;
 mod owner;
+mod trackers;
 
 pub use addresses::Addresses;
 pub use options::{Access, BadIce, IceOptions, IceServer, Options, stun_servers, with_token};

@@ -21,8 +21,6 @@ use crate::model::ids::{PeerId, SwarmId};
 use crate::wire::message::Message;
 use crate::wire::tracker::{self, Account, Offer, OfferId, ToTracker};
 
-mod trackers;
-
 /// Connections at the same time, open or being made, offers included.
 pub(super) const CONNECTIONS: usize = 96;
 /// Of those, offers that wait for an answer; for another one the oldest goes. The rest is for peers that come to us.
@@ -56,7 +54,7 @@ pub(super) struct Announcement {
     account: Account,
 }
 
-struct Connection {
+pub(super) struct Connection {
     /// Known from the beginning, or from the answer on.
     peer: Arc<OnceLock<PeerId>>,
     swarm: SwarmId,
@@ -71,31 +69,31 @@ struct Connection {
     port: u16,
 }
 
-struct Owner {
-    last_port: u16,
-    options: Arc<Options>,
-    events: mpsc::Sender<Event>,
-    inbox: mpsc::Sender<Internal>,
-    signals: mpsc::Sender<Signal>,
-    connections: HashMap<ConnectionId, Connection>,
-    peers: HashMap<PeerId, ConnectionId>,
-    shunned: std::collections::VecDeque<PeerId>,
-    trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
-    up: Vec<usize>,
+pub(super) struct Owner {
+    pub(super) last_port: u16,
+    pub(super) options: Arc<Options>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) inbox: mpsc::Sender<Internal>,
+    pub(super) signals: mpsc::Sender<Signal>,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) peers: HashMap<PeerId, ConnectionId>,
+    pub(super) shunned: std::collections::VecDeque<PeerId>,
+    pub(super) trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
+    pub(super) up: Vec<usize>,
     /// Why those that are not there are not, as it was said.
-    absent: Complaints,
+    pub(super) absent: Complaints,
     /// What trackers have complained of.
-    complaints: Complaints,
+    pub(super) complaints: Complaints,
     /// The token that trackers are connected to with.
-    token: String,
+    pub(super) token: String,
     /// Those that were being connected to with another one when it changed.
-    outdated: Vec<usize>,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    next: ConnectionId,
-    turn: usize,
+    pub(super) outdated: Vec<usize>,
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(super) next: ConnectionId,
+    pub(super) turn: usize,
     /// Peers that may be met at the same time, as the Node says.
-    room: usize,
-    tasks: JoinSet<()>,
+    pub(super) room: usize,
+    pub(super) tasks: JoinSet<()>,
 }
 
 pub(super) async fn run(
@@ -255,7 +253,7 @@ impl Owner {
     }
 
     /// A peer offers a connection: taken unless we have or are making one, it is us, or it is refused.
-    async fn offered(
+    pub(super) async fn offered(
         &mut self,
         tracker: usize,
         swarm: SwarmId,
@@ -303,7 +301,7 @@ impl Owner {
     }
 
     /// A peer answers one of our offers. When it has also sent one itself, the offer of the smaller id is kept.
-    fn answered(&mut self, peer: PeerId, offer_id: &OfferId, answer: &str) {
+    pub(super) fn answered(&mut self, peer: PeerId, offer_id: &OfferId, answer: &str) {
         let ours =
             self.connections.iter().find(|(_, c)| c.offer.as_ref() == Some(offer_id)).map(|(id, _)| *id);
         let Some(id) = ours else { return };
@@ -503,7 +501,7 @@ impl Owner {
     }
 
     /// The brain takes its time at most as long as its queue is full; that is felt by all peers.
-    async fn tell(&self, event: Event) {
+    pub(super) async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
     }
 

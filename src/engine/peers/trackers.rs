@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::Owner;
+use super::options::with_token;
+use super::owner::Owner;
 use crate::engine::link::Event;
-use crate::engine::peers::options::with_token;
 use crate::engine::signalling::{self, Dial, Signal};
 use crate::wire::tracker::FromTracker;
 
