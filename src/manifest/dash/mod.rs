@@ -17,6 +17,7 @@ use crate::model::ids::SwarmId;
 use crate::model::timeline::{Choice, Listing};
 
 mod choice;
+mod durations;
 mod latency;
 mod pattern;
 mod protection;

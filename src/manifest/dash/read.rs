@@ -8,6 +8,7 @@ use dash_mpd_core as mpd;
 use url::Url;
 
 use super::choice;
+use super::durations;
 use super::latency;
 use super::pattern::Pattern;
 use super::protection::encryption;
@@ -56,10 +57,14 @@ pub(super) fn presentation(
 fn parsed(text: &str, most: usize) -> Result<mpd::MPD, Error> {
     let mut root = None;
     xml::walk(text, most, &mut |depth, met| {
-        if let (0, Met::Start(element)) = (depth, met) {
+        let Met::Start(element) = met else { return Ok(()) };
+        if depth == 0 {
             root.get_or_insert(element.name);
         }
-        Ok(())
+        durations::uncountable(element).map_or(Ok(()), |name| {
+            let line = xml::line_of(text, element.start);
+            Err(Error::Mpd { why: format!("line {line}: {name} is longer than can be counted") })
+        })
     })?;
     if root != Some("MPD") {
         return Err(Error::NotMpd);

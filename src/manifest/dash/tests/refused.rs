@@ -39,11 +39,17 @@ fn what_is_no_mpd_is_refused_in_a_sentence() {
         "<MPD mediaPresentationDuration=\"long\"/>",
         "<MPD><Period><AdaptationSet><SegmentTemplate startNumber=\"-1\"/></AdaptationSet></Period></MPD>",
         "<MPD a=\"1\" a=\"2\"/>",
+        "<MPD><Period start=\"P999999999999W\"/></MPD>",
     ] {
         let error = refused(text.as_bytes(), &Limits::default());
         assert!(matches!(error, Error::Mpd { .. } | Error::NotXml { .. }), "{error}: {text}");
         assert!(error.to_string().len() < 300);
     }
+    assert_eq!(
+        refused(b"<MPD>\n<Period start='PT1S' duration='PT999999999999999H'/></MPD>", &Limits::default())
+            .to_string(),
+        "the MPD could not be read: line 2: duration is longer than can be counted"
+    );
     assert_eq!(refused(b"<MPD>\xff</MPD>", &Limits::default()), Error::NotXml { line: 1 });
     assert_eq!(refused(b"\xff\xfe<\0M\0", &Limits::default()), Error::NotXml { line: 1 });
 }
