@@ -57,17 +57,16 @@ async fn look(handle: &Handle) {
     let network = metered::follow(tell);
     tokio::pin!(network);
     let mut watched = handle.watched();
-    let mut held = metered.borrow().map(said);
-    let mut told = None;
-    handle.withhold_uploads(held.clone()).await;
+    // What held before this mode, or when it was left, holds until the first look is over.
+    let (mut held, mut told) = (None, None);
     loop {
         let known = *metered.borrow_and_update();
         let why = tokio::task::spawn_blocking(move || why_not(Path::new("/"), &lines(), known))
             .await
             .unwrap_or_default();
-        if why != held {
+        if held.as_ref() != Some(&why) {
             handle.withhold_uploads(why.clone()).await;
-            held.clone_from(&why);
+            held = Some(why.clone());
         }
         // That it was asked is over in a moment.
         if why != told && (why.is_none() || known != Some(Metered::Asked)) {

@@ -47,7 +47,8 @@ pub async fn at_first() -> Option<Metered> {
 }
 
 /// Tells `Some` while the connection is metered, `None` while it is not or nobody knows; never ends. What was said last
-/// holds while the bus is away, and the first answer is waited for as long as any.
+/// holds while the bus or NetworkManager is away or does not know, as when it starts anew: nobody pays for an update. The first
+/// answer is waited for as long as any.
 pub async fn follow(tell: watch::Sender<Option<Metered>>) {
     let waited = async {
         tokio::time::sleep(PATIENCE).await;
@@ -86,7 +87,8 @@ async fn listen(tell: &watch::Sender<Option<Metered>>) -> zbus::Result<()> {
     let mut owner = within(MessageStream::for_match_rule(owner, &bus, Some(SIGNALS))).await?;
     loop {
         match within(ask(&bus)).await {
-            Ok(metered) => set(tell, metered),
+            Ok(Some(metered)) => set(tell, metered),
+            Ok(None) => give_up(tell),
             Err(error) => {
                 tracing::debug!("NetworkManager does not say whether the connection is metered: {error}");
                 give_up(tell);
@@ -103,7 +105,8 @@ async fn listen(tell: &watch::Sender<Option<Metered>>) -> zbus::Result<()> {
     }
 }
 
-async fn ask(bus: &Connection) -> zbus::Result<Option<Metered>> {
+/// What NetworkManager says; `None` where there is none, or it does not know.
+async fn ask(bus: &Connection) -> zbus::Result<Option<Option<Metered>>> {
     let name = BusName::try_from(NETWORK_MANAGER)?;
     // A call would start it, where the system can.
     if !DBusProxy::new(bus).await?.name_has_owner(name).await? {
@@ -114,8 +117,9 @@ async fn ask(bus: &Connection) -> zbus::Result<Option<Metered>> {
     let value: OwnedValue = answer.body().deserialize()?;
     // NMMetered: 0 unknown, 1 yes, 2 no, 3 guessed yes, 4 guessed no.
     Ok(match u32::try_from(value)? {
-        1 => Some(Metered::Yes),
-        3 => Some(Metered::Guessed),
+        1 => Some(Some(Metered::Yes)),
+        2 | 4 => Some(None),
+        3 => Some(Some(Metered::Guessed)),
         _ => None,
     })
 }
