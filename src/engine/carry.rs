@@ -14,8 +14,8 @@ use crate::delivery::{AskId, Failure, FetchId, Input, Output, Report};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::shown::shown;
 
-/// Headers of an origin's answer that speak of that one answer, not of the segment.
-const OF_ONE_ANSWER: [HeaderName; 11] = [
+/// Headers of an origin's answer that speak of that one answer, or of its bytes alone, and not of each segment.
+const OF_ONE_ANSWER: [HeaderName; 18] = [
     header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
     header::CONTENT_ENCODING,
@@ -27,7 +27,16 @@ const OF_ONE_ANSWER: [HeaderName; 11] = [
     header::LAST_MODIFIED,
     header::AGE,
     header::DATE,
+    header::EXPIRES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("x-goog-hash"),
+    HeaderName::from_static("x-ms-blob-content-md5"),
 ];
+/// What the names of checksums begin with where a store has several.
+const CHECKSUMS: &str = "x-amz-checksum-";
 
 impl Brain {
     pub(super) fn carry_out(&mut self, output: Output) {
@@ -247,8 +256,32 @@ impl Brain {
 /// The headers that speak of the segment, whichever way its bytes come.
 pub fn of_segment(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
-    for name in &OF_ONE_ANSWER {
+    let sums = headers.keys().filter(|name| name.as_str().starts_with(CHECKSUMS));
+    for name in OF_ONE_ANSWER.iter().chain(sums) {
         kept.remove(name);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    /// A player that checks them would throw right bytes away.
+    #[test]
+    fn what_a_store_says_of_one_answer_is_not_said_of_another() {
+        let mut headers = HeaderMap::new();
+        for name in ["content-md5", "repr-digest", "x-goog-hash", "x-amz-checksum-crc32c", "expires", "etag"]
+        {
+            headers.append(name, HeaderValue::from_static("x"));
+            headers.append(name, HeaderValue::from_static("y"));
+        }
+        headers.insert("content-type", HeaderValue::from_static("video/mp2t"));
+        headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
+        let kept = of_segment(&headers);
+        let mut names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "content-type"]);
+    }
 }
