@@ -336,8 +336,11 @@ async fn send(
 
 async fn say(channel: &dyn DataChannel, message: &Message, asked: &mpsc::Sender<Asked>) -> bool {
     if let Message::Request { segment, piece, .. } = message {
-        // When the receiver is behind, the piece is not known as asked for and only wasted.
-        let _ = asked.try_send((*segment, *piece));
+        // When the receiver is behind, nothing more is asked for: what would come could not be told from what never was. The
+        // brain looks elsewhere in time.
+        if asked.try_send((*segment, *piece)).is_err() {
+            return true;
+        }
     }
     put(channel, message).await
 }

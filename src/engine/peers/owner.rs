@@ -161,16 +161,12 @@ impl Owner {
             Command::Connect { tracker } => self.connect(tracker),
             Command::Say { peer, message } => {
                 let sent = self.connection(peer).is_some_and(|c| c.control.try_send(message).is_ok());
-                if !sent {
-                    self.drop_peer(peer, Ended::Gone).await;
-                }
+                self.lose_unless(sent, peer).await;
             }
             Command::SendPiece { peer, segment, piece, bytes } => {
                 let outgoing = Outgoing { segment, piece, bytes };
                 let sent = self.connection(peer).is_some_and(|c| c.bulk.try_send(outgoing).is_ok());
-                if !sent {
-                    self.drop_peer(peer, Ended::Gone).await;
-                }
+                self.lose_unless(sent, peer).await;
             }
             Command::Disconnect { peer, shun } => {
                 if shun {
@@ -183,6 +179,15 @@ impl Owner {
             }
             Command::Room { connections } => self.room = connections,
             Command::Announce { .. } | Command::Leave { .. } | Command::Stop => {}
+        }
+    }
+
+    /// Ends the connection that took no more; and whoever takes it for open hears that there is none.
+    async fn lose_unless(&mut self, sent: bool, peer: PeerId) {
+        match (sent, self.connection(peer)) {
+            (true, _) => {}
+            (false, Some(_)) => self.drop_peer(peer, Ended::Gone).await,
+            (false, None) => self.tell(Event::Left { peer, misbehaved: false }).await,
         }
     }
 
