@@ -171,9 +171,9 @@ impl Demand {
         Moved::On
     }
 
-    /// The player hung up on a request: it seeks, or stops, or goes to another rendition.
-    pub fn hangs_up(&mut self) {
-        self.hung_up = true;
+    /// The player hung up on a request, one `here` or in another rendition: it seeks, or stops, or goes to another rendition.
+    pub fn hangs_up(&mut self, here: bool) {
+        self.hung_up |= here;
         self.lose_buffer();
     }
 
@@ -345,7 +345,7 @@ mod tests {
             demand.takes(10, SEGMENT, at(0));
             demand.takes(11, SEGMENT, at(0));
             if hangs_up {
-                demand.hangs_up();
+                demand.hangs_up(true);
             } else {
                 demand.asks(11, Duration::ZERO, at(1));
             }

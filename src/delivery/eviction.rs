@@ -89,7 +89,6 @@ mod tests {
     use crate::model::ids::SwarmId;
     use crate::model::timeline::{Choice, PieceGrid, Segment, Timeline};
     use crate::wire::digest::PieceHash;
-    use crate::wire::message::Slot;
 
     const LENGTH: u64 = 1000;
 
@@ -103,7 +102,7 @@ mod tests {
         let target = Duration::from_secs(4);
         let timeline =
             Timeline { swarm: SwarmId([1; 20]), kind, target, choice: Choice::default(), segments };
-        let mut session = Session::new(timeline, Slot(0), Time::ZERO);
+        let mut session = Session::new(timeline, Time::ZERO);
         session.demands.push(Demand::new(1, 3, Time::ZERO));
         for &(sequence, copies) in here {
             let pieces = session.open(segment(sequence), true, Time::ZERO);

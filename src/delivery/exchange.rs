@@ -135,6 +135,8 @@ pub enum Input {
     },
     /// A tracker tells how many viewers a swarm has, us included.
     SwarmSize {
+        /// Its index.
+        tracker: usize,
         /// Which swarm.
         swarm: SwarmId,
         /// Viewers.

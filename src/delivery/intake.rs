@@ -242,6 +242,7 @@ impl Node {
     pub(super) fn left(&mut self, peer: PeerId, misbehaved: bool, out: &mut Vec<Output>) -> Stirs {
         self.faults.misbehaved += u64::from(misbehaved);
         if misbehaved {
+            out.push(Output::Disconnect { peer, shun: true });
             out.push(Output::Report(Report::Shunned { peer, why: "it broke the protocol" }));
         }
         self.forget(peer, out);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::neighbours::Neighbour;
 use super::policy::{
-    ANNOUNCE_AGAIN, ANNOUNCE_GAP, FIRST_OFFERS, LISTENER_NEIGHBOURS, MOST_OFFERS, NEAR, PING, Policy, SOUGHT,
-    SWAP, SWAP_SHORT,
+    ANNOUNCE_AGAIN, ANNOUNCE_GAP, ANNOUNCE_USUAL, FIRST_OFFERS, LISTENER_NEIGHBOURS, MOST_OFFERS, NEAR, PING,
+    Policy, SOUGHT, SWAP, SWAP_SHORT,
 };
 use super::retry::Tracker;
 use super::session::Session;
@@ -25,7 +25,6 @@ const KEPT: Duration = Duration::from_secs(30);
 pub struct Membership {
     /// The configured trackers, in their order.
     pub trackers: Vec<Tracker>,
-    interval: Duration,
     ping_at: Option<Time>,
     probed: Time,
     turn: usize,
@@ -41,7 +40,6 @@ impl Membership {
     pub fn new(trackers: usize) -> Self {
         Self {
             trackers: vec![Tracker::due(Time::ZERO); trackers],
-            interval: Duration::from_secs(120),
             ping_at: None,
             probed: Time::ZERO,
             turn: 0,
@@ -69,11 +67,30 @@ impl Membership {
                     session.announced_at = None;
                 }
             }
-            tracker.came_up();
-            self.interval = Duration::from_secs(u64::from(interval_s.clamp(15, 3600)));
+            tracker.came_up(Duration::from_secs(u64::from(interval_s.clamp(15, 3600))));
         } else {
             tracker.went_down(now, chance);
         }
+    }
+
+    /// How many viewers a swarm has of which this tracker knows so many, and the others said what they have `told` before: as
+    /// many as any knows that is there, since each may know but some.
+    #[must_use]
+    pub fn size(&self, tracker: usize, viewers: u32, told: &mut Vec<u32>) -> u32 {
+        if self.trackers.len() < 2 || tracker >= self.trackers.len() {
+            return viewers;
+        }
+        told.resize(self.trackers.len(), 0);
+        told[tracker] = viewers;
+        let there = self.trackers.iter().zip(told).filter(|(tracker, _)| tracker.up);
+        there.map(|(_, told)| *told).fold(viewers, u32::max)
+    }
+
+    /// How often the trackers that are there want to hear: a swarm is announced to all of them at once, and who hears too late
+    /// forgets us.
+    fn interval(&self) -> Duration {
+        let there = self.trackers.iter().filter(|tracker| tracker.up);
+        there.map(|tracker| tracker.interval).min().unwrap_or(ANNOUNCE_USUAL)
     }
 
     /// Does what is due and answers when something will be next.
@@ -192,7 +209,7 @@ impl Membership {
         // Who joins a growing swarm hears soon how large it has become: the lottery goes by that.
         let soon = ANNOUNCE_AGAIN * 2u32.pow(session.announcements.min(8));
         session.announcements = session.announcements.saturating_add(1);
-        session.announce_at = Some(now + self.interval.min(soon));
+        session.announce_at = Some(now + self.interval().min(soon));
         let (swarm, offers, account) = (session.swarm, offers.min(MOST_OFFERS), session.account(now));
         out.push(Output::Announce { swarm, offers, started, account });
     }

@@ -130,7 +130,7 @@ impl Node {
                 self.piece_came(peer, segment, (piece, length, hash), out)
             }
             Input::Sent { peer, segment, piece } => self.sent(peer, segment, piece),
-            Input::SwarmSize { swarm, viewers } => self.swarm_size(swarm, viewers),
+            Input::SwarmSize { tracker, swarm, viewers } => self.swarm_size(tracker, swarm, viewers),
             Input::Tracker { tracker, up, interval_s } => {
                 let now = self.now;
                 self.membership.tracker(tracker, up, interval_s, &mut self.sessions, now, &mut self.chance);
@@ -346,10 +346,12 @@ impl Node {
         Stirs::Little
     }
 
-    fn swarm_size(&mut self, swarm: SwarmId, viewers: u32) -> Stirs {
+    fn swarm_size(&mut self, tracker: usize, swarm: SwarmId, viewers: u32) -> Stirs {
         let Some(session) = self.sessions.iter_mut().find(|s| s.swarm == swarm) else {
             return Stirs::Nothing;
         };
+        // What one tracker doesn't know another may.
+        let viewers = self.membership.size(tracker, viewers, &mut session.told);
         session.viewers = viewers;
         session.most_viewers = session.most_viewers.max(viewers);
         self.membership.reconsider(session, &self.neighbours, &self.policy);

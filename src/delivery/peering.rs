@@ -193,8 +193,17 @@ fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Poli
     true
 }
 
-/// Keeps an announcement of a neighbour that is not confirmed.
+/// Keeps an announcement of a neighbour that is not confirmed. That it loads a segment no longer is noted even where no room is left.
 pub fn remember(neighbour: &mut Neighbour, message: Message) {
+    if let Message::Have { segment: over, loading: false, .. } = message {
+        for said in &mut neighbour.pending {
+            if let Message::Have { segment, loading, .. } = said
+                && *segment == over
+            {
+                *loading = false;
+            }
+        }
+    }
     if neighbour.pending.len() < PENDING {
         neighbour.pending.push(message);
     }

@@ -13,6 +13,8 @@ pub struct Tracker {
     pub up: bool,
     /// When to try it next; `None` while it is up or being tried.
     pub next: Option<Time>,
+    /// How often it wants to hear of each swarm.
+    pub interval: Duration,
     failures: u32,
 }
 
@@ -20,12 +22,12 @@ impl Tracker {
     /// A tracker that was never tried, to be tried at `at`.
     #[must_use]
     pub fn due(at: Time) -> Self {
-        Self { up: false, next: Some(at), failures: 0 }
+        Self { next: Some(at), ..Self::default() }
     }
 
-    /// It answered.
-    pub fn came_up(&mut self) {
-        *self = Self { up: true, next: None, failures: 0 };
+    /// It answered, and wants to hear this often.
+    pub fn came_up(&mut self, interval: Duration) {
+        *self = Self { up: true, interval, ..Self::default() };
     }
 
     /// It went away, or an attempt failed: tried again after 1 s, 2 s, … 60 s, each drawn from half to all of it.
@@ -60,7 +62,7 @@ mod tests {
             now = next;
         }
         assert!(last >= RECONNECT_MOST / 2);
-        tracker.came_up();
+        tracker.came_up(Duration::from_secs(120));
         tracker.went_down(now, &mut chance);
         assert!(tracker.next.is_some_and(|next| next - now <= RECONNECT_FIRST));
     }

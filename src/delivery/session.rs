@@ -74,6 +74,8 @@ pub struct Session {
     pub spread: f64,
     /// When neighbours last were too slow for a player here.
     pub short_at: Option<Time>,
+    /// How many viewers each tracker told of, where there are several trackers.
+    pub told: Vec<u32>,
     choices: Choices,
     first_byte: Option<Duration>,
     rate: Option<BitsPerSecond>,
@@ -83,10 +85,10 @@ pub struct Session {
 impl Session {
     /// A rendition whose manifest was just seen.
     #[must_use]
-    pub fn new(timeline: Timeline, slot: Slot, now: Time) -> Self {
+    pub fn new(timeline: Timeline, now: Time) -> Self {
         Self {
             swarm: timeline.swarm,
-            slot,
+            slot: Slot(0),
             timeline,
             listed_at: now,
             opened: now,
@@ -97,6 +99,7 @@ impl Session {
             joined: false,
             viewers: 0,
             most_viewers: 0,
+            told: Vec::new(),
             settled_at: Time::ZERO,
             anew_until: Time::ZERO,
             announce_at: None,
@@ -127,6 +130,7 @@ impl Session {
     pub fn leave(&mut self) {
         self.joined = false;
         self.viewers = 0;
+        self.told.clear();
         (self.announce_at, self.announced_at) = (None, None);
     }
 

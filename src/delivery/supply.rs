@@ -63,9 +63,10 @@ pub fn supply(
         session.active.settle(index);
         next = session.active.next_awake(index + 1);
         let mut verdict = due(session, index, neighbours, view);
-        if let Some((Verdict::Origin(reason), gaps)) = &verdict {
+        // Each leaves fewer that may be sent, so this ends.
+        while let Some((Verdict::Origin(reason), gaps)) = &verdict {
             fetch(session, index, *reason, gaps, neighbours, view, next_fetch, out);
-            // What was left to neighbours is due later.
+            // What was left to neighbours is due later, and another player's request may be due as well.
             verdict =
                 session.timeline.choice.adaptive.then(|| due(session, index, neighbours, view)).flatten();
         }

@@ -1,6 +1,6 @@
 //! Players: what they are told to be listed, what they ask for, how far they may read.
 
-use super::demand::{Demand, Moved};
+use super::demand::Moved;
 use super::node::{HOUSEKEEPING, Stirs};
 use super::pieces::Ask;
 use super::policy::{PACED_STEP, PROBE_AHEAD};
@@ -13,10 +13,8 @@ use crate::wire::message::{Message, Slot};
 impl Node {
     pub(super) fn listed(&mut self, timeline: Timeline, viewer: u64, out: &mut Vec<Output>) -> Stirs {
         let now = self.now;
-        let slot = Slot(self.next_slot);
         let index = self.sessions.iter().position(|s| s.swarm == timeline.swarm).unwrap_or_else(|| {
-            self.next_slot = self.next_slot.wrapping_add(1);
-            self.sessions.push(Session::new(timeline.clone(), slot, now));
+            self.sessions.push(Session::new(timeline.clone(), now));
             self.sessions.len() - 1
         });
         if self.sessions[index].begins_anew(&timeline) {
@@ -104,7 +102,10 @@ impl Node {
         }
         let policy = session.terms.over(&self.policy);
         if policy.p2p && !session.joined {
-            session.joined = true;
+            // All of them are taken only where nobody could follow any more.
+            let Some(slot) = self.free_slot() else { return };
+            let session = &mut self.sessions[index];
+            (session.joined, session.slot) = (true, slot);
             session.announce_at = Some(now);
             for neighbour in &self.neighbours {
                 peering::introduce(neighbour.peer, session, &policy, out);
@@ -119,6 +120,15 @@ impl Node {
                 out.push(Output::Say { peer: neighbour.peer, message });
             }
         }
+    }
+
+    /// A name for a rendition that none of those has that we are in; the one that was free for longest.
+    fn free_slot(&mut self) -> Option<Slot> {
+        let all = (0..=u8::MAX).map(|later| Slot(self.next_slot.wrapping_add(later)));
+        let taken = |slot: &Slot| self.sessions.iter().any(|s| s.joined && s.slot == *slot);
+        let free = all.into_iter().find(|slot| !taken(slot))?;
+        self.next_slot = free.0.wrapping_add(1);
+        Some(free)
     }
 
     /// Lets players read on whose answers from memory go at a pace.
@@ -209,10 +219,13 @@ impl Node {
         }
     }
 
-    /// A player goes elsewhere, perhaps to what it had asked for before in another rendition.
-    fn hung_up(&mut self, viewer: u64) {
-        let demands = self.sessions.iter_mut().flat_map(|session| &mut session.demands);
-        demands.filter(|demand| demand.viewer == viewer).for_each(Demand::hangs_up);
+    /// A player that hung up in `swarm` goes elsewhere, perhaps to what it had asked for before in another rendition.
+    fn hung_up(&mut self, viewer: u64, swarm: SwarmId) {
+        for session in &mut self.sessions {
+            let here = session.swarm == swarm;
+            let demands = session.demands.iter_mut().filter(|demand| demand.viewer == viewer);
+            demands.for_each(|demand| demand.hangs_up(here));
+        }
     }
 
     pub(super) fn done(&mut self, ask: AskId, out: &mut Vec<Output>) -> Stirs {
@@ -227,6 +240,7 @@ impl Node {
                 .filter(|ask| ask.to.into_iter().chain(end).min().is_none_or(|end| ask.took < end))
                 .map(|ask| ask.viewer);
             let promised = (0..self.neighbours.len()).any(|n| pieces.words.told(n).is_some());
+            let swarm = session.swarm;
             if pieces.asks.is_empty() && !promised {
                 for id in pieces.fetches.iter().map(|f| f.id).collect::<Vec<_>>() {
                     pieces.end_fetch(id);
@@ -234,7 +248,7 @@ impl Node {
                 }
             }
             if let Some(viewer) = broken {
-                self.hung_up(viewer);
+                self.hung_up(viewer, swarm);
             }
             return Stirs::Everything;
         }

@@ -417,7 +417,9 @@ impl Brain {
                 self.piece = None;
             }
             PeerEvent::Sent { peer, segment, piece } => self.input(Input::Sent { peer, segment, piece }),
-            PeerEvent::SwarmSize { swarm, viewers } => self.input(Input::SwarmSize { swarm, viewers }),
+            PeerEvent::SwarmSize { tracker, swarm, viewers } => {
+                self.input(Input::SwarmSize { tracker, swarm, viewers });
+            }
             PeerEvent::Tracker { tracker, up, interval_s } => {
                 self.input(Input::Tracker { tracker, up, interval_s });
             }

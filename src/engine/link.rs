@@ -71,7 +71,7 @@ pub enum Command {
     Disconnect {
         /// Whose.
         peer: PeerId,
-        /// Whether to refuse this peer id and its address from now on: it sent something wrong.
+        /// Whether to refuse this peer id from now on: it sent something wrong.
         shun: bool,
     },
     /// Close everything: connections, offers, tracker sockets (after telling the trackers), UDP sockets.
@@ -126,6 +126,8 @@ pub enum Event {
     },
     /// How many viewers a tracker knows in a swarm, us included.
     SwarmSize {
+        /// Position in the configured list.
+        tracker: usize,
         /// The rendition.
         swarm: SwarmId,
         /// Viewers.

@@ -165,7 +165,6 @@ mod tests {
     use crate::model::ids::SwarmId;
     use crate::model::timeline::{Choice, Kind, PieceGrid, Segment, Timeline};
     use crate::wire::digest::PieceHash;
-    use crate::wire::message::Slot;
 
     const SEGMENT: Duration = Duration::from_secs(4);
     const LENGTH: u64 = 4 << 14;
@@ -188,7 +187,7 @@ mod tests {
             choice: Choice::default(),
             segments: (100..100 + segments).map(segment).collect(),
         };
-        Session::new(timeline, Slot(0), at(0))
+        Session::new(timeline, at(0))
     }
 
     /// Puts the first pieces of a segment into memory.

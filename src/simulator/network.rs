@@ -133,7 +133,7 @@ impl Host {
             FromTracker::Interval { info_hash, interval_s, incomplete, extra, .. } => {
                 let viewers = extra.map_or(incomplete, |extra| extra.viewers);
                 self.tell(Input::Tracker { tracker: 0, up: true, interval_s }, scene);
-                self.tell(Input::SwarmSize { swarm: info_hash, viewers }, scene);
+                self.tell(Input::SwarmSize { tracker: 0, swarm: info_hash, viewers }, scene);
             }
             FromTracker::Offer { info_hash, peer_id, offer_id, .. } => {
                 self.offered(info_hash, peer_id, offer_id, scene);

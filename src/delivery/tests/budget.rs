@@ -280,6 +280,7 @@ fn a_rendition_without_peers_leaves_its_swarm_and_comes_back() {
     let out = rig.segment(2);
     assert!(!out.iter().any(|output| matches!(output, Output::Say { .. })), "{out:?}");
     let out = rig.tell(Input::Terms { swarm: swarm(), terms: Terms::default() });
+    let slot = rig.node.sessions()[0].slot;
     assert!(told(&out, &Message::Joined { slot, swarm: swarm() }) && announced(&out));
     assert!(rig.node.sessions()[0].joined);
 }

@@ -218,6 +218,33 @@ fn a_clock_that_jumped_harms_nobody() {
     assert!(fetch_in(&out).is_some() || out.iter().any(told), "{out:?}");
 }
 
+/// It was asked for the first one's part alone, and for the other's when something else happened.
+#[test]
+fn what_is_due_for_two_players_at_once_is_asked_for_at_once() {
+    let mut rig = Rig::new();
+    for viewer in 1..3 {
+        rig.tell(Input::Listed { timeline: Timeline { choice: choice(true), ..film(3) }, viewer });
+    }
+    let parts = [(0, 20_000), (40_000, 60_000)];
+    let fetches =
+        |out: &[Output]| out.iter().filter_map(|one| fetch_in(std::slice::from_ref(one))).collect::<Vec<_>>();
+    let (mut opened, at) = (Vec::new(), segment(0));
+    for (n, (from, to)) in (1..).zip(parts) {
+        let asked =
+            Input::Asked { ask: AskId(n), viewer: n, swarm: swarm(), segment: at, from, to: Some(to) };
+        opened.extend(fetches(&rig.tell(asked)));
+    }
+    for (fetch, ..) in opened {
+        rig.tell(Input::Failed { fetch, fault: Fault::Unavailable });
+    }
+    rig.now = rig.node.next_wakeup().expect("the origin is asked again").0;
+    let again = fetches(&rig.tell(Input::Tick));
+    assert_eq!(
+        again.iter().map(|&(_, from, to)| (from, to)).collect::<Vec<_>>(),
+        parts.map(|(from, to)| (from, Some(to)))
+    );
+}
+
 /// Where there are other renditions a player is held a short while, and a neighbour brings some of it: the rest is one stretch, and
 /// what is on its way just then is not asked for twice.
 #[test]

@@ -274,7 +274,7 @@ impl Mirror {
             }
             Step::Wait(ms) => self.wait(Duration::from_millis(u64::from(ms))),
             Step::Size(viewers) => {
-                self.tell(Input::SwarmSize { swarm: swarm(), viewers: u32::from(viewers) });
+                self.tell(Input::SwarmSize { tracker: 0, swarm: swarm(), viewers: u32::from(viewers) });
             }
             Step::Tracker(up) => {
                 self.tell(Input::Tracker { tracker: 0, up, interval_s: 120 });

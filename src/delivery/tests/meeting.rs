@@ -65,6 +65,13 @@ fn what_a_stranger_announces_is_kept_up_to_a_limit() {
     assert!(!rig.node.neighbours()[0].confirmed, "nothing it said could be compared");
     let waiting = rig.node.neighbours()[0].pending.len();
     assert!((1..=64).contains(&waiting), "{waiting} announcements wait");
+    let (slot, segment, pieces) = (Slot(0), segment(2), Vec::new());
+    rig.say(1, Message::Have { slot, segment, sequence: 2, length: 0, loading: false, pieces });
+    let pending = &rig.node.neighbours()[0].pending;
+    let loads =
+        |m: &&Message| matches!(m, Message::Have { segment: of, loading: true, .. } if *of == segment);
+    assert_eq!(pending.iter().filter(loads).count(), 0, "it has said that it loads that no longer");
+    assert!(pending.iter().any(|m| matches!(m, Message::Have { loading: true, .. })));
 }
 
 #[test]
@@ -105,7 +112,7 @@ fn lets_go(rig: &mut Rig) -> Duration {
 fn full_house() -> Rig {
     let mut rig = Rig::playing();
     rig.tell(Input::Tracker { tracker: 0, up: true, interval_s: 60 });
-    rig.tell(Input::SwarmSize { swarm: swarm(), viewers: 1_000 });
+    rig.tell(Input::SwarmSize { tracker: 0, swarm: swarm(), viewers: 1_000 });
     for n in 1..=rig.node.policy().max_neighbours {
         rig.befriend(n);
     }

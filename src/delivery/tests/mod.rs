@@ -14,5 +14,6 @@ mod rig;
 mod rules;
 mod silence;
 mod switching;
+mod trackers;
 mod turns;
 mod universe;

@@ -44,7 +44,7 @@ impl Film {
         let (ask, segment) = (AskId(sequence), segment(sequence));
         let asked = Input::Asked { ask, viewer: 1, swarm: swarm(), segment, from: 0, to: None };
         let out = self.tell(asked);
-        self.tell(Input::SwarmSize { swarm: swarm(), viewers: 5 });
+        self.tell(Input::SwarmSize { tracker: 0, swarm: swarm(), viewers: 5 });
         for output in out {
             if let Output::Fetch { fetch, .. } = output {
                 self.tell(Input::Head { fetch, length: Some(u64::from(LENGTH)), shareable: true });

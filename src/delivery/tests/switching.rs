@@ -415,10 +415,13 @@ fn more_time_is_given_for_a_while() {
     assert_eq!(patience, [17, 9, 5, 3, 2, 2]);
     for _ in 0..6 {
         assert_eq!(leaves(&mut demand), 2, "who hung up has left, and goes on just where it was");
-        demand.hangs_up();
+        demand.hangs_up(true);
         assert!(!demand.comes_back(11));
     }
     assert!(leaves(&mut demand) == 2 && demand.comes_back(11), "that was another time");
+    leaves(&mut demand);
+    demand.hangs_up(false);
+    assert!(demand.comes_back(11), "what it hung up on was in another rendition");
 }
 
 /// A player that came by the playlist of one rendition alone reads it again and again.

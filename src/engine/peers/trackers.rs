@@ -93,7 +93,7 @@ impl Owner {
         match said {
             FromTracker::Interval { info_hash, interval_s, complete, incomplete, extra } => {
                 let viewers = extra.map_or(complete.saturating_add(incomplete), |extra| extra.viewers);
-                self.tell(Event::SwarmSize { swarm: info_hash, viewers }).await;
+                self.tell(Event::SwarmSize { tracker, swarm: info_hash, viewers }).await;
                 let interval_s = interval_s.clamp(15, 3600);
                 self.tell(Event::Tracker { tracker, up: true, interval_s }).await;
             }

@@ -418,7 +418,7 @@ impl World {
         match chance.below(3) {
             0 => {
                 let (swarm, viewers) = (swarm(chance.u8()), chance.u32());
-                self.tell(Input::SwarmSize { swarm, viewers });
+                self.tell(Input::SwarmSize { tracker: 0, swarm, viewers });
             }
             1 => {
                 let (up, interval_s) = (!chance.rarely(), chance.u32());
