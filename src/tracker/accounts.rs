@@ -6,7 +6,7 @@
 //! out. What is said can't be proven; it can't grow faster than the lines of as many viewers as there are.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::swarms::ConnectionId;
@@ -97,9 +97,17 @@ struct Entry {
     /// When its rate was last taken, and what has been counted since.
     mark: (Time, Sums),
     rate: Sums,
-    /// Through which connection it speaks; `None` when its viewer has left.
-    by: Option<ConnectionId>,
+    voice: Voice,
     network: usize,
+}
+
+/// Whether an account's viewer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// It speaks through this connection.
+    By(ConnectionId),
+    /// It has left, then: where it stands in [`Accounts::left`].
+    Left(Time),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,8 +120,8 @@ struct Swarm {
 #[derive(Clone, Debug)]
 pub struct Accounts {
     entries: BTreeMap<Key, Entry>,
-    /// Those that have left, in the order in which they did.
-    left: VecDeque<(Time, Key)>,
+    /// Those that have left and not come back, each once, in the order in which they did.
+    left: BTreeSet<(Time, Key)>,
     swarms: BTreeMap<SwarmId, Swarm>,
     networks: Vec<Flow>,
     total: Flow,
@@ -129,7 +137,7 @@ impl Accounts {
     pub fn new(networks: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
-            left: VecDeque::new(),
+            left: BTreeSet::new(),
             swarms: BTreeMap::new(),
             networks: vec![Flow::default(); networks.max(1)],
             total: Flow::default(),
@@ -184,7 +192,7 @@ impl Accounts {
                     room: FIRST,
                     mark: (now, Sums::default()),
                     rate: Sums::default(),
-                    by: None,
+                    voice: Voice::By(by),
                     network,
                 })
             }
@@ -192,7 +200,10 @@ impl Accounts {
         // Less than before is an announcement that was overtaken by a later one.
         let mut grown = said.each(entry.said, u64::saturating_sub);
         entry.said = said.each(entry.said, u64::max);
-        (entry.at, entry.by) = (now, Some(by));
+        if let Voice::Left(at) = std::mem::replace(&mut entry.voice, Voice::By(by)) {
+            self.left.remove(&(at, key));
+        }
+        entry.at = now;
         if grown.carried() > entry.room {
             self.refused += 1;
             grown = Sums::default();
@@ -223,8 +234,10 @@ impl Accounts {
 
     /// A viewer has left a swarm; unless it has come back by another connection before the old one was noticed to be gone.
     pub fn left(&mut self, now: Time, key: Key, by: ConnectionId) {
-        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.by == Some(by)) else { return };
-        entry.by = None;
+        let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.voice == Voice::By(by)) else {
+            return;
+        };
+        entry.voice = Voice::Left(now);
         entry.mark = (now, Sums::default());
         let rate = std::mem::take(&mut entry.rate);
         self.total.rate.take(rate);
@@ -232,22 +245,19 @@ impl Accounts {
         if let Some(swarm) = self.swarms.get_mut(&key.0) {
             swarm.flow.rate.take(rate);
         }
-        self.left.push_back((now, key));
+        self.left.insert((now, key));
         self.forget(now);
     }
 
     /// Forgets accounts of viewers that left long ago, or before many others.
     pub fn forget(&mut self, now: Time) {
-        while let Some(&(at, key)) = self.left.front() {
+        while let Some(&(at, key)) = self.left.first() {
             if self.left.len() <= MOST_REMEMBERED && now - at < REMEMBERED {
                 return;
             }
-            self.left.pop_front();
-            // Who has come back since is remembered; who has then left again stands further behind as well.
-            let again = |entry: &Entry| entry.by.is_some() || entry.at > at;
-            let Some(entry) = self.entries.get(&key).filter(|entry| !again(entry)) else { continue };
+            self.left.pop_first();
+            let Some(entry) = self.entries.remove(&key) else { continue };
             self.forgotten = self.forgotten.max(entry.at);
-            self.entries.remove(&key);
             if let Some(swarm) = self.swarms.get_mut(&key.0) {
                 swarm.entries -= 1;
                 if swarm.entries == 0 {
@@ -361,6 +371,26 @@ mod tests {
         accounts.left(at(4301), key(3), WHO.0);
         accounts.forget(at(8301));
         assert_eq!((accounts.entries.len(), accounts.swarms.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_comes_and_goes_makes_nobody_else_forgotten() {
+        let mut accounts = Accounts::new(1);
+        accounts.report(at(100), key(1), WHO, &account(0, 1, 0, 0));
+        accounts.left(at(100), key(1), WHO.0);
+        for _ in 0..MOST_REMEMBERED + 10 {
+            accounts.report(at(101), key(2), WHO, &account(1, 1, 0, 0));
+            accounts.left(at(101), key(2), WHO.0);
+        }
+        assert_eq!((accounts.entries.len(), accounts.left.len()), (2, 2));
+        assert_eq!(accounts.forgotten, Time::ZERO);
+        // Nor does it go itself with its first departure.
+        accounts.report(at(3000), key(2), WHO, &account(2900, 1, 0, 0));
+        accounts.left(at(3000), key(2), WHO.0);
+        accounts.forget(at(5000));
+        assert_eq!((accounts.entries.len(), accounts.left.len()), (1, 1));
+        accounts.forget(at(6600));
+        assert_eq!((accounts.entries.len(), accounts.left.len()), (0, 0));
     }
 
     /// What a viewer does next: takes and gives, tells (or its word is lost), tells something old, leaves, comes back.
