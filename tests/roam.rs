@@ -24,8 +24,13 @@ fn peers_are_met_after_a_change_of_network() {
 }
 
 #[test]
-fn peers_are_met_over_ipv6_where_addresses_say_so() {
-    in_a_network_of_its_own("peers_are_met_over_ipv6_where_addresses_say_so", by_ipv6());
+fn peers_are_met_over_ipv6() {
+    in_a_network_of_its_own("peers_are_met_over_ipv6", by_ipv6());
+}
+
+#[test]
+fn peers_of_both_protocols_meet_those_of_either() {
+    in_a_network_of_its_own("peers_of_both_protocols_meet_those_of_either", by_both());
 }
 
 #[test]
@@ -112,9 +117,10 @@ impl Viewer {
 
 /// A tracker at an address of this machine; where it is.
 async fn tracker_at(address: &str) -> String {
-    let bits = if address.contains(':') { 64 } else { 24 };
+    // One of IPv6 can be used at once if nobody is asked whether he has it.
+    let (bits, unasked) = if address.contains(':') { (64, " nodad") } else { (24, "") };
     ip("link set lo up");
-    ip(&format!("address add {address}/{bits} dev lo"));
+    ip(&format!("address add {address}/{bits} dev lo{unasked}"));
     let bound = tracker::bind(SocketAddr::new(address.parse().unwrap(), 0), false).await.unwrap();
     let url = format!("ws://{}/", bound.address());
     let options = tracker::Options { stun: false, ..tracker::Options::default() };
@@ -147,7 +153,7 @@ async fn apart() {
     viewer.arrive().await;
     for _ in 0..2 {
         viewer.announce(1).await;
-        assert_eq!(said("has no IPv4 address towards the Internet"), 1);
+        assert_eq!(said("has no address towards the Internet"), 1);
     }
     at_home_in("192.168.1");
     viewer.announce(1).await;
@@ -159,7 +165,7 @@ async fn apart() {
         viewer.announce(1).await;
         assert_eq!(said(unanswered), usize::from(!answers), "{number}");
     }
-    assert_eq!(said("has no IPv4 address towards the Internet"), 1);
+    assert_eq!(said("has no address towards the Internet"), 1);
 }
 
 async fn roam() {
@@ -172,11 +178,21 @@ async fn roam() {
     meet(viewers).await;
 }
 
-/// Addresses of IPv6 are used where they are given.
+/// As behind a provider that shares IPv4 addresses and gives IPv6 ones of one's own, with nothing configured.
 async fn by_ipv6() {
     let url = tracker_at("fd00:7::1").await;
-    let at = || vec!["fd00:7::1".parse().unwrap()];
-    meet([1, 2].map(|number| Viewer::at(number, &url, "none", at()))).await;
+    ip("-6 route add default dev lo src fd00:7::1");
+    meet([1, 2].map(|number| Viewer::start(number, &url, "none"))).await;
+}
+
+async fn by_both() {
+    let url = tracker_at("fd00:7::1").await;
+    at_home_in("192.168.1");
+    ip("-6 route add default dev lo src fd00:7::1");
+    for (number, one) in [(1, "192.168.1.5"), (3, "fd00:7::1")] {
+        let only = Viewer::at(number, &url, "none", vec![one.parse().unwrap()]);
+        meet([Viewer::start(number + 1, &url, "none"), only]).await;
+    }
 }
 
 async fn meet(mut viewers: [Viewer; 2]) {

@@ -3,7 +3,7 @@
 //! A description comes from a stranger by way of a tracker. Every candidate in it makes the stack send packets to an
 //! address of the stranger's choice, so there are few of them, and only to where another viewer can be.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::origin::reach::{self, Reach};
 
@@ -131,13 +131,24 @@ fn address_of(candidate: &str) -> Option<IpAddr> {
     address.parse().ok().filter(|_| usable)
 }
 
-/// The address that this machine uses towards the Internet; no packet is sent to find out.
+/// The addresses that this machine uses towards the Internet, one of each protocol that leads there; no packet is sent to find
+/// out.
 #[must_use]
-pub fn default_address() -> Option<IpAddr> {
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // An address that is documented to lead nowhere; connecting only asks the routing table.
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+pub fn default_addresses() -> Vec<IpAddr> {
+    // Addresses that are documented to lead nowhere (RFC 5737, RFC 3849); connecting only asks the routing table.
+    let v4 = towards((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into());
+    let nowhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let v6 = towards((Ipv6Addr::UNSPECIFIED, 0).into(), (nowhere, 9).into());
+    v4.into_iter().chain(v6).collect()
+}
+
+fn towards(any: SocketAddr, there: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(there).ok()?;
+    let own = socket.local_addr().ok()?.ip();
+    // An address of one link (RFC 4291 §2.5.6) says nothing without that link.
+    let of_link = matches!(own, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    (!own.is_unspecified() && !of_link).then_some(own)
 }
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ use crate::engine::sdp;
 pub struct Addresses {
     given: Vec<IpAddr>,
     port: u16,
-    ask: fn() -> Option<IpAddr>,
+    ask: fn() -> Vec<IpAddr>,
 }
 
 impl Addresses {
-    /// Those that are given, or else the one towards the Internet; from `port` on, or at ports of the system's choice (0).
+    /// Those that are given, or else those towards the Internet; from `port` on, or at ports of the system's choice (0).
     #[must_use]
     pub fn new(given: Vec<IpAddr>, port: u16) -> Self {
-        Self { given, port, ask: sdp::default_address }
+        Self { given, port, ask: sdp::default_addresses }
     }
 
     /// Whether each connection takes a port of its own above the configured one.
@@ -29,7 +29,7 @@ impl Addresses {
     /// Those of this moment, as they count for where peers may be; none while there is no network.
     #[must_use]
     pub fn now(&self) -> Vec<IpAddr> {
-        if self.given.is_empty() { (self.ask)().into_iter().collect() } else { self.given.clone() }
+        if self.given.is_empty() { (self.ask)() } else { self.given.clone() }
     }
 
     /// Those of this moment for the connection that is `above` the configured port.
@@ -42,18 +42,21 @@ impl Addresses {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::RefCell;
 
     use super::*;
 
     #[test]
     fn the_machine_is_asked_each_time_unless_it_is_told() {
-        thread_local!(static NOW: Cell<Option<IpAddr>> = const { Cell::new(None) });
-        let mut addresses = Addresses { given: Vec::new(), port: 50_000, ask: || NOW.get() };
+        thread_local!(static NOW: RefCell<Vec<IpAddr>> = const { RefCell::new(Vec::new()) });
+        let mut addresses =
+            Addresses { given: Vec::new(), port: 50_000, ask: || NOW.with_borrow(Vec::clone) };
         assert!(addresses.at(0).is_empty(), "the link is not up yet");
-        for ip in ["10.1.0.5", "192.168.7.9"] {
-            NOW.set(Some(ip.parse().unwrap()));
-            assert_eq!(addresses.at(2), [SocketAddr::new(ip.parse().unwrap(), 50_002)]);
+        for ips in [&["10.1.0.5"][..], &["192.168.7.9", "2001:4860::5"]] {
+            let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+            NOW.set(ips.clone());
+            let at: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, 50_002)).collect();
+            assert_eq!(addresses.at(2), at);
         }
         addresses.given = vec!["10.1.0.5".parse().unwrap()];
         assert_eq!(addresses.now(), addresses.given);

@@ -354,10 +354,7 @@ impl Owner {
         let addresses = self.options.addresses.at(port);
         if addresses.is_empty() {
             if !std::mem::replace(&mut self.placeless, true) {
-                tracing::info!(
-                    "no peers for now: this machine has no IPv4 address towards the Internet, and one of IPv6 is used \
-                     only where ice.addresses names it"
-                );
+                tracing::info!("no peers for now: this machine has no address towards the Internet");
             }
             return false;
         }
