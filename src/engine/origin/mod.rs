@@ -1,16 +1,15 @@
 //! HTTP outwards: pooled connections, redirects, cookies per viewer, addresses checked before they are connected to.
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::combinators::BoxBody;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
+mod client;
 mod connect;
 mod cookies;
 mod error;
@@ -23,6 +22,7 @@ mod tls;
 mod upload;
 mod upstream;
 
+use client::client;
 use connect::Connector;
 use cookies::Jars;
 pub use error::Error;
@@ -30,9 +30,6 @@ pub use options::{BadOptions, Options};
 pub use reach::{OwnListeners, Reach, class};
 pub use second::Insisting;
 pub use tls::tls_config;
-
-/// Idle connections kept for one host; a player uses two or three.
-const POOL: usize = 8;
 
 /// Who asks: two requests with the same key belong to one viewer, who has one cookie jar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,19 +171,4 @@ impl Origin {
     ) -> std::io::Result<tokio::net::TcpStream> {
         self.shared.connector.tunnel(host, port, reach).await
     }
-}
-
-fn client(connector: Connector, tls: rustls::ClientConfig, keep_alive: Duration) -> Http {
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(connector);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(keep_alive)
-        .pool_max_idle_per_host(POOL)
-        .build(https)
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,9 +13,14 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::Daemon;
+use super::{Daemon, soon};
+use crate::engine::origin as outwards;
 
-/// An https origin that says which HTTP it was asked in, and a client configuration that trusts it.
+/// Bytes of a file of this origin.
+const LARGE: usize = 4 * 1024 * 1024;
+
+/// An https origin that says which HTTP it was asked in and has a large file, and a client configuration that
+/// trusts it.
 async fn origin(protocols: &[&[u8]]) -> (SocketAddr, rustls::ClientConfig, JoinHandle<()>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -46,8 +51,12 @@ async fn origin(protocols: &[&[u8]]) -> (SocketAddr, rustls::ClientConfig, JoinH
                 let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let io = TokioIo::new(stream);
                 let service = service_fn(|request: Request<Incoming>| async move {
-                    let text = format!("{:?} {}", request.version(), request.uri().path());
-                    Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from(text))))
+                    let uri = request.uri();
+                    let text = format!("{:?} {}", request.version(), uri.path());
+                    Ok::<_, Infallible>(match uri.path() {
+                        "/large" => Response::new(Full::new(vec![7; LARGE].into())),
+                        _ => Response::new(Full::new(bytes::Bytes::from(text))),
+                    })
                 });
                 if two {
                     let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -73,6 +82,39 @@ async fn https_is_spoken_in_the_newest_http_that_both_know() {
         }
         task.abort();
     }
+}
+
+fn request(port: u16, path: &str) -> outwards::Request {
+    let caller = outwards::Caller {
+        viewer: outwards::ViewerKey(1),
+        headers: http::HeaderMap::new(),
+        own_browser: true,
+        reach: outwards::Reach::Loopback,
+    };
+    let url = format!("https://localhost:{port}{path}").parse().unwrap();
+    outwards::Request { caller, method: http::Method::GET, url, range: None, body: None }
+}
+
+fn client(trusting: rustls::ClientConfig) -> outwards::Origin {
+    outwards::Origin::with_tls(outwards::Options::default(), outwards::OwnListeners::default(), trusting)
+        .unwrap()
+}
+
+/// Players leave renditions open that they do not play.
+#[tokio::test]
+async fn what_nobody_reads_keeps_nobody_else_waiting() {
+    let (address, trusting, task) = origin(&[b"h2"]).await;
+    let origin = client(trusting);
+    let ask = || soon(origin.send(request(address.port(), "/large")));
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(ask().await.unwrap());
+    }
+    for _ in 0..3 {
+        let body = soon(ask().await.unwrap().body.collect()).await.unwrap();
+        assert_eq!(body.to_bytes().len(), LARGE);
+    }
+    task.abort();
 }
 
 #[tokio::test]
