@@ -1,12 +1,12 @@
-//! The HTTP client as origins need it: no stream waits for another's reader.
+//! The HTTP client as origins need it: no stream waits for another's reader, and what is dead is found out.
 
 use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::Http;
 use super::connect::Connector;
+use super::{Http, Options};
 
 /// Idle connections kept for one host; a player uses two or three.
 const POOL: usize = 8;
@@ -31,5 +31,9 @@ pub(super) fn client(connector: Connector, tls: rustls::ClientConfig, keep_alive
         .pool_max_idle_per_host(POOL)
         .http2_initial_stream_window_size(STREAM)
         .http2_initial_connection_window_size(STREAMS)
+        // Only while something is asked: who is idle has nothing to wake up for.
+        .http2_keep_alive_interval(Options::ping_after())
+        .http2_keep_alive_timeout(Options::ping_answer())
+        .http2_keep_alive_while_idle(false)
         .build(https)
 }

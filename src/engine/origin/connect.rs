@@ -13,10 +13,14 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use url::Host;
 
+#[cfg(target_os = "linux")]
+use super::Options;
 use super::reach::{self, OwnListeners, Reach};
 use super::upstream;
 
@@ -80,6 +84,7 @@ impl Connector {
         let tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let link = |stream, class, proxied| {
+            is_heard(&stream);
             let reached = Reached { class, used: Arc::default() };
             Link { io: TokioIo::new(stream), reached, proxied }
         };
@@ -192,6 +197,17 @@ fn source(address: SocketAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(address)?;
     Ok(socket.local_addr()?.ip())
+}
+
+/// A request of which nothing comes through ends soon, and not when the system has given up. What is sent is little, and read at
+/// once; of a tunnel nobody knows that.
+fn is_heard(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(Options::unheard())) {
+        tracing::debug!("a connection that is dead will be found out late: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 fn bare(host: &str) -> &str {
@@ -391,6 +407,16 @@ mod tests {
         ] {
             assert_eq!(families_in_turn(&of(given)), of(expected));
         }
+    }
+
+    /// After a change of network the system alone would try for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_nothing_is_heard_of_is_given_up() {
+        let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", origin.local_addr().unwrap()).parse().unwrap();
+        let link = connector(Reach::Loopback).link(uri).await.unwrap();
+        assert_eq!(SockRef::from(link.io.inner()).tcp_user_timeout().unwrap(), Some(Options::unheard()));
     }
 
     #[tokio::test]

@@ -72,25 +72,52 @@ fn tls(mut error: &io::Error) -> Option<&rustls::Error> {
 }
 
 /// Whether `error` says no more than that the connection was gone: what a server's closing of an idle connection
-/// looks like when it crosses our next request.
+/// looks like when it crosses our next request, and a network that is no more when something is asked over it.
 pub(super) fn connection_lost(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(http) = error.downcast_ref::<hyper::Error>()
-            && (http.is_incomplete_message() || http.is_closed() || http.is_canceled())
+            && (http.is_incomplete_message() || http.is_closed() || http.is_canceled() || http.is_timeout())
         {
             return true;
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             use io::ErrorKind::{
-                BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+                BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable,
+                NotConnected, TimedOut, UnexpectedEof,
             };
             return matches!(
                 io.kind(),
-                BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+                BrokenPipe
+                    | ConnectionAborted
+                    | ConnectionReset
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | NotConnected
+                    | TimedOut
+                    | UnexpectedEof
             );
         }
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_on_the_way_is_told_from_what_is_said() {
+        use io::ErrorKind::{ConnectionReset, HostUnreachable, InvalidData, PermissionDenied, TimedOut};
+        for (kind, lost) in [
+            (ConnectionReset, true),
+            (TimedOut, true),
+            (HostUnreachable, true),
+            (InvalidData, false),
+            (PermissionDenied, false),
+        ] {
+            assert_eq!(connection_lost(&io::Error::from(kind)), lost, "{kind:?}");
+        }
+    }
 }

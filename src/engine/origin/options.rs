@@ -120,6 +120,23 @@ impl Options {
         Duration::from_secs(self.keep_alive_s)
     }
 
+    /// How long nothing has to come on an HTTP/2 connection on which something is asked, for it to be tried …
+    pub(super) fn ping_after() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// … and how long an answer is waited for, until it is given up with all that is asked on it. A network that is no more says
+    /// nothing.
+    pub(super) fn ping_answer() -> Duration {
+        Duration::from_secs(5)
+    }
+
+    /// How long nothing of what was sent on a connection has to come through for it to be given up (RFC 5482). The system would try
+    /// for a quarter of an hour.
+    pub(super) fn unheard() -> Duration {
+        Duration::from_secs(10)
+    }
+
     pub(super) fn next_address(&self) -> Duration {
         Duration::from_millis(self.next_address_ms)
     }

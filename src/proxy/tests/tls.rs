@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Daemon, soon};
 use crate::engine::origin as outwards;
@@ -115,6 +116,42 @@ async fn what_nobody_reads_keeps_nobody_else_waiting() {
         assert_eq!(body.to_bytes().len(), LARGE);
     }
     task.abort();
+}
+
+/// A way to `origin` of which what is open at the moment falls silent when that is said, and what is opened afterwards does not.
+async fn relay(origin: SocketAddr) -> (SocketAddr, watch::Sender<()>, JoinHandle<()>) {
+    let (silence, silent) = watch::channel(());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut ways = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut silent = silent.clone();
+            silent.mark_unchanged();
+            ways.spawn(async move {
+                let mut far = TcpStream::connect(origin).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = silent.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, silence, task)
+}
+
+/// As after a change of network: nobody says that the connection is gone.
+#[tokio::test]
+async fn a_connection_that_has_died_in_silence_is_replaced() {
+    let (address, trusting, task) = origin(&[b"h2"]).await;
+    let (through, silence, way) = relay(address).await;
+    let origin = client(trusting);
+    let ask = || soon(origin.send(request(through.port(), "/a")));
+    assert_eq!(ask().await.unwrap().status, 200);
+    silence.send_replace(());
+    assert_eq!(ask().await.unwrap().status, 200);
+    task.abort();
+    way.abort();
 }
 
 #[tokio::test]
