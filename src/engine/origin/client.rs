@@ -1,4 +1,5 @@
-//! The HTTP client as origins need it: no stream waits for another's reader, and what is dead is found out.
+//! The HTTP client as origins need it: no stream waits for another's reader, what is dead is found out, and what the web's
+//! servers have always been forgiven is forgiven.
 
 use std::time::Duration;
 
@@ -35,5 +36,10 @@ pub(super) fn client(connector: Connector, tls: rustls::ClientConfig, keep_alive
         .http2_keep_alive_interval(Options::ping_after())
         .http2_keep_alive_timeout(Options::ping_answer())
         .http2_keep_alive_while_idle(false)
+        // Players put up with all of this. How long a message is stays strict: see `headers::is_framed_plainly` for what
+        // players send; what an origin sends is written anew before it goes on.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
         .build(https)
 }

@@ -216,3 +216,22 @@ async fn the_end_lets_an_answer_finish_and_takes_no_more() {
     soon(stopping).await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
+
+/// Players put up with all of this, and so does what stands before most origins.
+#[tokio::test]
+async fn an_origin_may_write_its_fields_as_it_likes() {
+    let origin = Origin::raw(|_, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length : 2\r\nX-Long: a\r\n  b\r\nno field at all\r\nX y: z\r\nX-Last: c\r\n\r\n";
+        (format!("{head}ok").into_bytes(), Then::GoOn)
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let mut client = daemon.client().await;
+    for _ in 0..2 {
+        let reply = client.get(&origin.prefix("/a.ts")).await;
+        assert_eq!((reply.status, reply.text(), reply.header("x-last")), (200, "ok", Some("c")));
+        let long: Vec<&str> = reply.header("x-long").unwrap().split_ascii_whitespace().collect();
+        assert_eq!(long, ["a", "b"], "in one line");
+    }
+    assert_eq!(origin.last().connection, 1, "where its bodies end is beyond doubt");
+}
