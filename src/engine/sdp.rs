@@ -44,7 +44,8 @@ impl Neighbourhood {
     fn admits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match reach::class(address) {
-            None => false,
+            // What stands in for names on one machine is none of another's addresses.
+            None | Some(Reach::StandIn) => false,
             Some(Reach::Public) => true,
             Some(Reach::Loopback) => !self.own.is_empty() && self.own.iter().all(IpAddr::is_loopback),
             Some(Reach::Lan) => self.lan || self.own.iter().any(|own| same_network(*own, address)),

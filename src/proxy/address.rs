@@ -2,7 +2,7 @@
 //!
 //! In prefix form the path is a whole origin URL. What a playlist names is written into it in the same form, with two
 //! additions where they are needed, both taken off again here:
-//! - a first path component `~public` or `~lan`: how private the host may be that the URL leads to, because a playlist
+//! - a first path component `~public`, `~standin` or `~lan`: how private the host may be that the URL leads to, because a playlist
 //!   may not send a player to places more private than its own. Whoever makes this up only restricts himself.
 //! - before that one a [word](super::grants) that nobody can make up: a channel's manifests named the URL, so that whoever
 //!   may watch the channel may follow it where he could not lead us himself.
@@ -213,7 +213,7 @@ fn local(path: &str, names: &Names) -> Result<Target, Refused> {
 
 /// How private a URL may lead, and what follows that word.
 fn restricted(rest: &str) -> (Reach, &str) {
-    for reach in [Reach::Public, Reach::Lan] {
+    for reach in [Reach::Public, Reach::StandIn, Reach::Lan] {
         if let Some(after) = rest.strip_prefix(word(reach)) {
             return (reach, after);
         }
@@ -224,6 +224,7 @@ fn restricted(rest: &str) -> (Reach, &str) {
 fn word(reach: Reach) -> &'static str {
     match reach {
         Reach::Public => "~public/",
+        Reach::StandIn => "~standin/",
         Reach::Lan => "~lan/",
         Reach::Loopback => "",
     }

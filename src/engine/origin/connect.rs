@@ -350,6 +350,11 @@ mod tests {
             (Reach::Lan, vec![public, lan], Ok(2)),
             (Reach::Lan, vec![at("127.0.0.1")], Err(PermissionDenied)),
             (Reach::Loopback, vec![at("127.0.0.1")], Ok(1)),
+            // A name that a proxy on this machine stands in for: nobody's who may not lead into a network of ours, …
+            (Reach::Public, vec![at("198.18.0.7")], Err(PermissionDenied)),
+            (Reach::StandIn, vec![at("198.18.0.7"), public], Ok(2)),
+            // … and what was found there leads into none.
+            (Reach::StandIn, vec![lan], Err(PermissionDenied)),
             (Reach::Loopback, vec![at("169.254.169.254")], Err(PermissionDenied)),
             (Reach::Loopback, vec![public, own], Err(PermissionDenied)),
             (Reach::Loopback, vec![], Err(NotFound)),

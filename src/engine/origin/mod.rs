@@ -107,7 +107,7 @@ pub struct Origin {
 #[derive(Debug)]
 struct Shared {
     /// One for each [`Reach`], so that a pooled connection is never used by who may not have opened it.
-    clients: [Http; 3],
+    clients: [Http; 4],
     connector: Connector,
     jars: Jars,
     /// Sent with every request.

@@ -14,6 +14,10 @@ use url::Host;
 pub enum Reach {
     /// Addresses of the public Internet.
     Public,
+    /// Also what proxies on this machine let names of the Internet resolve to (198.18.0.0/15, of RFC 2544): they know which name is
+    /// meant, we don't know where it leads. So it is as private as a network of our own to whoever is kept from that, and
+    /// opens none to what was found there.
+    StandIn,
     /// Also private networks (RFC 1918, RFC 4193, RFC 6598), link-local ones, and the public addresses next to our own.
     Lan,
     /// Also this machine, by its loopback or a public address, but never one of the daemon's own listeners.
@@ -22,7 +26,7 @@ pub enum Reach {
 
 impl Reach {
     /// Every class.
-    pub const ALL: [Self; 3] = [Self::Public, Self::Lan, Self::Loopback];
+    pub const ALL: [Self; 4] = [Self::Public, Self::StandIn, Self::Lan, Self::Loopback];
 }
 
 /// Cloud metadata services: never asked, whoever names them.
@@ -54,9 +58,12 @@ fn class_v4(v4: Ipv4Addr) -> Option<Reach> {
     if METADATA.contains(&v4) || v4.is_multicast() || v4.is_broadcast() || a == 0 || a >= 240 {
         return None;
     }
-    // Documentation, benchmarking and protocol assignments (RFC 6890) lead nowhere.
-    if v4.is_documentation() || (a, b, c) == (192, 0, 0) || (a == 198 && b & 0xFE == 18) {
+    // Documentation and protocol assignments (RFC 6890) lead nowhere.
+    if v4.is_documentation() || (a, b, c) == (192, 0, 0) {
         return None;
+    }
+    if a == 198 && b & 0xFE == 18 {
+        return Some(Reach::StandIn);
     }
     if v4.is_loopback() {
         return Some(Reach::Loopback);
@@ -180,7 +187,7 @@ mod tests {
 
     #[test]
     fn addresses_are_classed() {
-        use Reach::{Lan, Loopback, Public};
+        use Reach::{Lan, Loopback, Public, StandIn};
         for (address, expected) in [
             ("1.1.1.1", Some(Public)),
             ("8.8.8.8", Some(Public)),
@@ -224,7 +231,11 @@ mod tests {
             ("2001::1", None),
             ("2001:db8::1", None),
             ("192.0.2.1", None),
-            ("198.18.0.1", None),
+            ("198.18.0.1", Some(StandIn)),
+            ("198.19.255.1", Some(StandIn)),
+            ("::ffff:198.18.0.1", Some(StandIn)),
+            ("198.17.255.255", Some(Public)),
+            ("198.20.0.1", Some(Public)),
         ] {
             assert_eq!(class(address.parse().unwrap()), expected, "{address}");
         }

@@ -59,7 +59,9 @@ fn every_form_of_a_prefix_is_the_same_url() {
         ("/http://o.example/a/http://p.example/b", "http://o.example/a/http://p.example/b"),
     ] {
         assert_eq!(us(path), Ok(prefix(url, Reach::Loopback)), "{path}");
-        for (word, reach) in [("/~public", Reach::Public), ("/~lan", Reach::Lan)] {
+        for (word, reach) in
+            [("/~public", Reach::Public), ("/~standin", Reach::StandIn), ("/~lan", Reach::Lan)]
+        {
             assert_eq!(us(&format!("{word}{path}")), Ok(prefix(url, reach)), "{word}{path}");
         }
     }
