@@ -69,7 +69,7 @@ pub fn pass_on(response: origin::Response, inert: bool, waited: Duration) -> Res
 /// A Location that is left to the player, such as the one of a 201, leads it back to us and not past us.
 fn redirect_to_us(kept: &mut http::HeaderMap, response: &origin::Response) {
     let Some(location) = kept.remove(header::LOCATION) else { return };
-    let url = location.to_str().ok().and_then(|location| response.url.join(location).ok());
+    let url = response.url.join(&origin::location(&location)).ok();
     let path = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     let path = path.and_then(|url| address::path_for(&(&url).into(), response.reach, None));
     if let Some(path) = path.and_then(|path| HeaderValue::from_str(&path).ok()) {

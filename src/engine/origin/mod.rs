@@ -29,6 +29,7 @@ pub use error::Error;
 pub use options::{BadOptions, Options};
 pub use reach::{OwnListeners, Reach, class};
 pub use second::Insisting;
+pub use send::location;
 pub use tls::tls_config;
 
 /// Who asks: two requests with the same key belong to one viewer, who has one cookie jar.

@@ -13,7 +13,7 @@ use super::upload::{Upload, patiently};
 use super::{BadOptions, Body, Error, Options, Origin, Reach, Request, Response};
 
 /// Redirects followed for one request.
-const REDIRECTS: usize = 5;
+const REDIRECTS: usize = 10;
 /// How often a request is sent again because a kept connection turned out to be closed.
 const STALE: usize = 2;
 
@@ -51,10 +51,7 @@ impl Origin {
                 return Err(Error::Redirect(format!("{} is the last of too many redirects", host())));
             }
             left -= 1;
-            let target = target
-                .to_str()
-                .map_err(|_| Error::Redirect(format!("{} redirects to what is not a URL", host())))?;
-            request = redirected(&request, target, reach)?;
+            request = redirected(&request, &location(target), reach)?;
         }
     }
 
@@ -143,6 +140,19 @@ impl Origin {
     }
 }
 
+/// A Location as text. What is no ASCII, as some servers write it, is what their URLs have these bytes for.
+#[must_use]
+pub fn location(value: &HeaderValue) -> String {
+    let mut text = String::with_capacity(value.len());
+    for &byte in value.as_bytes() {
+        match byte {
+            0..0x80 => text.push(char::from(byte)),
+            0x80.. => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
 /// The next request of a redirect: re-checked, and without what was meant for the first host only.
 fn redirected(request: &Request, target: &str, reach: Reach) -> Result<Request, Error> {
     let host = request.url.host_str().unwrap_or_default();
@@ -221,6 +231,19 @@ mod tests {
             url: Url::parse(url).unwrap(),
             range: Some("bytes=5-".into()),
             body: None,
+        }
+    }
+
+    #[test]
+    fn a_location_in_raw_bytes_is_read_as_what_they_are() {
+        let first = request("https://a.example/x/y?q");
+        for (bytes, leads) in [
+            ("/\u{fc}/\u{4e16}?t=\u{fc}".as_bytes(), "https://a.example/%C3%BC/%E4%B8%96?t=%C3%BC"),
+            (&b"z\xfc.ts"[..], "https://a.example/x/z%FC.ts"),
+            ("https://b\u{fc}cher.example/a%20b".as_bytes(), "https://xn--bcher-kva.example/a%20b"),
+        ] {
+            let target = location(&HeaderValue::from_bytes(bytes).unwrap());
+            assert_eq!(redirected(&first, &target, Reach::Public).unwrap().url.as_str(), leads);
         }
     }
 

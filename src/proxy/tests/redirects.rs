@@ -1,7 +1,7 @@
 //! Redirects and cookies: in prefix and channel mode the daemon is the browser, in forward mode the player is.
 
 use super::Daemon;
-use super::origin::{Origin, Seen, answer};
+use super::origin::{Origin, Seen, Then, answer};
 
 #[tokio::test]
 async fn redirects_are_followed_for_players_of_ours_and_passed_on_to_others() {
@@ -55,7 +55,7 @@ async fn redirects_that_lead_nowhere_end() {
     .await;
     let daemon = Daemon::start().await;
     let reply = daemon.get(&origin.prefix("/loop")).await;
-    assert_eq!((reply.status, origin.seen().len()), (502, 6), "the first and five more");
+    assert_eq!((reply.status, origin.seen().len()), (502, 11), "the first and ten more");
     assert!(reply.text().contains("redirects"), "{}", reply.text());
     for path in ["/file", "/bad"] {
         assert_eq!(daemon.get(&origin.prefix(path)).await.status, 502, "{path}");
@@ -64,6 +64,29 @@ async fn redirects_that_lead_nowhere_end() {
     let many = daemon.get(&origin.prefix("/many")).await;
     assert_eq!((many.status, many.text()), (300, "choose"));
     assert_eq!(many.header("location"), Some(origin.prefix("/elsewhere").as_str()), "leads back to us");
+}
+
+/// As servers write them that have never heard of percent signs.
+#[tokio::test]
+async fn redirects_in_raw_bytes_are_followed_or_lead_back_to_us() {
+    let origin = Origin::raw(|head, _| {
+        let line = head.lines().next().unwrap();
+        let say = |status: &str| {
+            let length = line.len();
+            let moved = "/\u{fc}/a b.ts?t=\u{4e16}";
+            let head =
+                format!("HTTP/1.1 {status}\r\nLocation: {moved}\r\nContent-Length: {length}\r\n\r\n{line}");
+            (head.into_bytes(), Then::GoOn)
+        };
+        say(if line.contains("/old") { "302 Found" } else { "200 OK" })
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let there = "/%C3%BC/a%20b.ts?t=%E4%B8%96";
+    let reply = daemon.get(&origin.prefix("/old")).await;
+    assert_eq!((reply.status, reply.text()), (200, format!("GET {there} HTTP/1.1").as_str()));
+    let made = daemon.client().await.ask("POST", &origin.prefix("/old"), "Content-Length: 0\r\n").await;
+    assert_eq!((made.status, made.header("location")), (302, Some(origin.prefix(there).as_str())));
 }
 
 #[tokio::test]
