@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use http::HeaderMap;
 
 use super::Span;
-use super::origin::{Caller, Reach, ViewerKey};
+use super::origin::{Caller, Reach, ViewerKey, fields};
 use crate::delivery::policy::LISTING_UNUSED;
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -143,7 +143,9 @@ impl Listings {
             places: HashMap::new(),
         });
         rendition.manifest = listing.manifest.clone();
-        rendition.caller = caller.clone();
+        // What the player has of the manifest it does not have of a segment.
+        let headers = fields::for_any_file(&caller.headers);
+        rendition.caller = Caller { headers, ..caller.clone() };
         rendition.channel = channel.or(rendition.channel.take());
         let lister = (caller.viewer, caller.reach);
         let before = rendition.viewers.iter().position(|viewed| viewed.lister == lister);
@@ -399,6 +401,18 @@ mod tests {
         assert_eq!(there(&listings), [true, false, false, true, true], "one makes more room than several");
         lists(&mut listings, 2, (1, 5), &[4], at(62));
         assert_eq!(there(&listings), [false, true, false, true, true], "but what somebody waits for stays");
+    }
+
+    #[test]
+    fn what_the_player_has_of_the_manifest_is_not_said_of_a_segment() {
+        let mut listings = Listings::default();
+        let mut from = caller(1, Reach::Public);
+        for name in ["if-match", "if-modified-since", "if-none-match", "if-range", "user-agent"] {
+            from.headers.insert(name, http::HeaderValue::from_static("x"));
+        }
+        listings.list(&listing("http://o.example/7.ts"), &from, None, at(0));
+        let (_, caller) = listings.place(SwarmId([1; 20]), SegmentId(7)).unwrap();
+        assert_eq!(caller.headers.keys().collect::<Vec<_>>(), ["user-agent"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::presentations::Kept;
 use super::request::Way;
 use super::{Shared, range, repair};
 use crate::delivery::policy::LONGEST_HOLD;
-use crate::engine::origin::Caller;
+use crate::engine::origin::{Caller, fields};
 use crate::manifest::Limits;
 use crate::manifest::dash::sidx::{Subsegment, subsegments};
 use crate::manifest::dash::{Found, When};
@@ -110,6 +110,8 @@ async fn probe(
 async fn index(url: &Url, head: Range<u64>, caller: &Caller, shared: &Shared) -> Option<Vec<Subsegment>> {
     let limits = Limits::default();
     let range = Some(format!("bytes={}-{}", head.start, head.end - 1));
+    // Of the index we have no copy, whatever the player has of the file.
+    let caller = &Caller { headers: fields::for_any_file(&caller.headers), ..caller.clone() };
     let response = repair::ask(caller, &Method::GET, url, range, None, shared).await.ok()?;
     if !response.status.is_success() {
         return None;

@@ -316,9 +316,10 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
     rewritten.or_else(|error| if error.is_bomb() { Err(error) } else { Ok(text.clone()) })
 }
 
-/// Headers of a rewritten manifest.
+/// Headers of a rewritten manifest. Nothing by which a copy of it could be asked for anew: the origin's manifest may be the same as
+/// before, and what is written here another, since that depends on more; and only what is loaded is listed.
 fn describe(fields: &mut HeaderMap, format: Format) {
-    for name in &headers::OF_THE_BYTES {
+    for name in headers::OF_THE_BYTES.iter().chain([&header::LAST_MODIFIED]) {
         fields.remove(name);
     }
     let kind = match format {

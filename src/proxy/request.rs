@@ -11,9 +11,10 @@ use super::address::{self, Refused, Target};
 use super::answer::{Body, sentence};
 use super::clients::{self, Client};
 use super::connection::{Doing, Held};
+use super::names::named_manifest;
 use super::{Shared, control, headers, manifest, tunnel};
 use crate::engine::origin::reach::is_local_name;
-use crate::engine::origin::{Caller, Reach};
+use crate::engine::origin::{Caller, Reach, fields};
 use crate::manifest::identity::Naming;
 
 /// By which way a request came in; decides what is rewritten and kept here.
@@ -177,6 +178,10 @@ fn caller(
     if way == Way::Ours {
         // Cookies that a player has for 127.0.0.1 belong to no origin.
         sent.remove(header::COOKIE);
+        if named_manifest(url) && matches!(*asked.method(), Method::GET | Method::HEAD) {
+            // A copy of a manifest that is not from here is none of what is answered here.
+            sent = fields::for_any_file(&sent);
+        }
         say_what_players_mean(&mut sent, url, shared);
     }
     if leads_to_a_neighbour(url) || shared.engine.origin().is_proxied() {

@@ -13,6 +13,7 @@ mod client;
 mod connect;
 mod cookies;
 mod error;
+pub mod fields;
 mod options;
 mod patient;
 pub mod reach;

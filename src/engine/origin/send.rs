@@ -3,31 +3,19 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 
 use super::connect::Reached;
 use super::error::{connection_lost, explain};
 use super::patient::Patient;
 use super::upload::{Upload, patiently};
-use super::{BadOptions, Body, Error, Options, Origin, Reach, Request, Response};
+use super::{BadOptions, Body, Error, Options, Origin, Reach, Request, Response, fields};
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 10;
 /// How often a request is sent again because a kept connection turned out to be closed.
 const STALE: usize = 2;
-
-/// Fields that are meant for the host that was asked, and not for where it redirects.
-const FOR_ONE_HOST: [HeaderName; 8] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
-    header::PROXY_AUTHORIZATION,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_RANGE,
-];
 
 impl Origin {
     /// Asks, following redirects when the caller's mode wants that, and resolves with the head of the answer.
@@ -171,7 +159,7 @@ fn redirected(request: &Request, target: &str, reach: Reach) -> Result<Request, 
     }
     let mut caller = request.caller.clone();
     if url.origin() != request.url.origin() {
-        strip(&mut caller.headers);
+        caller.headers = fields::for_any_host(&caller.headers);
         caller.reach = caller.reach.min(reach);
         // Neither fails for http and https.
         let _ = url.set_username("");
@@ -179,12 +167,6 @@ fn redirected(request: &Request, target: &str, reach: Reach) -> Result<Request, 
     }
     let (method, range) = (request.method.clone(), request.range.clone());
     Ok(Request { caller, method, url, range, body: None })
-}
-
-fn strip(headers: &mut HeaderMap) {
-    for name in &FOR_ONE_HOST {
-        headers.remove(name);
-    }
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -218,6 +200,7 @@ fn invalid(error: impl std::fmt::Display) -> Error {
 mod tests {
     use super::super::{Caller, ViewerKey};
     use super::*;
+    use http::{HeaderMap, HeaderName};
     use url::Url;
 
     fn request(url: &str) -> Request {

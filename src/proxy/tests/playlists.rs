@@ -270,3 +270,26 @@ async fn garbage_plays_as_badly_as_without_us() {
         "credentials stay between the player and its origin"
     );
 }
+
+/// What is written here depends on more than on the origin's playlist, and only what is loaded is listed.
+#[tokio::test]
+async fn a_playlist_of_ours_is_loaded_whole_each_time() {
+    let origin = Origin::start(|seen| {
+        let has_copy = seen.header("if-modified-since").or(seen.header("if-none-match")).is_some();
+        let version = [("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT"), ("etag", "\"1\"")];
+        answer(if has_copy { 304 } else { 200 }, &version, if has_copy { "" } else { MEDIA })
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let mut client = daemon.client().await;
+    for has in ["If-None-Match: \"1\"\r\n", "If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT\r\n"] {
+        let path = format!("/{}.m3u8", origin.seen().len());
+        let ours = client.ask("GET", &origin.prefix(&path), has).await;
+        assert_eq!((ours.status, ours.header("last-modified"), ours.header("etag")), (200, None, None));
+        // Who rewrites nothing says what the origin says, of a file of any name as well.
+        let forward = client.ask("GET", &origin.url(&format!("/as-is{path}")), has).await;
+        assert_eq!((forward.status, forward.header("etag")), (304, Some("\"1\"")));
+        let segment = client.ask("GET", &origin.prefix("/a.ts"), has).await;
+        assert_eq!((segment.status, segment.header("etag")), (304, Some("\"1\"")));
+    }
+}
