@@ -2,13 +2,16 @@
 //! the origin's.
 
 mod common;
+#[path = "common/scripted.rs"]
+mod scripted;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Daemon, Reply, get};
+use common::{Daemon, Reply, get, raw};
+use scripted::{Scripted, respond};
 
 /// What is answered: status, header lines, body.
 type Answer = (u16, String, Vec<u8>);
@@ -260,6 +263,37 @@ fn what_had_to_make_room_for_other_long_recordings_plays_on_and_is_shared_again(
     std::thread::sleep(Duration::from_millis(1100));
     load("a");
     assert_eq!(["a", "b", "c"].map(|of| second_from(of, "8")), ["memory", "http", "memory"]);
+}
+
+/// Players that are told to send a field send it everywhere; nobody else does it for them.
+#[test]
+fn each_host_hears_of_a_player_what_that_player_says_there() {
+    let hosts = [(); 2].map(|()| Arc::new(Mutex::new(Vec::<String>::new())));
+    let log = Arc::clone(&hosts[1]);
+    let cdn = Scripted::start(move |_, head, stream| {
+        log.lock().unwrap().push(head.to_owned());
+        respond(stream, "200 OK", "Content-Type: video/mp2t\r\n", &[7; 40_000]);
+    });
+    let (log, far) = (Arc::clone(&hosts[0]), cdn.url("b.ts"));
+    let origin = Scripted::start(move |_, head, stream| {
+        log.lock().unwrap().push(head.to_owned());
+        let list = LIST.replace("b.ts", &far);
+        let text = if head.contains(".m3u8") { list.as_bytes() } else { &[7; 40_000] };
+        respond(stream, "200 OK", "", text);
+    });
+    let daemon = Daemon::start(&["--no-p2p"], &[]);
+    let ask = |url: String| {
+        let fields = format!("Host: {}\r\nAuthorization: Bearer s\r\nConnection: close", daemon.address);
+        let reply = raw(daemon.address, &format!("GET /{url} HTTP/1.1\r\n{fields}\r\n\r\n")).unwrap();
+        assert_eq!(reply.status, 200);
+        reply.headers["x-paceline-source"].clone()
+    };
+    ask(origin.url("list.m3u8"));
+    for url in [origin.url("a.ts"), cdn.url("b.ts")] {
+        assert_eq!([ask(url.clone()), ask(url)], ["http", "memory"]);
+    }
+    let told = |head: &String| head.to_ascii_lowercase().contains("\r\nauthorization: bearer s\r\n");
+    assert_eq!(hosts.map(|heads| heads.lock().unwrap().iter().filter(|head| told(head)).count()), [2, 1]);
 }
 
 #[test]

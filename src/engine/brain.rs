@@ -89,6 +89,7 @@ pub type StartPeers =
 /// A player's request that is not over.
 #[derive(Debug)]
 pub(super) struct Waiting {
+    pub asked: SegmentAsk,
     pub segment: SegmentId,
     pub swarm: SwarmId,
     pub base: u64,
@@ -342,6 +343,7 @@ impl Brain {
         self.asks.insert(
             id,
             Waiting {
+                asked: ask,
                 segment,
                 swarm,
                 base,

@@ -108,7 +108,10 @@ impl Brain {
         (from, to): (u32, Option<u32>),
         allowed: Option<u32>,
     ) {
-        let Some((place, caller)) = self.listings.place(swarm, segment) else {
+        // On behalf of whoever has waited for it longest, where somebody has.
+        let asks = self.asks.iter().filter(|(_, ask)| (ask.swarm, ask.segment) == (swarm, segment));
+        let asked = asks.min_by_key(|(id, _)| **id).map(|(_, ask)| &ask.asked);
+        let Some((place, caller)) = self.listings.place(swarm, segment, asked) else {
             self.refusal = None;
             self.undone.push(Input::Failed { fetch, fault: crate::delivery::Fault::Refused });
             return;

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use http::HeaderMap;
 
-use super::Span;
 use super::origin::{Caller, Reach, ViewerKey, fields};
+use super::{SegmentAsk, Span};
 use crate::delivery::policy::LISTING_UNUSED;
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -268,12 +268,29 @@ impl Listings {
         self.renditions.get_mut(&swarm)
     }
 
-    /// Where the origin has a segment.
+    /// Where the origin has a segment, and on whose behalf it is asked there: who has `asked` for this very place, or else the
+    /// viewer whose manifest is newest, of whom another host than the manifest's hears nothing that was meant for that.
     #[must_use]
-    pub fn place(&self, swarm: SwarmId, segment: SegmentId) -> Option<(Place, Caller)> {
+    pub fn place(
+        &self,
+        swarm: SwarmId,
+        segment: SegmentId,
+        asked: Option<&SegmentAsk>,
+    ) -> Option<(Place, Caller)> {
         let rendition = self.renditions.get(&swarm)?;
         let (_, place, reach) = rendition.places.get(&segment)?;
-        Some((place.clone(), Caller { reach: *reach, ..rendition.caller.clone() }))
+        let origin = place.url.url()?.origin();
+        let listed = &rendition.caller;
+        let caller = match asked.filter(|asked| asked.url.origin() == origin) {
+            Some(SegmentAsk { caller, .. }) => Caller {
+                viewer: caller.viewer,
+                headers: fields::for_any_file(&caller.headers),
+                ..listed.clone()
+            },
+            None if origin == rendition.manifest.origin() => listed.clone(),
+            None => Caller { headers: fields::for_any_host(&listed.headers), ..listed.clone() },
+        };
+        Some((place.clone(), Caller { reach: *reach, ..caller }))
     }
 
     /// The viewers of a rendition have gone.
@@ -381,7 +398,7 @@ mod tests {
         // Of two viewers of one rendition one goes, and what the other needs of it stays.
         list(&mut listings, 1, 2, &[1, 2]);
         assert_eq!((finds(&mut listings, 1, 1), finds(&mut listings, 1, 2)), (false, true));
-        assert!(finds(&mut listings, 2, 1) && listings.place(SwarmId([1; 20]), SegmentId(8)).is_some());
+        assert!(finds(&mut listings, 2, 1) && listings.place(SwarmId([1; 20]), SegmentId(8), None).is_some());
         list(&mut listings, 3, 1, &[1, 2]);
         assert_eq!(listings.segments(), 6, "what players wait for stays");
     }
@@ -404,15 +421,32 @@ mod tests {
     }
 
     #[test]
-    fn what_the_player_has_of_the_manifest_is_not_said_of_a_segment() {
+    fn another_host_hears_nothing_that_was_meant_for_the_manifests_but_what_its_player_says_there_itself() {
         let mut listings = Listings::default();
+        let urls = ["https://o.example/7.ts", "https://cdn.example/8.ts"];
         let mut from = caller(1, Reach::Public);
-        for name in ["if-match", "if-modified-since", "if-none-match", "if-range", "user-agent"] {
+        for name in ["authorization", "cookie", "if-modified-since", "if-none-match", "user-agent"] {
             from.headers.insert(name, http::HeaderValue::from_static("x"));
         }
-        listings.list(&listing("http://o.example/7.ts"), &from, None, at(0));
-        let (_, caller) = listings.place(SwarmId([1; 20]), SegmentId(7)).unwrap();
-        assert_eq!(caller.headers.keys().collect::<Vec<_>>(), ["user-agent"]);
+        listings.list(&of_rendition(1, &urls), &from, None, at(0));
+        let ask = |viewer, url: &str| SegmentAsk {
+            url: url::Url::parse(url).unwrap(),
+            span: Span::Whole,
+            caller: Caller { viewer: ViewerKey(viewer), ..from.clone() },
+        };
+        for (segment, asked, viewer, names) in [
+            (7, None, 1, &["authorization", "cookie", "user-agent"][..]),
+            (8, None, 1, &["user-agent"]),
+            (8, Some(ask(2, urls[1])), 2, &["authorization", "cookie", "user-agent"]),
+            // By another manifest, which has it somewhere else.
+            (8, Some(ask(2, "https://cdn.example:8443/8.ts")), 1, &["user-agent"]),
+            (7, Some(ask(2, urls[1])), 1, &["authorization", "cookie", "user-agent"]),
+        ] {
+            let (_, caller) = listings.place(SwarmId([1; 20]), SegmentId(segment), asked.as_ref()).unwrap();
+            let mut sent: Vec<_> = caller.headers.keys().map(http::HeaderName::as_str).collect();
+            sent.sort_unstable();
+            assert_eq!((&sent[..], caller.viewer), (names, ViewerKey(viewer)), "{segment} {asked:?}");
+        }
     }
 
     #[test]
@@ -435,7 +469,7 @@ mod tests {
         }
         let places = |listings: &Listings| listings.renditions[&swarm].places.len();
         assert_eq!(places(&listings), 4, "those of the last, and the one that somebody waits for");
-        assert!([17, 1007, 1009].iter().all(|id| listings.place(swarm, SegmentId(*id)).is_some()));
+        assert!([17, 1007, 1009].iter().all(|id| listings.place(swarm, SegmentId(*id), None).is_some()));
         // So are those of viewers that are forgotten.
         for viewer in 1..=2 * VIEWERS as u64 {
             list(&mut listings, viewer, viewer);
@@ -466,7 +500,7 @@ mod tests {
         listings.list(&listing, &caller(2, Reach::Public), None, at(0));
         assert!(finds(&mut listings, 2, Reach::Public) && !finds(&mut listings, 1, Reach::Public));
         assert!(finds(&mut listings, 1, Reach::Lan), "nor takes anything away");
-        assert_eq!(listings.place(swarm, segment).unwrap().1.reach, Reach::Lan);
+        assert_eq!(listings.place(swarm, segment, None).unwrap().1.reach, Reach::Lan);
     }
 
     #[test]

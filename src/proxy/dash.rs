@@ -11,6 +11,7 @@ use url::Url;
 
 use super::answer::{Body, no_answer, pass_on, sentence};
 use super::files::File;
+use super::intake::told_at;
 use super::presentations::Kept;
 use super::request::Way;
 use super::{Shared, range, repair};
@@ -63,17 +64,17 @@ pub async fn prepare(
             }
         }
     }
-    list(&kept, &found, caller, shared).await;
+    list(&kept, &found, (url, caller), shared).await;
     None
 }
 
-async fn list(kept: &Kept, found: &Found, caller: &Caller, shared: &Shared) {
+async fn list(kept: &Kept, found: &Found, (url, caller): (&Url, &Caller), shared: &Shared) {
     if let Some(listing) = kept.due(found, &shared.setup.rules) {
         if !matches!(found.when, When::Unindexed(_)) {
             shared.files.list(caller.viewer, &listing);
         }
         // As far as the MPD leads, and not whoever asks for one of its segments: others play it, too.
-        let named = Caller { reach: kept.reach, ..caller.clone() };
+        let named = Caller { reach: kept.reach, ..told_at(&listing.manifest, (url, caller)) };
         shared.engine.listed(listing, &named, kept.channel.clone()).await;
     }
 }

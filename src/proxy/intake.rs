@@ -9,7 +9,7 @@ use url::Url;
 use super::headers::OF_THE_BYTES;
 use super::recent::Manifest;
 use super::{Shared, coding};
-use crate::engine::origin::Caller;
+use crate::engine::origin::{Caller, fields};
 use crate::manifest::choice::choices;
 use crate::manifest::dash as mpd;
 use crate::manifest::hls::{self, Master, Playlist};
@@ -63,7 +63,7 @@ async fn list(
                 }
                 media.listing.timeline.choice = shared.masters.choice(viewer, asked);
                 // What a playlist names is never more private than the host that it came from.
-                let named = Caller { reach: manifest.reach, ..caller.clone() };
+                let named = Caller { reach: manifest.reach, ..told_at(&manifest.url, (asked, caller)) };
                 shared.files.list(viewer, &media.listing);
                 shared.parts.name(viewer, media.listing.timeline.swarm, media.part_urls);
                 shared.engine.listed(media.listing, &named, channel).await;
@@ -90,6 +90,16 @@ async fn list(
         tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
     }
     (None, false)
+}
+
+/// Who asked at one place, as another may know him: what was meant for the host that was asked is not for the one that lists.
+#[must_use]
+pub fn told_at(manifest: &Url, (asked, caller): (&Url, &Caller)) -> Caller {
+    let mut caller = caller.clone();
+    if manifest.origin() != asked.origin() {
+        caller.headers = fields::for_any_host(&caller.headers);
+    }
+    caller
 }
 
 /// What a player chooses from is in the master alone. In a channel whose segments are known by number, each playlist is known
