@@ -263,6 +263,7 @@ mod tests {
             viewer: ViewerKey(1),
             headers: HeaderMap::new(),
             own_browser: true,
+            downgrades: true,
             reach: Reach::Public,
         };
         daemon.handle.listed(listing(), &caller, None).await;

@@ -260,6 +260,10 @@ pub fn may_share(headers: &HeaderMap) -> bool {
 }
 
 fn unreachable(error: Error) -> Failed {
+    // It may lead where a player follows and we, unasked, do not.
+    if matches!(error, Error::Redirect(_)) {
+        return (Fault::Refused, NoAnswer::PassThrough);
+    }
     let fault = if error.retryable() { Fault::Unavailable } else { Fault::Refused };
     (fault, NoAnswer::Failed(error))
 }
@@ -298,6 +302,19 @@ mod tests {
             ("bytes 0-18446744073709551615/1", Some((0..u64::MAX, Some(1)))),
         ] {
             assert_eq!(content_range(text), expected, "{text}");
+        }
+    }
+
+    /// Not with its own words: a player may be led on where we, unasked, are not.
+    #[test]
+    fn where_a_redirect_is_not_followed_the_player_asks_itself() {
+        for (error, passed) in [
+            (Error::Redirect("no".into()), true),
+            (broken("no"), false),
+            (Error::Forbidden("no".into()), false),
+        ] {
+            let (_, answer) = unreachable(error);
+            assert_eq!(matches!(answer, NoAnswer::PassThrough), passed, "{answer}");
         }
     }
 

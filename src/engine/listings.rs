@@ -143,9 +143,9 @@ impl Listings {
             places: HashMap::new(),
         });
         rendition.manifest = listing.manifest.clone();
-        // What the player has of the manifest it does not have of a segment.
+        // What the player has of the manifest it does not have of a segment, and for what nobody has asked no risk is taken.
         let headers = fields::for_any_file(&caller.headers);
-        rendition.caller = Caller { headers, ..caller.clone() };
+        rendition.caller = Caller { headers, downgrades: false, ..caller.clone() };
         rendition.channel = channel.or(rendition.channel.take());
         let lister = (caller.viewer, caller.reach);
         let before = rendition.viewers.iter().position(|viewed| viewed.lister == lister);
@@ -285,6 +285,7 @@ impl Listings {
             Some(SegmentAsk { caller, .. }) => Caller {
                 viewer: caller.viewer,
                 headers: fields::for_any_file(&caller.headers),
+                downgrades: caller.downgrades,
                 ..listed.clone()
             },
             None if origin == rendition.manifest.origin() => listed.clone(),
@@ -347,7 +348,13 @@ mod tests {
     }
 
     fn caller(viewer: u64, reach: Reach) -> Caller {
-        Caller { viewer: ViewerKey(viewer), headers: HeaderMap::new(), own_browser: true, reach }
+        Caller {
+            viewer: ViewerKey(viewer),
+            headers: HeaderMap::new(),
+            own_browser: true,
+            downgrades: true,
+            reach,
+        }
     }
 
     fn at(seconds: u64) -> Time {
@@ -446,6 +453,7 @@ mod tests {
             let mut sent: Vec<_> = caller.headers.keys().map(http::HeaderName::as_str).collect();
             sent.sort_unstable();
             assert_eq!((&sent[..], caller.viewer), (names, ViewerKey(viewer)), "{segment} {asked:?}");
+            assert_eq!(caller.downgrades, viewer == 2, "only who asks is led to where others may listen");
         }
     }
 

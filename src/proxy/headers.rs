@@ -192,6 +192,13 @@ pub fn check_browser(headers: &HeaderMap, allowed: &[String], own_page: bool) ->
     if shown && !own_page { Err(Browser::Document) } else { Ok(()) }
 }
 
+/// Whether a browser asks, which has rules of its own for where a page may be led. Browsers leave some of these fields out: of a
+/// page's own site, or where they take a site for insecure.
+#[must_use]
+pub fn is_of_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+}
+
 /// Whether a request may have a body that has to be passed on.
 #[must_use]
 pub fn has_body(method: &Method, headers: &HeaderMap) -> bool {

@@ -242,8 +242,13 @@ mod tests {
             presentations.keep(viewer, (&url, None), read.clone(), &HeaderMap::new());
         }
         let (headers, reach) = (HeaderMap::new(), Reach::Public);
-        let caller =
-            |viewer| Caller { viewer: ViewerKey(viewer), headers: headers.clone(), own_browser: true, reach };
+        let caller = |viewer| Caller {
+            viewer: ViewerKey(viewer),
+            headers: headers.clone(),
+            own_browser: true,
+            downgrades: true,
+            reach,
+        };
         let known = |viewer| presentations.find(&caller(viewer), &segment).is_some();
         assert_eq!([0, 1, 2, 3].map(known), [false, false, true, true], "the newest, and one before it");
     }

@@ -190,7 +190,8 @@ fn caller(
             sent.append(header::VIA, via);
         }
     }
-    Caller { viewer, headers: sent, own_browser: way == Way::Ours, reach }
+    let downgrades = way == Way::Ours && !headers::is_of_browser(asked.headers());
+    Caller { viewer, headers: sent, own_browser: way == Way::Ours, downgrades, reach }
 }
 
 /// Turns an Origin and a Referer that name us into what the origin would have been told without us.

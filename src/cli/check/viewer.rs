@@ -164,7 +164,7 @@ impl Viewer {
         let mut headers = HeaderMap::new();
         let agent = concat!("paceline-check/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        let caller = Caller { viewer: self.key, headers, own_browser: true, reach };
+        let caller = Caller { viewer: self.key, headers, own_browser: true, downgrades: true, reach };
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
         let request = Request { caller, method: Method::GET, url: url.clone(), range, body: None };
         let answer = self.origin.send(request).await.map_err(|error| error.to_string())?;

@@ -47,6 +47,9 @@ pub struct Caller {
     /// Prefix and channel mode: redirects are followed and cookies kept here. Forward-proxy mode: both are the
     /// player's own business.
     pub own_browser: bool,
+    /// A redirect from https to http is followed: a player would, too. A page may not, and for what no player has asked yet
+    /// nothing is told to whoever listens on the way.
+    pub downgrades: bool,
     /// How private the answering address may be: what the player named decides for itself, what a manifest or a
     /// redirect names is never more private than the host that named it.
     pub reach: Reach,

@@ -154,7 +154,7 @@ fn redirected(request: &Request, target: &str, reach: Reach) -> Result<Request, 
             url.scheme()
         )));
     }
-    if request.url.scheme() == "https" && url.scheme() == "http" {
+    if request.url.scheme() == "https" && url.scheme() == "http" && !request.caller.downgrades {
         return Err(Error::Redirect(format!("{host} redirects from https to http")));
     }
     let mut caller = request.caller.clone();
@@ -209,7 +209,13 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         Request {
-            caller: Caller { viewer: ViewerKey(1), headers, own_browser: true, reach: Reach::Loopback },
+            caller: Caller {
+                viewer: ViewerKey(1),
+                headers,
+                own_browser: true,
+                downgrades: false,
+                reach: Reach::Loopback,
+            },
             method: Method::GET,
             url: Url::parse(url).unwrap(),
             range: Some("bytes=5-".into()),
@@ -250,6 +256,15 @@ mod tests {
             let refused = redirected(&first, nowhere, Reach::Public);
             assert!(matches!(refused, Err(Error::Redirect(_))), "{nowhere}");
         }
+        let of_player = Request { caller: Caller { downgrades: true, ..first.caller.clone() }, ..first };
+        let down = redirected(&of_player, "http://a.example/", Reach::Lan).unwrap();
+        let names = down.caller.headers.keys().map(HeaderName::as_str);
+        assert_eq!(
+            names.filter(|name| !matches!(*name, "user-agent" | "referer")).count(),
+            0,
+            "by no secret"
+        );
+        assert_eq!(down.caller.reach, Reach::Lan);
         let plain = request("http://a.example/");
         assert!(redirected(&plain, "https://a.example/", Reach::Lan).is_ok(), "upgrades are followed");
     }

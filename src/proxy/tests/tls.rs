@@ -14,14 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::origin::{Origin, answer};
 use super::{Daemon, soon};
 use crate::engine::origin as outwards;
 
 /// Bytes of a file of this origin.
 const LARGE: usize = 4 * 1024 * 1024;
 
-/// An https origin that says which HTTP it was asked in and has a large file, and a client configuration that
-/// trusts it.
+/// An https origin that says which HTTP it was asked in, redirects from `/to?URL` and has a large file, and a client
+/// configuration that trusts it.
 async fn origin(protocols: &[&[u8]]) -> (SocketAddr, rustls::ClientConfig, JoinHandle<()>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -54,8 +55,9 @@ async fn origin(protocols: &[&[u8]]) -> (SocketAddr, rustls::ClientConfig, JoinH
                 let service = service_fn(|request: Request<Incoming>| async move {
                     let uri = request.uri();
                     let text = format!("{:?} {}", request.version(), uri.path());
-                    Ok::<_, Infallible>(match uri.path() {
-                        "/large" => Response::new(Full::new(vec![7; LARGE].into())),
+                    Ok::<_, Infallible>(match (uri.path(), uri.query()) {
+                        ("/large", _) => Response::new(Full::new(vec![7; LARGE].into())),
+                        ("/to", Some(there)) => answer(302, &[("location", there)], "").map(Full::new),
                         _ => Response::new(Full::new(bytes::Bytes::from(text))),
                     })
                 });
@@ -90,6 +92,7 @@ fn request(port: u16, path: &str) -> outwards::Request {
         viewer: outwards::ViewerKey(1),
         headers: http::HeaderMap::new(),
         own_browser: true,
+        downgrades: false,
         reach: outwards::Reach::Loopback,
     };
     let url = format!("https://localhost:{port}{path}").parse().unwrap();
@@ -152,6 +155,31 @@ async fn a_connection_that_has_died_in_silence_is_replaced() {
     assert_eq!(ask().await.unwrap().status, 200);
     task.abort();
     way.abort();
+}
+
+#[tokio::test]
+async fn a_player_is_led_from_https_to_http_without_its_secrets_and_a_page_is_not() {
+    let plain = Origin::start(|_| answer(200, &[], "there")).await;
+    let (address, trusting, task) = origin(&[b"http/1.1"]).await;
+    let daemon = Daemon::with(|config| config.tls = Some(trusting)).await;
+    let path = format!("/https://localhost:{}/to?{}", address.port(), plain.url("/a.ts"));
+    let mut client = daemon.client().await;
+    let own = format!("Origin: http://{}\r\n", daemon.address);
+    for page in ["Sec-Fetch-Mode: cors\r\n", &own] {
+        let reply = client.ask("GET", &path, page).await;
+        assert_eq!((reply.status, plain.seen().len()), (502, 0), "{page}");
+        assert!(reply.text().contains("from https to http"), "{}", reply.text());
+    }
+    for method in ["GET", "HEAD"] {
+        let reply = client.ask(method, &path, "Authorization: Bearer s\r\nX-Kept: 1\r\n").await;
+        assert_eq!(reply.status, 200);
+        let seen = plain.last();
+        assert_eq!(
+            (seen.method.as_str(), seen.header("authorization"), seen.header("x-kept")),
+            (method, None, Some("1"))
+        );
+    }
+    task.abort();
 }
 
 #[tokio::test]
