@@ -106,12 +106,14 @@ impl Presentations {
         })
     }
 
-    /// How far behind the edge a player should be told to stay, where the MPD does not say: three segments.
+    /// How far behind the edge a player should be told to stay, where the MPD does not say: three segments, and well within what
+    /// is still there. Nothing, where that is not even one.
     #[must_use]
     pub fn delay(&self, viewer: ViewerKey, asked: &Url) -> Option<Duration> {
         let kept = self.lock();
         let of = &kept.iter().rev().find(|k| k.viewer == viewer && k.asked == asked.as_str())?.presentation;
-        of.wants_delay.then(|| of.target * 3)
+        let most = of.window().map_or(Duration::MAX, |window| window / 2);
+        of.wants_delay.then(|| most.min(of.target * 3)).filter(|delay| *delay >= of.target)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Kept>>> {
@@ -224,6 +226,29 @@ mod tests {
     use super::*;
     use crate::manifest::Limits;
     use crate::manifest::dash::parse;
+
+    #[test]
+    fn a_player_is_told_to_stay_where_segments_still_are() {
+        let presentations = Presentations::default();
+        let url = Url::parse("http://o.example/s.mpd").unwrap();
+        for (said, segment, delay) in [
+            ("", 4, Some(12)),
+            ("timeShiftBufferDepth=\"PT60S\"", 4, Some(12)),
+            ("timeShiftBufferDepth=\"PT16S\"", 4, Some(8)),
+            ("timeShiftBufferDepth=\"PT6S\"", 4, None),
+            ("suggestedPresentationDelay=\"PT2S\"", 4, None),
+        ] {
+            let text = format!(
+                "<MPD type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" {said}><Period><AdaptationSet>\
+                 <SegmentTemplate media=\"$Number$\" duration=\"{segment}\"/><Representation id=\"1\"/>\
+                 </AdaptationSet></Period></MPD>"
+            );
+            let read = parse(&url, text.as_bytes(), &Limits::default(), &Rules::default()).unwrap();
+            let viewer = ViewerKey(1);
+            presentations.keep((viewer, Reach::Public), (&url, None), read, &HeaderMap::new());
+            assert_eq!(presentations.delay(viewer, &url), delay.map(Duration::from_secs), "{said}");
+        }
+    }
 
     #[test]
     fn of_presentations_that_spell_out_very_many_segments_few_are_kept() {
