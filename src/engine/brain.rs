@@ -163,30 +163,7 @@ pub struct Brain {
 pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
     let (events, mut arriving) = mpsc::channel(EVENTS);
     let (peer_events, mut from_peers) = mpsc::channel(super::link::EVENTS);
-    let Parts { node, steering, steered, watched, clock, origin, start_peers } = parts;
-    let mut brain = Brain {
-        node,
-        clock,
-        origin,
-        listings: Listings::default(),
-        buffers: HashMap::new(),
-        asks: HashMap::new(),
-        fetches: HashMap::new(),
-        refusal: None,
-        piece: None,
-        tasks: JoinSet::new(),
-        events,
-        commands: None,
-        peers: None,
-        peer_events,
-        start_peers,
-        steering,
-        steered,
-        watched,
-        undone: Vec::new(),
-        next_ask: 0,
-        out: Vec::new(),
-    };
+    let mut brain = Brain::new(parts, events, peer_events);
     brain.tell_budget();
     loop {
         let wake = brain.node.next_wakeup().map(|(at, _)| at - brain.clock.now());
@@ -227,6 +204,37 @@ async fn sleep(wake: Option<Duration>) {
 }
 
 impl Brain {
+    pub(super) fn new(
+        parts: Parts,
+        events: mpsc::Sender<Event>,
+        peer_events: mpsc::Sender<PeerEvent>,
+    ) -> Self {
+        let Parts { node, steering, steered, watched, clock, origin, start_peers } = parts;
+        Self {
+            node,
+            clock,
+            origin,
+            listings: Listings::default(),
+            buffers: HashMap::new(),
+            asks: HashMap::new(),
+            fetches: HashMap::new(),
+            refusal: None,
+            piece: None,
+            tasks: JoinSet::new(),
+            events,
+            commands: None,
+            peers: None,
+            peer_events,
+            start_peers,
+            steering,
+            steered,
+            watched,
+            undone: Vec::new(),
+            next_ask: 0,
+            out: Vec::new(),
+        }
+    }
+
     fn question(&mut self, question: Question) {
         match question {
             Question::Listed(listing, caller, channel, done) => {
@@ -330,7 +338,7 @@ impl Brain {
         Some(Allowance { left, until: self.clock.now() + lasts })
     }
 
-    fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {
+    pub(super) fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {
         let Some(found) = self.listings.find(&ask.caller, &ask.url, ask.span, self.clock.now()) else {
             let _ = reply.send(Err(NoAnswer::NotListed));
             return;
@@ -340,6 +348,10 @@ impl Brain {
         let guard = Guard::new(id, self.events.clone());
         let viewer = ask.caller.viewer.0;
         let Found { swarm, segment, base, is_file, from, to } = found;
+        if let Some(timeline) = self.listings.resume(swarm) {
+            self.input(Input::Listed { timeline, viewer });
+            self.tell_terms(swarm);
+        }
         self.asks.insert(
             id,
             Waiting {

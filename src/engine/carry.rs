@@ -237,7 +237,7 @@ impl Brain {
                         if viewers > 1 { format!(" ({viewers} viewers at most)") } else { String::new() },
                     );
                 }
-                self.listings.forget(swarm);
+                self.listings.leave(swarm);
             }
             Report::BudgetSpent => {
                 // What it says is of the period that is on.
@@ -268,8 +268,75 @@ pub fn of_segment(headers: &HeaderMap) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use super::*;
+    use crate::delivery::Node;
+    use crate::delivery::policy::{Options, Policy, Upload, VOD_GONE};
+    use crate::engine::brain::Parts;
+    use crate::engine::budget::Limits;
+    use crate::engine::clock::Clock;
+    use crate::engine::origin::{Caller, Origin, OwnListeners, Reach, ViewerKey};
+    use crate::engine::steering::{Configured, Kept, Steered, Steering};
+    use crate::engine::{SegmentAsk, Span};
+    use crate::model::time::Time;
+    use crate::model::timeline::{Choice, Kind, Listing, Place, Segment, Timeline};
     use http::HeaderValue;
+    use tokio::sync::oneshot;
+
+    fn brain() -> Brain {
+        let me = PeerId::from_entropy([1; 12]);
+        let configured = Configured {
+            policy: Policy::new(&Options { enabled: false, ..Options::default() }, 1 << 20),
+            mode: Upload::Never,
+            budget: Limits::default(),
+            channels: BTreeMap::new(),
+            keeps: false,
+        };
+        let steering = Steering::new(configured, Kept::default(), 0);
+        let node = Node::new(me, steering.policy(), 0, 1);
+        let roots = rustls::RootCertStore::empty();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let tls = tls.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let origin = Origin::with_tls(origin::Options::default(), OwnListeners::default(), tls).unwrap();
+        let (steered, _) = watch::channel(Steered { mode: steering.mode(), changes: 0 });
+        let (watched, _) = watch::channel(false);
+        let clock = Clock::start();
+        let parts = Parts { node, steering, steered, watched, clock, origin, start_peers: None };
+        Brain::new(parts, mpsc::channel(1).0, mpsc::channel(1).0)
+    }
+
+    /// Players do not load the playlist of a recording a second time.
+    #[tokio::test]
+    async fn a_recording_is_gone_on_with_after_a_pause_however_long() {
+        let mut brain = brain();
+        let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
+        let timeline = Timeline {
+            swarm: SwarmId([1; 20]),
+            kind: Kind::Vod,
+            target: Duration::from_secs(4),
+            choice: Choice::default(),
+            segments: vec![segment].into(),
+        };
+        let url = url::Url::parse("http://127.0.0.1:9/7.ts").unwrap();
+        let places = vec![Place { url: (&url).into(), range: None }];
+        let listing =
+            Listing { manifest: url.clone(), rendition: String::new(), timeline: timeline.clone(), places };
+        let (viewer, headers) = (ViewerKey(1), HeaderMap::new());
+        let caller = Caller { viewer, headers, own_browser: true, downgrades: true, reach: Reach::Loopback };
+        assert!(brain.listings.list(&listing, &caller, None, Time::ZERO));
+        brain.input(Input::Listed { timeline, viewer: 1 });
+        let mut out = Vec::new();
+        brain.node.handle(Time::ZERO + VOD_GONE * 2, Input::Tick, &mut out);
+        out.into_iter().for_each(|output| brain.carry_out(output));
+        assert!(brain.node.sessions().is_empty(), "nobody is believed to play it any more");
+        let (reply, mut answer) = oneshot::channel();
+        brain.ask(SegmentAsk { url, span: Span::Whole, caller }, reply);
+        assert!(answer.try_recv().is_err(), "it is not passed through");
+        assert_eq!((brain.node.sessions().len(), brain.fetches.len()), (1, 1));
+    }
 
     /// A player that checks them would throw right bytes away.
     #[test]

@@ -15,7 +15,7 @@ use crate::delivery::policy::LISTING_UNUSED;
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
 use crate::model::time::Time;
-use crate::model::timeline::{Listing, Place};
+use crate::model::timeline::{Listing, Place, Timeline};
 
 /// Viewers of one rendition that are remembered; the one not seen for longest is forgotten.
 const VIEWERS: usize = 64;
@@ -26,6 +26,9 @@ const RENDITIONS: usize = 512;
 /// Segments that all viewers' listings have together, of half a KiB each with all that is kept of them: about 100 MiB. Past it
 /// listings are given up, and passed through until they are listed again.
 const SEGMENTS: usize = 200_000;
+/// Segments of recordings that nobody plays at the moment, all together: about 10 MiB. A player that goes on with one after a pause
+/// does not load its playlist again; past the bound the one left longest ago is passed through.
+const LEFT: usize = 20_000;
 
 /// A listed segment, as a request found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +93,10 @@ pub struct Rendition {
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
     viewers: Vec<Viewed>,
+    /// What it is of which no more is to come.
+    recording: Option<Timeline>,
+    /// Nobody has played it for so long that it is no longer known to anybody but this.
+    is_left: bool,
     /// Where each segment is, as the newest manifest that lists it says, and how far that one may lead.
     places: HashMap<SegmentId, (u64, Place, Reach)>,
 }
@@ -114,6 +121,11 @@ impl Rendition {
         self.viewers.iter().map(|viewed| viewed.segments).sum()
     }
 
+    /// The number of the last use it was put to.
+    fn used(&self) -> u64 {
+        self.viewers.iter().map(|viewed| viewed.used.0).max().unwrap_or(0)
+    }
+
     /// Forgets where those segments are that nobody lists any more: where names change with each reload there are ever new ones.
     fn forget_places(&mut self, is_awaited: impl Fn(SegmentId) -> bool) {
         if self.places.len() <= self.segments() {
@@ -130,7 +142,8 @@ impl Listings {
     /// [`make_room`](Self::make_room) after it.
     pub fn list(&mut self, listing: &Listing, caller: &Caller, channel: Option<String>, now: Time) -> bool {
         let swarm = listing.timeline.swarm;
-        if self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm) {
+        let is_full = self.renditions.len() >= RENDITIONS && !self.renditions.contains_key(&swarm);
+        if is_full && !self.forget_one_left() {
             return false;
         }
         let rendition = self.renditions.entry(swarm).or_insert_with(|| Rendition {
@@ -140,8 +153,12 @@ impl Listings {
             caller: caller.clone(),
             headers: HeaderMap::new(),
             viewers: Vec::new(),
+            recording: None,
+            is_left: false,
             places: HashMap::new(),
         });
+        rendition.recording = (!listing.timeline.kind.grows()).then(|| listing.timeline.clone());
+        rendition.is_left = false;
         rendition.manifest = listing.manifest.clone();
         // What the player has of the manifest it does not have of a segment, and for what nobody has asked no risk is taken.
         let headers = fields::for_any_file(&caller.headers);
@@ -294,9 +311,29 @@ impl Listings {
         Some((place.clone(), Caller { reach: *reach, ..caller }))
     }
 
-    /// The viewers of a rendition have gone.
-    pub fn forget(&mut self, swarm: SwarmId) {
-        self.renditions.remove(&swarm);
+    /// The viewers of a rendition have gone, as far as can be told: of a recording they may go on with what they have loaded.
+    pub fn leave(&mut self, swarm: SwarmId) {
+        match self.renditions.get_mut(&swarm) {
+            Some(rendition) if rendition.recording.is_some() => rendition.is_left = true,
+            _ => drop(self.renditions.remove(&swarm)),
+        }
+        let left =
+            |of: &Self| of.renditions.values().filter(|r| r.is_left).map(Rendition::segments).sum::<usize>();
+        while left(self) > LEFT && self.forget_one_left() {}
+    }
+
+    /// Somebody goes on with a recording that was left: what is to be made known of it again.
+    pub fn resume(&mut self, swarm: SwarmId) -> Option<Timeline> {
+        let rendition = self.renditions.get_mut(&swarm).filter(|rendition| rendition.is_left)?;
+        rendition.is_left = false;
+        rendition.recording.clone()
+    }
+
+    /// Of those that were left the one that was used longest ago; false when there is none.
+    fn forget_one_left(&mut self) -> bool {
+        let left = self.renditions.iter().filter(|(_, rendition)| rendition.is_left);
+        let first = left.min_by_key(|(_, rendition)| rendition.used()).map(|(swarm, _)| *swarm);
+        first.is_some_and(|swarm| self.renditions.remove(&swarm).is_some())
     }
 }
 
@@ -324,7 +361,7 @@ fn within(range: Option<&std::ops::Range<u64>>, span: Span) -> Option<(u64, u32,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::timeline::{Choice, Kind, Segment, Timeline};
+    use crate::model::timeline::{Choice, Kind, Segment};
     use std::time::Duration;
 
     /// A playlist of one segment.
@@ -425,6 +462,42 @@ mod tests {
         assert_eq!(there(&listings), [true, false, false, true, true], "one makes more room than several");
         lists(&mut listings, 2, (1, 5), &[4], at(62));
         assert_eq!(there(&listings), [false, true, false, true, true], "but what somebody waits for stays");
+    }
+
+    #[test]
+    fn recordings_that_were_left_are_kept_within_bounds_and_what_is_live_is_not() {
+        let mut listings = Listings::default();
+        let recording = |listings: &mut Listings, swarm: u8, count: usize| {
+            let urls: Vec<String> = (0..count).map(|file| url_of(swarm, file)).collect();
+            let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+            let mut listing = of_rendition(swarm, &urls);
+            listing.timeline.kind = Kind::Vod;
+            listings.list(&listing, &caller(1, Reach::Public), None, at(0));
+            listing.timeline
+        };
+        let timeline = recording(&mut listings, 1, 2);
+        recording(&mut listings, 2, LEFT / 2);
+        recording(&mut listings, 3, LEFT / 2);
+        lists(&mut listings, 4, (1, 2), &[], at(0));
+        let id = |swarm: u8| SwarmId([swarm; 20]);
+        assert!(listings.resume(id(1)).is_none(), "it is not left");
+        [1, 2, 4].into_iter().for_each(|swarm| listings.leave(id(swarm)));
+        assert!(listings.get(id(4)).is_none(), "its next playlist is loaded anew");
+        assert!(finds(&mut listings, 1, 1, at(0)), "and so is used last");
+        listings.leave(id(3));
+        assert_eq!([1, 2, 3].map(|swarm| listings.get(id(swarm)).is_some()), [true, false, true]);
+        assert_eq!(listings.resume(id(1)), Some(timeline));
+        assert!(listings.resume(id(1)).is_none(), "once");
+        // They are in the way of nothing.
+        let of = |n: usize| {
+            let mut listing = listing("http://o.example/1.ts");
+            listing.timeline.swarm = SwarmId::of(&n.to_string());
+            listing
+        };
+        let listed =
+            |listings: &mut Listings, n| listings.list(&of(n), &caller(1, Reach::Public), None, at(0));
+        assert!((0..RENDITIONS - 1).all(|n| listed(&mut listings, n)) && listings.get(id(3)).is_none());
+        assert!(!listed(&mut listings, RENDITIONS), "and nothing of what is played gives way");
     }
 
     #[test]
