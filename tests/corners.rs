@@ -320,3 +320,48 @@ fn no_more_lies_ahead_of_a_player_than_it_takes() {
     let rest = player.read_to_end(&mut Vec::new()).unwrap();
     assert!(taken + rest > 8 << 20, "and all of it comes");
 }
+
+/// A player that has a copy of the playlist has none of a segment, and one that tells of itself in each query asks for the same
+/// files as any other.
+#[test]
+fn what_a_player_says_of_itself_is_not_asked_of_segments() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heads);
+    let origin = Scripted::start(move |_, head, stream| {
+        log.lock().unwrap().push(head.to_owned());
+        if head.starts_with("GET /list") {
+            respond(stream, "200 OK", "Content-Type: application/vnd.apple.mpegurl\r\n", LIST.as_bytes());
+        } else if head.to_ascii_lowercase().contains("\r\nif-") {
+            respond(stream, "304 Not Modified", "", b"");
+        } else {
+            respond(stream, "200 OK", "Content-Type: video/mp2t\r\n", &[7; 40_000]);
+        }
+    });
+    let daemon = Daemon::start(&[], &[]);
+    let ask = |path: &str, more: &str| {
+        let mut stream = TcpStream::connect(daemon.address).unwrap();
+        let (url, address) = (origin.url(path), daemon.address);
+        write!(stream, "GET /{url} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n").unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let copy = "If-Match: *\r\nIf-None-Match: \"1\"\r\nIf-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT\r\n";
+    let list = ask("list?x=1&CMCD=ot%3Dm", copy);
+    assert!(list.starts_with("HTTP/1.1 200") && list.contains("/a.ts"), "{list}");
+    let source = |answer: &str| {
+        let line = answer.lines().find_map(|line| line.strip_prefix("x-paceline-source: "));
+        line.map(str::to_owned)
+    };
+    for (n, asked) in ["a.ts?CMCD=br%3D1", "a.ts?CMCD=br%3D2", "a.ts"].iter().enumerate() {
+        let answer = ask(asked, "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(source(&answer).as_deref(), Some(if n == 0 { "http" } else { "memory" }), "{asked}");
+    }
+    // What is not listed is passed through as it is said.
+    assert!(ask("other.ts?CMCD=br%3D3", "").starts_with("HTTP/1.1 200"));
+    let heads = heads.lock().unwrap();
+    let targets: Vec<&str> = heads.iter().filter_map(|head| head.split(' ').nth(1)).collect();
+    assert!(targets.contains(&"/list?x=1&CMCD=ot%3Dm") && targets.contains(&"/other.ts?CMCD=br%3D3"));
+    assert_eq!(targets.iter().filter(|target| target.starts_with("/a.ts")).count(), 1, "{targets:?}");
+}

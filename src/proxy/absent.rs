@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use url::Url;
 
+use super::cmcd;
 use crate::engine::origin::ViewerKey;
 
 /// Answers that are remembered; the oldest is forgotten and the origin asked again.
@@ -42,6 +43,7 @@ impl Absent {
 
     /// The origin has answered a GET with this status.
     pub fn note(&self, viewer: ViewerKey, url: &Url, status: StatusCode) {
+        let url = &*cmcd::without(url);
         let absent = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
         let mut kept = self.lock();
         let before = kept.iter().rposition(|k| k.viewer == viewer && k.url == url.as_str());

@@ -21,10 +21,10 @@ use crate::manifest::Limits;
 use crate::manifest::dash::sidx::{Subsegment, subsegments};
 use crate::manifest::dash::{Found, When};
 
-/// Prepares for a GET of `url`; an answer means that nothing more is to be done.
+/// Prepares for a GET of `url`, which the player says in `full`; an answer means that nothing more is to be done.
 pub async fn prepare(
     asked: &HeaderMap,
-    url: &Url,
+    (url, full): (&Url, &Url),
     way: Way,
     caller: &Caller,
     shared: &Arc<Shared>,
@@ -36,7 +36,7 @@ pub async fn prepare(
             // What is due now is asked for as it is.
             if kept.is_doubtful()
                 && !wait.is_zero()
-                && let Some(answer) = probe(asked, url, way, caller, shared, (&kept, *wait)).await
+                && let Some(answer) = probe(asked, full, way, caller, shared, (&kept, *wait)).await
             {
                 return Some(answer);
             }
@@ -47,7 +47,7 @@ pub async fn prepare(
                 return Some(sentence(StatusCode::NOT_FOUND, "by its MPD that segment is not there yet"));
             }
             let wait = kept.presentation.target;
-            return probe(asked, url, way, caller, shared, (&kept, wait)).await.or_else(|| {
+            return probe(asked, full, way, caller, shared, (&kept, wait)).await.or_else(|| {
                 Some(sentence(
                     StatusCode::NOT_FOUND,
                     "by its MPD and its origin that segment is not there yet",

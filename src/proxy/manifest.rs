@@ -17,7 +17,7 @@ use super::names::{extension, named_format, named_manifest};
 use super::recent::{Again, Manifest};
 use super::reloads::{self, Told};
 use super::request::Way;
-use super::{Shared, address, dash, headers, repair, segment};
+use super::{Shared, address, cmcd, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{self, Caller, Reach};
@@ -29,7 +29,10 @@ use crate::model::shown::shown;
 
 /// A request for a URL of an origin, as it goes through here.
 struct Asked<'a> {
+    /// As a manifest names it: what is known of it is known by this.
     url: &'a Url,
+    /// As the player says it, to the origin.
+    full: &'a Url,
     way: Way,
     /// A channel led here somebody who could lead us so far himself; what it names beyond that he may follow.
     of_channel: Option<Reach>,
@@ -42,7 +45,7 @@ struct Asked<'a> {
 /// Answers a request for a URL of an origin.
 pub async fn answer(
     asked: Request<Incoming>,
-    url: Url,
+    full: Url,
     (way, of_channel): (Way, Option<Reach>),
     caller: Caller,
     shared: &Arc<Shared>,
@@ -50,7 +53,8 @@ pub async fn answer(
     let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = authority.unwrap_or_default().to_owned();
     let (head, body) = asked.into_parts();
-    let asked = Asked { url: &url, way, of_channel, authority, caller, began: Instant::now() };
+    let url = cmcd::without(&full);
+    let asked = Asked { url: &url, full: &full, way, of_channel, authority, caller, began: Instant::now() };
     if head.method == Method::GET
         && let Some(answer) = known(&head.headers, &asked, shared).await
     {
@@ -61,7 +65,7 @@ pub async fn answer(
     let range = range(&head.headers, &url, way);
     let method = head.method;
     let told = if method == Method::GET && is_of_all(range.as_deref()) {
-        reloads::reload(&asked.caller, &url, range.clone(), asked.began, shared).await
+        reloads::reload(&asked.caller, (&url, &full), range.clone(), asked.began, shared).await
     } else {
         Told::Unknown
     };
@@ -90,12 +94,23 @@ pub async fn answer(
             return answer;
         }
     }
+    passed_on(response, &method, &asked, shared)
+}
+
+/// What the origin says of anything that is no manifest, or is asked for in another way than to have it.
+fn passed_on(
+    response: origin::Response,
+    method: &Method,
+    asked: &Asked<'_>,
+    shared: &Shared,
+) -> Response<Body> {
+    let ours = asked.way == Way::Ours;
     // What a GET would be answered with is another text, of the name's or the type's format.
-    let described = (method == Method::HEAD && way == Way::Ours && coming::may_come(&response))
+    let described = (method == Method::HEAD && ours && coming::may_come(&response))
         .then(|| named_format(&response))
         .flatten();
-    let response = repair::resumed(response, &method, shared);
-    let mut answer = pass_on(response, way == Way::Ours, asked.began.elapsed());
+    let response = repair::resumed(response, method, shared);
+    let mut answer = pass_on(response, ours, asked.began.elapsed());
     if let Some(format) = described {
         describe(answer.headers_mut(), format);
         answer.headers_mut().remove(header::CONTENT_ENCODING);
@@ -105,7 +120,7 @@ pub async fn answer(
 
 /// The answer to a GET for which the origin need not be asked as if we were not there.
 async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Option<Response<Body>> {
-    let Asked { url, way, caller, began, .. } = asked;
+    let Asked { url, full, way, caller, began, .. } = asked;
     // While there is a copy, that is better than no answer, whoever has been told so before.
     if shared.absent.is_known(caller.viewer, url) && shared.recent.last_good(caller, url).is_none() {
         return Some(sentence(
@@ -113,7 +128,7 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
             "the origin has just said twice that this is not there",
         ));
     }
-    if let Some(answer) = dash::prepare(head, url, *way, caller, shared).await {
+    if let Some(answer) = dash::prepare(head, (url, full), *way, caller, shared).await {
         return Some(answer);
     }
     if let Some(answer) = segment::answer(head, url, *way, caller, shared).await {
@@ -155,8 +170,8 @@ async fn ask(
     asked: &Asked<'_>,
     shared: &Shared,
 ) -> Result<origin::Response, origin::Error> {
-    let Asked { url, caller, began, .. } = asked;
-    let asking = repair::ask(caller, method, url, range, body, shared);
+    let Asked { url, full, caller, began, .. } = asked;
+    let asking = repair::ask(caller, method, full, range, body, shared);
     let answered = if has_copy {
         tokio::time::timeout_at((*began + LONGEST_HOLD).into(), asking).await.unwrap_or_else(|_| {
             let host = url.host_str().unwrap_or_default().to_owned();
@@ -222,7 +237,7 @@ async fn once_more(
 ) -> Option<origin::Response> {
     let again = async {
         tokio::time::sleep(origin_pause(1)).await;
-        repair::ask(&asked.caller, &Method::GET, asked.url, None, None, shared).await
+        repair::ask(&asked.caller, &Method::GET, asked.full, None, None, shared).await
     };
     let response = tokio::time::timeout_at(late, again).await.ok()?.ok()?;
     coming::may_come(&response).then_some(response)
@@ -243,7 +258,7 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
         let manifest = take_in(manifest, (&url, &caller), &shared).await;
-        let asked = Asked { url: &url, way, of_channel, authority, caller, began };
+        let asked = Asked { url: &url, full: &url, way, of_channel, authority, caller, began };
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));

@@ -14,6 +14,7 @@ pub mod address;
 mod answer;
 mod attend;
 mod clients;
+mod cmcd;
 mod coding;
 mod coming;
 mod connection;

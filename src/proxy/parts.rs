@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
+use super::cmcd;
 use crate::engine::origin::ViewerKey;
 use crate::model::ids::SwarmId;
 
@@ -40,7 +41,8 @@ impl Parts {
     /// Whether parts are to be had at `url`.
     #[must_use]
     pub fn are_at(&self, viewer: ViewerKey, url: &Url) -> bool {
-        self.lock().iter().any(|((of, _), urls)| *of == viewer && urls.binary_search(url).is_ok())
+        let url = cmcd::without(url);
+        self.lock().iter().any(|((of, _), urls)| *of == viewer && urls.binary_search(&url).is_ok())
     }
 
     fn lock(&self) -> MutexGuard<'_, Named> {
@@ -62,6 +64,7 @@ mod tests {
         parts.name(viewer, rendition(0), vec![url(2), url(3)]);
         assert_eq!([1, 2, 3, 7].map(|n| parts.are_at(viewer, &url(n))), [false, true, true, true]);
         assert!(!parts.are_at(ViewerKey(2), &url(2)));
+        assert!(parts.are_at(viewer, &Url::parse("http://o.example/part2.mp4?CMCD=ot%3Dv").unwrap()));
         parts.name(viewer, rendition(0), Vec::new());
         assert!(!parts.are_at(viewer, &url(2)), "it has none any more");
         (0..=REMEMBERED).for_each(|n| parts.name(ViewerKey(3), rendition(n), vec![url(n)]));

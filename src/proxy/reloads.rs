@@ -98,20 +98,20 @@ pub enum Told {
     Unknown,
 }
 
-/// Reloads a live manifest for a caller who asked for it at `asked`, with this Range: joins the reload that is under way, or
+/// Reloads a live manifest, which its player says in `full`, for a caller who asked for it at `asked`, with this Range: joins the reload that is under way, or
 /// begins one when there is a copy good enough. Of anything else nothing is known here.
 pub async fn reload(
     caller: &Caller,
-    url: &Url,
+    (url, full): (&Url, &Url),
     range: Option<String>,
     asked: Instant,
     shared: &Arc<Shared>,
 ) -> Told {
     let good = shared.recent.last_good(caller, url);
     let going_on = {
-        let (caller, url, shared) = (caller.clone(), url.clone(), Arc::clone(shared));
+        let (caller, url, full, shared) = (caller.clone(), url.clone(), full.clone(), Arc::clone(shared));
         move |reload: Arc<Reload>| async move {
-            let ask = || ask(&caller, &url, range.clone(), &shared);
+            let ask = || ask(&caller, &full, range.clone(), &shared);
             let outcome = match first_manifest(ask, &reload.again, LONGEST).await {
                 Some(Sent::Manifest(manifest)) => {
                     let manifest = intake::take_in(manifest, (&url, &caller), &shared).await;
