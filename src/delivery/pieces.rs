@@ -371,15 +371,18 @@ impl Pieces {
         }
     }
 
-    /// A piece came from a neighbour.
-    pub fn peer_piece(&mut self, piece: u8, hash: PieceHash) -> Came {
+    /// A piece of so many bytes came from a neighbour. The hash says nothing of its length: whoever vouched for it may have vouched
+    /// for more than a piece.
+    pub fn peer_piece(&mut self, piece: u8, length: u64, hash: PieceHash) -> Came {
+        let is_one =
+            self.grid.is_some_and(|grid| piece < grid.pieces() && grid.span(piece).len() as u64 == length);
         if self.held & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0 {
             return Came::Duplicate;
         }
         match self.hash(piece) {
             None => Came::Unwanted,
             Some(_) if self.disputed => Came::Unwanted,
-            Some(known) if known != hash => Came::WrongBytes,
+            Some(known) if known != hash || !is_one => Came::WrongBytes,
             Some(_) => {
                 self.held |= 1 << piece;
                 self.dirty = true;

@@ -331,6 +331,8 @@ pub const MISSING_NEWEST: usize = 2;
 pub const LISTING_UNUSED: Duration = Duration::from_secs(60);
 /// Segments longer than this part of the memory are passed through, neither kept nor shared.
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
+/// A neighbour's word on a segment that is so many times as long as usual is nothing to go by.
+pub const LONGEST_OF_USUAL: u64 = 16;
 /// After this many bytes of new content, memory is looked at again …
 pub const EVICTION_STEP: u64 = 1 << 20;
 /// … or after this part of the memory, where that is less.
