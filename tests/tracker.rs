@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Daemon, Nginx, Process, Tracker, complaints, get, live, player, raw, until};
+use common::{Daemon, Nginx, Process, Tracker, complaints, free_port, get, live, player, raw, until};
 use futures_util::{SinkExt, StreamExt};
 use paceline::model::ids::{PeerId, SwarmId};
 use paceline::tracker::{self, Options};
@@ -246,6 +246,36 @@ async fn who_misbehaves_is_let_go_and_others_go_on() {
     let stats: serde_json::Value = serde_json::from_slice(&stats.await.unwrap().body).unwrap();
     assert_eq!(stats["forged_answers"], 1, "{stats}");
     service.stop().await;
+}
+
+/// Whoever runs it hears which key to raise, and sees how many it was.
+#[test]
+fn viewers_that_are_turned_away_are_counted_and_told() {
+    for key in ["max_connections", "max_per_network"] {
+        let variable = format!("PACELINE_TRACKER_SERVER_{}", key.to_uppercase());
+        let tracker = Tracker::with(free_port(), &[(&variable, "2")]);
+        let connect = || std::net::TcpStream::connect(tracker.address).unwrap();
+        let mut open = Vec::new();
+        until("somebody to be turned away", || {
+            open.push(connect());
+            tracker.process.log().contains("turned away").then_some(())
+        });
+        open.extend([connect(), connect()]);
+        drop(open);
+        let stats = until("there to be room again", || get(tracker.address, "/stats"));
+        let stats: serde_json::Value = serde_json::from_slice(&stats.body).unwrap();
+        for each in ["max_connections", "max_per_network"] {
+            let count = stats["connections_refused"][each].as_u64().unwrap();
+            assert_eq!(count > 0, each == key, "{each} at {key}: {stats}");
+        }
+        let metrics = until("there to be room again", || get(tracker.address, "/metrics")).text();
+        let sample = format!("paceline_tracker_connections_refused_total{{limit=\"{key}\"}} ");
+        let told = metrics.lines().find_map(|line| line.strip_prefix(&sample)).unwrap();
+        assert_ne!(told, "0", "{key}");
+        let log = tracker.process.log();
+        assert_eq!(log.matches("turned away").count(), 1, "{log}");
+        assert!(log.contains("WARN") && log.contains(&format!("raise tracker_server.{key}")), "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ use super::answer::answer;
 use super::events::LISTENERS;
 use super::networks::Networks;
 use super::options::Options;
+use super::refusals::{Limit, Refusals};
 use super::service::network;
 use super::swarms::ConnectionId;
 use super::tls::Certificate;
@@ -68,6 +69,7 @@ pub struct Door {
     pub(super) room: Arc<Semaphore>,
     certificate: Option<Certificate>,
     named: Arc<Networks>,
+    refusals: Arc<Refusals>,
     networks: Mutex<HashMap<IpAddr, usize>>,
     next: AtomicU64,
 }
@@ -77,11 +79,12 @@ impl Door {
     pub fn new(
         options: watch::Receiver<Options>,
         named: Arc<Networks>,
+        refusals: Arc<Refusals>,
         certificate: Option<Certificate>,
         inbox: mpsc::Sender<Inbox>,
     ) -> Self {
         let (room, networks) = (Arc::new(Semaphore::new(LISTENERS)), Mutex::default());
-        Self { options, inbox, room, certificate, named, networks, next: AtomicU64::new(0) }
+        Self { options, inbox, room, certificate, named, refusals, networks, next: AtomicU64::new(0) }
     }
 
     /// Who may see the numbers at this moment.
@@ -92,10 +95,11 @@ impl Door {
 
     /// Counts a connection of a network; `None` when there are enough.
     fn enter(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let network = network(from);
+        let (network, most) = (network(from), self.options.borrow().max_per_network);
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let count = networks.entry(network).or_default();
-        if *count >= self.options.borrow().max_per_network {
+        if *count >= most {
+            self.refusals.refuse(Limit::PerNetwork, most, from);
             return None;
         }
         *count += 1;
@@ -123,7 +127,9 @@ impl Drop for Place {
 
 /// Takes a connection in, unless there are too many.
 pub fn accept(connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr, door: &Arc<Door>) {
-    if connections.len() >= door.options.borrow().max_connections {
+    let most = door.options.borrow().max_connections;
+    if connections.len() >= most {
+        door.refusals.refuse(Limit::Connections, most, from.ip());
         return;
     }
     let Some(place) = door.enter(from.ip()) else { return };

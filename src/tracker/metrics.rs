@@ -6,6 +6,8 @@ use prometheus::{
 };
 use serde_json::Value;
 
+use super::refusals::Limit;
+
 /// Gauges: name, help, key of the statistics.
 const GAUGES: [(&str, &str, &str); 3] = [
     ("paceline_tracker_swarms", "Swarms with at least one viewer.", "swarms"),
@@ -42,6 +44,14 @@ pub fn text(stats: &Value) -> Result<String, Error> {
         counter.inc_by(number(key));
         registry.register(Box::new(counter))?;
     }
+    let help = "Connections turned away, by the limit of the configuration that they met.";
+    let refused = Opts::new("paceline_tracker_connections_refused_total", help);
+    let refused = IntCounterVec::new(refused, &["limit"])?;
+    for key in Limit::ALL.map(Limit::key) {
+        let count = stats["connections_refused"][key].as_u64().unwrap_or_default();
+        refused.with_label_values(&[key]).inc_by(count);
+    }
+    registry.register(Box::new(refused))?;
     networks(&registry, stats)?;
     let build = Opts::new("paceline_build_info", "Always 1; the version is the label.");
     let build = GaugeVec::new(build, &["version"])?;

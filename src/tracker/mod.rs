@@ -22,6 +22,8 @@ mod page;
 #[cfg(feature = "daemon")]
 mod pulse;
 #[cfg(feature = "daemon")]
+mod refusals;
+#[cfg(feature = "daemon")]
 mod report;
 #[cfg(feature = "daemon")]
 mod service;

@@ -1,9 +1,10 @@
 //! The statistics as a JSON document: of how many there are, and what they say that they took and gave.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::accounts::{Flow, Sums};
 use super::history::History;
+use super::refusals::{Limit, Refusals};
 use super::swarms::{Census, Swarms};
 use crate::model::ids::SwarmId;
 use crate::model::time::Time;
@@ -11,9 +12,14 @@ use crate::model::time::Time;
 /// Swarms that are listed: those with the most viewers.
 const LISTED: usize = 50;
 
-/// Everything that `/stats` tells.
+/// Everything that `/stats` tells, with the connections that are open and those that were turned away.
 #[must_use]
-pub fn document(swarms: &Swarms, names: &[String], connections: usize, now: Time) -> Value {
+pub fn document(
+    swarms: &Swarms,
+    names: &[String],
+    (connections, turned_away): (usize, &Refusals),
+    now: Time,
+) -> Value {
     let ((count, viewers), stats, accounts) = (swarms.sizes(), swarms.stats(), swarms.accounts());
     let (taken, refused) = accounts.counts();
     let watching = swarms.watching();
@@ -23,10 +29,15 @@ pub fn document(swarms: &Swarms, names: &[String], connections: usize, now: Time
             with(json!({"network": name, "watching": viewers}), accounts.network(at))
         })
         .collect();
+    let turned_away: Map<String, Value> = Limit::ALL
+        .map(|limit| (limit.key().to_owned(), turned_away.count(limit).into()))
+        .into_iter()
+        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": seconds(now), "interval_s": swarms.interval().as_secs(),
         "swarms": count, "viewers": viewers, "watching": watching.iter().sum::<usize>(), "connections": connections,
+        "connections_refused": turned_away,
         "announces": stats.announces, "offers_relayed": stats.offers, "answers_relayed": stats.answers,
         "refused": stats.refused, "forged_answers": stats.forged,
         "accounts": taken, "accounts_refused": refused,

@@ -15,6 +15,7 @@ use super::history::History;
 use super::networks::Networks;
 use super::options::Options;
 use super::pulse::Pulse;
+use super::refusals::Refusals;
 use super::report;
 use super::swarms::{ConnectionId, Input, Limits, Swarms};
 use super::{stun, tls};
@@ -167,9 +168,9 @@ pub async fn run_with(
     if let Some(udp) = bound.udp {
         tasks.spawn(stun::run(udp));
     }
-    let networks = Arc::new(Networks::new(&options.networks));
-    tasks.spawn(own(options, Arc::clone(&networks), arriving));
-    let door = Arc::new(Door::new(changing, networks, certificate, inbox));
+    let (networks, refusals) = (Arc::new(Networks::new(&options.networks)), Arc::new(Refusals::default()));
+    tasks.spawn(own(options, Arc::clone(&networks), Arc::clone(&refusals), arriving));
+    let door = Arc::new(Door::new(changing, networks, refusals, certificate, inbox));
     let served = serve(&bound.tcp, &door, &mut tasks, shutdown).await;
     tasks.shutdown().await;
     served
@@ -211,17 +212,16 @@ async fn serve(
 }
 
 /// The one task that owns the swarms.
-async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Receiver<Inbox>) {
-    let limits = Limits {
-        swarms: options.max_swarms,
-        members: options.max_connections * 4,
-        swarms_each: 64,
-        interval: options.interval(),
-    };
+async fn own(
+    options: Options,
+    networks: Arc<Networks>,
+    refusals: Arc<Refusals>,
+    mut arriving: mpsc::Receiver<Inbox>,
+) {
     let mut seed = [0; 8];
     // Without entropy the choices are the same at each start, which harms nobody.
     let _ = getrandom::fill(&mut seed);
-    let mut swarms = Swarms::of_networks(networks.names().len(), limits, u64::from_le_bytes(seed));
+    let mut swarms = Swarms::of_networks(networks.names().len(), limits(&options), u64::from_le_bytes(seed));
     let mut history = History::default();
     let mut writers: HashMap<ConnectionId, mpsc::Sender<FromTracker>> = HashMap::new();
     let (began, mut out) = (Instant::now(), Vec::new());
@@ -250,7 +250,8 @@ async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Rece
                     continue;
                 }
                 Some(Inbox::Stats(reply)) => {
-                    let _ = reply.send(report::document(&swarms, networks.names(), writers.len(), now()));
+                    let (names, open) = (networks.names(), (writers.len(), &*refusals));
+                    let _ = reply.send(report::document(&swarms, names, open, now()));
                     continue;
                 }
                 Some(Inbox::Past(reply)) => {
@@ -267,6 +268,15 @@ async fn own(options: Options, networks: Arc<Networks>, mut arriving: mpsc::Rece
                 writers.remove(&to);
             }
         }
+    }
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits {
+        swarms: options.max_swarms,
+        members: options.max_connections * 4,
+        swarms_each: 64,
+        interval: options.interval(),
     }
 }
 
@@ -301,7 +311,7 @@ mod tests {
             bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
         let networks = Arc::new(Networks::new(&[]));
         let options = watch::Sender::new(Options::default());
-        let door = Arc::new(Door::new(options.subscribe(), networks, None, inbox));
+        let door = Arc::new(Door::new(options.subscribe(), networks, Arc::default(), None, inbox));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let _arriving = arriving;
