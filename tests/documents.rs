@@ -6,6 +6,7 @@ use std::process::Command;
 
 use paceline::config::Config;
 use paceline::delivery::account::Reason;
+use paceline::delivery::policy::Upload;
 use paceline::simulator::scenario::scenarios;
 
 fn read(file: &str) -> String {
@@ -438,6 +439,23 @@ fn scripts_take_no_variable_for_themselves_that_the_daemon_would_refuse() {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{script}: {name}: {said}");
         }
+    }
+}
+
+/// Whoever has many boxes copies what stands there into each of them.
+#[test]
+fn what_a_fleet_copies_gives_as_well_as_takes() {
+    let readme = read("README.md");
+    let blocks: Vec<&str> = readme.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty(), "the README has no lines for an environment file");
+    for text in blocks.into_iter().map(str::to_owned).chain([read("systemd/paceline.env")]) {
+        let set = |line: &&str| !line.starts_with('#') && !line.is_empty();
+        let variables: Vec<_> = text.lines().filter(set).filter_map(|line| line.split_once('=')).collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let output = command.args(["serve", "--check"]).envs(variables.iter().copied()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let config: Config = toml::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert!(config.p2p.enabled && config.p2p.upload != Upload::Never, "{variables:?}");
     }
 }
 
