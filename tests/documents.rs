@@ -1,7 +1,7 @@
 //! What the documents say is true: commands exist, the example configuration is the default, links lead somewhere.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use paceline::config::Config;
@@ -266,6 +266,62 @@ fn the_package_has_the_licence_of_what_others_wrote() {
     assert!(assets.iter().any(|asset| asset[0].as_str() == Some(licence)), "{licence} is not in the package");
 }
 
+/// What is in the package: where from, and where it comes to. What is only built is left out.
+fn packaged() -> Vec<(PathBuf, PathBuf)> {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let mut all = Vec::new();
+    for asset in assets.iter().filter(|asset| !asset[0].as_str().unwrap().starts_with("target/")) {
+        let (from, to) = (asset[0].as_str().unwrap(), asset[1].as_str().unwrap());
+        let files: Vec<PathBuf> = match from.split_once('*') {
+            None => vec![from.into()],
+            Some((folder, end)) => {
+                let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+                files.filter(|path| path.is_file() && path.to_string_lossy().ends_with(end)).collect()
+            }
+        };
+        for file in files {
+            let name = if to.ends_with('/') { file.file_name().unwrap() } else { "".as_ref() };
+            let place = Path::new("/").join(to).join(name).components().collect();
+            all.push((file, place));
+        }
+    }
+    all
+}
+
+/// Whoever has the package alone reads its documents, and follows what they name.
+#[test]
+fn what_the_packaged_documents_lead_to_is_packaged_too() {
+    let all = packaged();
+    let there = |path: &Path| all.iter().any(|(_, place)| place.starts_with(path));
+    for (file, place) in all.iter().filter(|(file, _)| file.exists()) {
+        let Ok(text) = std::fs::read_to_string(file) else { continue };
+        let (file, is_document) = (file.display(), file.extension().is_some_and(|kind| kind == "md"));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !is_document || link.is_empty() || link.starts_with("https://") {
+                continue;
+            }
+            // Half a megabyte of pictures is nothing for a set-top box; the README says so.
+            if link == "docs/scenarios" && text.contains("which the Debian package leaves out") {
+                continue;
+            }
+            let mut to = place.parent().unwrap().to_owned();
+            for step in link.split('/') {
+                match step {
+                    ".." => assert!(to.pop(), "{file}: {link}"),
+                    step => to.push(step),
+                }
+            }
+            assert!(there(&to), "{file}: {link} is not in the package");
+        }
+        for rest in text.split("/usr/share/doc/paceline/").skip(1) {
+            let name = rest.split(|c: char| c.is_whitespace() || c == ')').next().unwrap();
+            let named = Path::new("/usr/share/doc/paceline").join(name);
+            assert!(there(&named), "{file}: {} is not in the package", named.display());
+        }
+    }
+}
+
 #[test]
 fn whoever_says_hls_says_dash() {
     let help = Command::new(env!("CARGO_BIN_EXE_paceline")).arg("--help").output().unwrap();
@@ -446,7 +502,8 @@ fn scripts_take_no_variable_for_themselves_that_the_daemon_would_refuse() {
 #[test]
 fn what_a_fleet_copies_gives_as_well_as_takes() {
     let readme = read("README.md");
-    let blocks: Vec<&str> = readme.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<&str> =
+        readme.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty(), "the README has no lines for an environment file");
     for text in blocks.into_iter().map(str::to_owned).chain([read("systemd/paceline.env")]) {
         let set = |line: &&str| !line.starts_with('#') && !line.is_empty();
