@@ -71,7 +71,8 @@ pub enum Command {
     Disconnect {
         /// Whose.
         peer: PeerId,
-        /// Whether to refuse this peer id and its address from now on: it sent something wrong.
+        /// Whether to refuse this peer id until [`Command::Stop`]: it sent something wrong. By another id, as after a
+        /// restart, it is taken.
         shun: bool,
     },
     /// Close everything: connections, offers, tracker sockets (after telling the trackers), UDP sockets.
