@@ -108,6 +108,20 @@ fn a_tracker_that_wants_a_token_is_shown_it() {
     assert_eq!(of_token("s3other"), "blocker");
 }
 
+/// On a machine with a service its trackers stand in a file that only the service manager reads.
+#[test]
+fn who_has_no_tracker_is_told_where_a_service_has_its_own() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    command.arg("check").env("PACELINE_PROXY_LISTEN", format!("127.0.0.1:{}", free_port()));
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let line = said.lines().find(|line| line.contains("no tracker is configured")).expect("it is said");
+    assert!(line.contains("/etc/paceline/paceline.env"), "{line}");
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, section) = readme.split_once("\n### On a set-top box\n").expect("the section that it names");
+    let command = "--property EnvironmentFile=/etc/paceline/paceline.env paceline check";
+    assert!(section.split("\n### ").next().unwrap().contains(command));
+}
+
 /// As in `paceline check | grep -q ok`, which ends at the first such line.
 #[test]
 fn a_reader_that_has_enough_is_no_failure() {

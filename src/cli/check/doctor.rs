@@ -59,7 +59,8 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     if trackers.is_empty() {
         findings.push(advice(
             "no tracker is configured: everything is plain HTTP".to_owned(),
-            "set tracker.urls to the one your publisher runs, or run `paceline tracker`",
+            "set tracker.urls to the one your publisher runs, or run `paceline tracker`; of a service's environment \
+             (/etc/paceline/paceline.env) nothing is known here unless it is run with it: see the README, On a set-top box",
         ));
     }
     for url in &trackers {
