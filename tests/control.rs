@@ -154,8 +154,20 @@ fn without_a_file_nothing_is_kept_and_a_bad_one_is_named() {
     let daemon = Daemon::start(&tracker, &env);
     let (_, now) = post(&daemon, "{}");
     assert_eq!((&now["upload_mode"], &now["upload_limit"]), (&"never".into(), &2_000_000.into()));
+    let says = |daemon: &Daemon| {
+        let log = daemon.process.log();
+        ["p2p.upload = never", "p2p.upload_limit = 2000000"]
+            .map(|switch| log.contains(&format!("{switch} was switched in an earlier run")))
+    };
+    assert_eq!(says(&daemon), [true; 2], "{}", daemon.process.log());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
     assert_eq!(warned(&daemon, &["--daily", "2GB", "--monthly", "40GB"]), "", "it is kept");
+    // As it is said there.
+    daemon.process.signal("-HUP");
+    until("it is undone", || (post(&daemon, "{}").1["upload_mode"] == "auto").then_some(()));
+    stop(daemon);
+    let daemon = Daemon::start(&tracker, &env);
+    assert_eq!(says(&daemon), [false; 2], "{}", daemon.process.log());
     stop(daemon);
 
     for bad in ["{\"upload\": \"nev", "\0\0\0\0"] {

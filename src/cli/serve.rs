@@ -15,7 +15,7 @@ use url::Url;
 use super::exit::Failure;
 use super::output::print;
 use super::state::StateFile;
-use super::{conditions, logging, service};
+use super::{conditions, logging, service, state};
 use crate::config::{Config, Flag, Loaded};
 use crate::engine::brain::StartPeers;
 use crate::engine::origin::{Origin, OwnListeners};
@@ -255,8 +255,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Failure::running)?;
-    let mut state = StateFile::of(&config.p2p);
-    let mut daemon = start(config, args.kept(state.as_mut())).await?;
+    let mut state_file = StateFile::of(&config.p2p);
+    let kept = args.kept(state_file.as_mut());
+    state::tell(&kept, &config);
+    let mut daemon = start(config, kept).await?;
     greet(&reached_at(daemon.address, &current.proxy.allowed_hosts), wanted && !p2p);
     service::ready();
     let broken = {
@@ -264,7 +266,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         let watchdog = service::watchdog(|| alive(&handle));
         let conditions = conditions::watch(&handle);
         let keep = async {
-            match &mut state {
+            match &mut state_file {
                 Some(state) => state.keep(&handle).await,
                 None => std::future::pending().await,
             }
@@ -291,7 +293,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     service::stopping();
     tracing::info!("stopping: answers under way are finished first");
     tokio::select! {
-        () = end(daemon, state) => {}
+        () = end(daemon, state_file) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

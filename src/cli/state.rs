@@ -8,9 +8,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::delivery::policy::Options;
 use crate::engine::Handle;
 use crate::engine::steering::Kept;
+use crate::model::units::Size;
 
 /// The longest file that is read, in bytes: far more than is ever written.
 const LONGEST: u64 = 64 * 1024;
@@ -112,6 +114,47 @@ impl StateFile {
     }
 }
 
+/// Says of each switch of an earlier run that it goes before the configuration, where the two differ.
+pub fn tell(kept: &Kept, config: &Config) {
+    for (key, switched, configured) in over(kept, config) {
+        tracing::info!(
+            "{key} = {switched} was switched in an earlier run and kept (p2p.state); it goes before the configuration, which \
+             says {configured}. A reload (SIGHUP, `systemctl reload paceline`) undoes all that was switched"
+        );
+    }
+}
+
+/// What was switched to something else than is configured: the key, what holds, and what would hold.
+fn over(kept: &Kept, config: &Config) -> Vec<(String, String, String)> {
+    let p2p = &config.p2p;
+    let number = |size: Option<Size>| size.map(|size| size.0.to_string());
+    let flag = |on: Option<bool>| on.map(|on| on.to_string());
+    let mut all = vec![
+        ("p2p.enabled".to_owned(), flag(kept.p2p), p2p.enabled.to_string()),
+        (
+            "p2p.upload".to_owned(),
+            kept.upload.map(|mode| mode.as_str().to_owned()),
+            p2p.upload.as_str().to_owned(),
+        ),
+        (
+            "p2p.upload_limit".to_owned(),
+            kept.upload_limit.map(|limit| limit.to_string()),
+            p2p.upload_limit.0.to_string(),
+        ),
+        ("p2p.upload_daily".to_owned(), number(kept.upload_daily), p2p.upload_daily.0.to_string()),
+        ("p2p.upload_monthly".to_owned(), number(kept.upload_monthly), p2p.upload_monthly.0.to_string()),
+    ];
+    for (name, channel) in &config.channels {
+        let switched = kept.channels.get(name).copied().unwrap_or_default();
+        all.push((format!("channels.{name}.p2p"), flag(switched.p2p), channel.p2p.to_string()));
+        all.push((format!("channels.{name}.upload"), flag(switched.upload), channel.upload.to_string()));
+    }
+    let differs = |(key, switched, configured): (_, Option<String>, String)| {
+        Some((key, switched.filter(|switched| *switched != configured)?, configured))
+    };
+    all.into_iter().filter_map(differs).collect()
+}
+
 /// A budget is set that nobody keeps account of over a restart.
 fn forgets(options: &Options) -> bool {
     options.state.is_empty() && (options.upload_daily.0 > 0 || options.upload_monthly.0 > 0)
@@ -152,7 +195,6 @@ mod tests {
 
     use super::*;
     use crate::cli::serve;
-    use crate::config::Config;
     use crate::engine::origin::{Caller, Reach, ViewerKey};
     use crate::engine::steering::Change;
     use crate::model::address::Address;
@@ -233,8 +275,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_switched_against_the_configuration_is_told() {
+        let config: Config = toml::from_str(
+            "[p2p]\nupload_limit = 8\n[channels.news]\nurl = \"http://o.example/\"\np2p = false\n",
+        )
+        .unwrap();
+        assert_eq!(over(&Kept::default(), &config), []);
+        let kept = r#"{"p2p": true, "upload": "never", "upload_limit": 8, "upload_daily": 5,
+            "channels": {"news": {"p2p": true, "upload": true}, "gone": {"p2p": false}}}"#;
+        let told = over(&serde_json::from_str(kept).unwrap(), &config);
+        let expected = [
+            ("p2p.upload", "never", "auto"),
+            ("p2p.upload_daily", "5", "0"),
+            ("channels.news.p2p", "true", "false"),
+        ];
+        let expected = expected.map(|(key, is, was)| (key.to_owned(), is.to_owned(), was.to_owned()));
+        assert_eq!(told, expected, "what is as configured, and of no channel, is nothing to tell");
+    }
+
+    #[test]
     fn a_budget_that_nobody_keeps_is_noticed() {
-        use crate::model::units::Size;
         for (daily, monthly, state, forgotten) in
             [(0, 0, "", false), (1, 0, "", true), (0, 1, "", true), (1, 1, "state.json", false)]
         {
