@@ -20,6 +20,36 @@ fn players_are_served_on_the_sockets_that_are_handed_over() {
     let reply = until("the daemon to be started", || get(address.parse().unwrap(), "/-/health"));
     assert_eq!((reply.status, reply.text().trim()), (200, "ok"), "{}", manager.log());
     until("it to say where", || manager.log().contains(&format!("http://{address}/")).then_some(()));
+    assert!(!manager.log().contains("is not listened at"), "nobody set another: {}", manager.log());
+}
+
+/// Who sets an address in the environment of a service behind a socket would look for it there.
+#[test]
+fn an_address_that_the_sockets_overrule_is_named() {
+    for (service, variable, key, unit) in [
+        ("serve", "PACELINE_PROXY_LISTEN", "proxy.listen", "paceline.socket"),
+        ("tracker", "PACELINE_TRACKER_SERVER_LISTEN", "tracker_server.listen", "paceline-tracker.socket"),
+    ] {
+        for overruled in [true, false] {
+            let address = format!("127.0.0.1:{}", free_port());
+            let set = if overruled { format!("127.0.0.1:{}", free_port()) } else { address.clone() };
+            let mut command = Command::new("systemd-socket-activate");
+            command.arg(format!("--setenv={variable}={set}"));
+            command.args(["--listen", &address, env!("CARGO_BIN_EXE_paceline"), service]);
+            let manager = Process::spawn("systemd-socket-activate", &mut command);
+            let path = if service == "serve" { "/-/health" } else { "/health" };
+            let reply = until("it to be started", || get(address.parse().unwrap(), path));
+            assert_eq!(reply.status, 200, "{}", manager.log());
+            until("it to be ready", || manager.log().contains("ready: ").then_some(()));
+            let log = manager.log();
+            let said = format!("{key} = {set} is not listened at: a service manager handed over {address}");
+            assert_eq!(
+                log.contains(&said) && log.contains(&format!("systemctl edit {unit}")),
+                overruled,
+                "{log}"
+            );
+        }
+    }
 }
 
 /// Starts a service on sockets that stay with whoever started it, as under a unit for sockets.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -157,18 +158,7 @@ impl Daemon {
 /// When the address is taken or an option can't be used.
 pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
     let rules = Rules::new(&config.identity).map_err(|error| Failure::Argument(error.to_string()))?;
-    let mut listeners = service::inherited()?.tcp;
-    for listener in &listeners {
-        let address = listener.local_addr().map_err(Failure::running)?;
-        proxy::check_exposure(address, &config.proxy)
-            .map_err(|error| Failure::Argument(error.to_string()))?;
-    }
-    if listeners.is_empty() {
-        listeners = proxy::bind(&config.proxy).await.map_err(|error| match error {
-            BindError::Exposed(_) => Failure::Argument(error.to_string()),
-            BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
-        })?;
-    }
+    let listeners = listeners(&config.proxy).await?;
     let address = listeners[0].local_addr().map_err(Failure::running)?;
     let own = OwnListeners::default();
     let origin =
@@ -207,6 +197,26 @@ pub async fn start(config: Config, kept: Kept) -> Result<Daemon, Failure> {
         proxy::run(listeners, asked, setup, shutdown).await
     });
     Ok(Daemon { address, handle, origin, access, stop: Some(stop), proxy, engine, threads })
+}
+
+/// Where players come in: the sockets of a service manager, or else where the options say.
+async fn listeners(options: &proxy::Options) -> Result<Vec<TcpListener>, Failure> {
+    let failed = |error: BindError| match error {
+        BindError::Exposed(_) => Failure::Argument(error.to_string()),
+        BindError::Taken(_) | BindError::Refused(..) => Failure::running(error),
+    };
+    let inherited = service::inherited()?.tcp;
+    if inherited.is_empty() {
+        return proxy::bind(options).await.map_err(failed);
+    }
+    let addresses: io::Result<Vec<SocketAddr>> = inherited.iter().map(TcpListener::local_addr).collect();
+    let addresses = addresses.map_err(Failure::running)?;
+    for address in &addresses {
+        proxy::check_exposure(*address, options).map_err(failed)?;
+    }
+    let listen = ("proxy.listen", options.listen, proxy::Options::default().listen);
+    service::overrules(&addresses, "paceline.socket", listen);
+    Ok(inherited)
 }
 
 fn trackers(config: &Config) -> Vec<Url> {

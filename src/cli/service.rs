@@ -1,6 +1,7 @@
 //! Under a service manager (sd_notify(3), sd_listen_fds(3)): sockets it opened, and telling it how we are. Without one
 //! nothing here does anything.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -35,6 +36,20 @@ pub fn inherited() -> Result<Inherited, Failure> {
         }
     }
     Ok(inherited)
+}
+
+/// Warns where the address of a key is none of those that are listened at for us: who set it waits there in vain. The default
+/// is what nobody set.
+pub fn overrules(inherited: &[SocketAddr], unit: &str, (key, set, default): (&str, SocketAddr, SocketAddr)) {
+    if inherited.is_empty() || set == default || inherited.contains(&set) {
+        return;
+    }
+    let there: Vec<String> = inherited.iter().map(ToString::to_string).collect();
+    tracing::warn!(
+        "{key} = {set} is not listened at: a service manager handed over {} instead, and that goes before it. Set \
+         ListenStream there (`systemctl edit {unit}`), or disable {unit} and enable the service alone",
+        there.join(", ")
+    );
 }
 
 /// Players (or viewers) are served now.

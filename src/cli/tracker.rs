@@ -53,7 +53,12 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     tracker::check(&options).map_err(failed)?;
     let Inherited { tcp, udp } = service::inherited()?;
     let bound = match tcp.into_iter().next() {
-        Some(tcp) => tracker::inherit(tcp, udp.into_iter().next(), options.stun).await,
+        Some(tcp) => {
+            let inherited = tcp.local_addr().map_err(Failure::running)?;
+            let listen = ("tracker_server.listen", options.listen, Options::default().listen);
+            service::overrules(&[inherited], "paceline-tracker.socket", listen);
+            tracker::inherit(tcp, udp.into_iter().next(), options.stun).await
+        }
         None => tracker::bind(options.listen, options.stun).await,
     };
     let bound = bound.map_err(Failure::running)?;

@@ -2,7 +2,7 @@
 //! place of those that the document names. Each line runs as it is written but for [`Stage::at_home`] and [`shortened`].
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -161,12 +161,19 @@ impl Stage {
         self.daemon(&block.at, "paceline serve", &variables);
     }
 
-    /// What is added to the tracker's unit: systemd knows all of it.
+    /// What is added to the tracker's unit, or to the daemon's socket: systemd knows all of it.
     fn drop_in(&self, block: &Block) {
-        let unit = self.dir.path().join("paceline-tracker.service");
-        let text = std::fs::read_to_string("systemd/paceline-tracker.service").unwrap();
-        std::fs::write(&unit, text.replace("/usr/bin/paceline", env!("CARGO_BIN_EXE_paceline"))).unwrap();
-        let folder = self.dir.path().join("paceline-tracker.service.d");
+        let units: &[&str] = match block.text.starts_with("[Socket]") {
+            true => &["paceline.socket", "paceline.service"],
+            false => &["paceline-tracker.service"],
+        };
+        for unit in units {
+            let text = std::fs::read_to_string(Path::new("systemd").join(unit)).unwrap();
+            let text = text.replace("/usr/bin/paceline", env!("CARGO_BIN_EXE_paceline"));
+            std::fs::write(self.dir.path().join(unit), text).unwrap();
+        }
+        let unit = self.dir.path().join(units[0]);
+        let folder = self.dir.path().join(format!("{}.d", units[0]));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("override.conf"), &block.text).unwrap();
         let mut command = Command::new("systemd-analyze");
