@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use super::stun::{self, Seen, Silent};
 use crate::config::Config;
 use crate::engine::origin::tls_config;
 use crate::engine::{peers, signalling};
@@ -22,10 +23,6 @@ use crate::proxy::{self, BindError};
 
 /// How long each thing that is asked may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A STUN request is repeated this often within that time (RFC 8489 §6.2.1 begins with 500 ms).
-const REPEAT: Duration = Duration::from_millis(500);
-/// The magic cookie of STUN (RFC 8489 §5).
-const COOKIE: u32 = 0x2112_A442;
 /// A clock that is further off than this misjudges live DASH and certificates.
 const CLOCK: Duration = Duration::from_secs(5);
 
@@ -197,25 +194,31 @@ async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
     }
     let mut seen = Vec::new();
     for server in &servers {
-        match ask(&socket, server).await {
-            Some(one) => seen.push(one),
-            None => findings.push(advice(
-                format!("the STUN server {server} does not answer"),
-                "UDP may be closed on the way, or the server is gone; without STUN or TURN nobody outside is met",
-            )),
+        match stun::ask(&socket, server).await {
+            Ok(one) => seen.push(one),
+            Err(why) => findings.push(silent(why, server)),
         }
     }
     findings.extend(nat(&seen, socket.local_addr().ok().map(|local| local.port())));
     findings
 }
 
-/// What a STUN server answered.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    /// Where it is.
-    by: IpAddr,
-    /// Where it saw us.
-    at: SocketAddr,
+/// Why there is no answer of a STUN server, and what to do.
+fn silent(why: Silent, server: &str) -> Finding {
+    match why {
+        Silent::Unknown => advice(
+            format!("the name of the STUN server {server} is not known"),
+            "is it right, and does this machine's name server answer?",
+        ),
+        Silent::OnlyIpv6 => advice(
+            format!("the STUN server {server} has addresses of IPv6 only"),
+            "peers are met over IPv4: name a server in ice.stun that has an address there",
+        ),
+        Silent::NoAnswer => advice(
+            format!("the STUN server {server} does not answer"),
+            "UDP may be closed on the way, or the server is gone; without STUN or TURN nobody outside is met",
+        ),
+    }
 }
 
 /// What the addresses that servers saw tell of the NAT (RFC 4787 §4.1). It may go by the address that a packet is for: two
@@ -245,54 +248,6 @@ fn nat(seen: &[Seen], port: Option<u16>) -> Option<Finding> {
 /// Whether an address is this machine's.
 fn is_own(ip: IpAddr) -> bool {
     std::net::UdpSocket::bind((ip, 0)).is_ok()
-}
-
-/// Where a STUN server (`stun:host:port`) sees us.
-async fn ask(socket: &UdpSocket, server: &str) -> Option<Seen> {
-    let host = server.split_once(':')?.1;
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host).await.ok()?.collect();
-    let to = addresses.into_iter().find(SocketAddr::is_ipv4)?;
-    let mut id = [0; 12];
-    getrandom::fill(&mut id).ok()?;
-    let mut request = vec![0, 1, 0, 0];
-    request.extend(COOKIE.to_be_bytes());
-    request.extend(id);
-    let mut response = [0; 576];
-    let asked = async {
-        loop {
-            socket.send_to(&request, to).await.ok()?;
-            let Ok(got) = tokio::time::timeout(REPEAT, socket.recv_from(&mut response)).await else {
-                continue;
-            };
-            let (length, from) = got.ok()?;
-            if from == to
-                && let Some(address) = mapped(&response[..length], id)
-            {
-                return Some(Seen { by: to.ip(), at: address });
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.ok()?
-}
-
-/// XOR-MAPPED-ADDRESS of a success response (RFC 8489 §14.2), IPv4 only.
-fn mapped(response: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
-    let head = response.get(..20)?;
-    if head[..2] != [1, 1] || head[8..] != id {
-        return None;
-    }
-    let mut rest = &response[20..];
-    loop {
-        let kind = u16::from_be_bytes(rest.get(..2)?.try_into().ok()?);
-        let length = usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?));
-        let value = rest.get(4..4 + length)?;
-        if kind == 0x0020 && value.get(1) == Some(&1) {
-            let port = u16::from_be_bytes(value.get(2..4)?.try_into().ok()?) ^ (COOKIE >> 16) as u16;
-            let ip = u32::from_be_bytes(value.get(4..8)?.try_into().ok()?) ^ COOKIE;
-            return Some(SocketAddr::from((Ipv4Addr::from(ip), port)));
-        }
-        rest = rest.get(4 + length.next_multiple_of(4)..)?;
-    }
 }
 
 /// Whether our clock agrees with a tracker's.
@@ -339,21 +294,6 @@ async fn clock(trackers: &[Url]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracker::stun_response;
-
-    #[test]
-    fn what_our_own_server_answers_is_read() {
-        let (id, from) = ([7; 12], SocketAddr::from(([192, 0, 2, 1], 40_000)));
-        let mut request = vec![0, 1, 0, 0];
-        request.extend(COOKIE.to_be_bytes());
-        request.extend(id);
-        let response = stun_response(&request, from).unwrap();
-        assert_eq!(mapped(&response, id), Some(from));
-        assert_eq!(mapped(&response, [8; 12]), None, "of another request");
-        for length in 0..response.len() {
-            assert_eq!(mapped(&response[..length], id), None);
-        }
-    }
 
     #[test]
     fn the_kind_of_nat_is_told_as_far_as_it_can_be() {

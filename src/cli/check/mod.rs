@@ -14,6 +14,7 @@ mod dash;
 mod doctor;
 mod look;
 mod report;
+mod stun;
 mod viewer;
 
 use super::exit::Failure;
