@@ -1,6 +1,8 @@
-//! A machine that changes networks, in a network namespace: peers are met from the address that it has by then.
+//! A machine that changes networks, or has one in which nobody is met, in a network namespace of its own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use paceline::engine::link::{self, Event};
@@ -8,6 +10,7 @@ use paceline::engine::peers::{self, IceOptions};
 use paceline::model::ids::{PeerId, SwarmId};
 use paceline::tracker;
 use paceline::wire::tracker::Account;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
 
 const CHILD: &str = "PACELINE_ROAM_CHILD";
@@ -17,13 +20,27 @@ const SWARM: SwarmId = SwarmId([7; 20]);
 
 #[test]
 fn peers_are_met_after_a_change_of_network() {
-    const NAME: &str = "peers_are_met_after_a_change_of_network";
+    in_a_network_of_its_own("peers_are_met_after_a_change_of_network", roam());
+}
+
+#[test]
+fn peers_are_met_over_ipv6_where_addresses_say_so() {
+    in_a_network_of_its_own("peers_are_met_over_ipv6_where_addresses_say_so", by_ipv6());
+}
+
+#[test]
+fn what_keeps_peers_apart_is_said_once() {
+    in_a_network_of_its_own("what_keeps_peers_apart_is_said_once", apart());
+}
+
+/// Runs the test of this name again, as the child, in a network namespace of its own.
+fn in_a_network_of_its_own(name: &str, test: impl Future<Output = ()>) {
     if std::env::var_os(CHILD).is_some() {
-        return tokio::runtime::Runtime::new().unwrap().block_on(roam());
+        return tokio::runtime::Runtime::new().unwrap().block_on(test);
     }
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--net"]).arg(std::env::current_exe().unwrap());
-    let output = command.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let output = command.args([name, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
@@ -46,15 +63,27 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn start(number: u8, tracker: &str) -> Self {
+    fn start(number: u8, tracker: &str, stun: &str) -> Self {
+        Self::at(number, tracker, stun, Vec::new())
+    }
+
+    fn at(number: u8, tracker: &str, stun: &str, addresses: Vec<IpAddr>) -> Self {
         let (commands, taken) = mpsc::channel(64);
         let (told, events) = mpsc::channel(64);
         let me = PeerId::from_entropy([number; 12]);
-        let ice = IceOptions { stun: vec!["none".to_owned()], ..IceOptions::default() };
-        let (_, access) = watch::channel(peers::Access::default());
-        let options = peers::Options::new(me, &ice, vec![tracker.parse().unwrap()], access);
+        let ice = IceOptions { stun: vec![stun.to_owned()], addresses, ..IceOptions::default() };
+        let trackers = vec![tracker.parse().unwrap()];
+        let (_, access) = watch::channel(peers::Access::new(&ice, &trackers, String::new()));
+        let options = peers::Options::new(me, &ice, trackers, access);
         peers::start(options, taken, told).unwrap();
         Self { commands, events }
+    }
+
+    /// Reaches its tracker, with room for peers.
+    async fn arrive(&mut self) {
+        self.tell(link::Command::Room { connections: 8 }).await;
+        self.tell(link::Command::Connect { tracker: 0 }).await;
+        self.hear("tracker", |event| matches!(event, Event::Tracker { up: true, .. })).await;
     }
 
     async fn tell(&self, command: link::Command) {
@@ -81,22 +110,88 @@ impl Viewer {
     }
 }
 
-async fn roam() {
+/// A tracker at an address of this machine; where it is.
+async fn tracker_at(address: &str) -> String {
     ip("link set lo up");
-    ip("address add 10.7.0.1/24 dev lo");
-    let bound = tracker::bind("10.7.0.1:0".parse().unwrap(), false).await.unwrap();
-    let url = format!("ws://{}/", bound.address());
+    // One of IPv6 is ours at once when nobody is asked whether it is somebody's already.
+    ip(&match address.contains(':') {
+        true => format!("address add {address}/64 dev lo nodad"),
+        false => format!("address add {address}/24 dev lo"),
+    });
+    let bound = tracker::bind(SocketAddr::new(address.parse().unwrap(), 0), false).await.unwrap();
+    let at = bound.address();
     let options = tracker::Options { stun: false, ..tracker::Options::default() };
     tokio::spawn(tracker::run(bound, options, std::future::pending()));
+    // The way to an address of IPv6 is there a moment after the address itself.
+    let reached = async {
+        while TcpStream::connect(at).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("a way to the tracker");
+    format!("ws://{at}/")
+}
+
+/// A STUN server that answers, or does not.
+async fn stun(answers: bool) -> String {
+    let socket = UdpSocket::bind("192.168.1.5:0").await.unwrap();
+    let url = format!("stun:{}", socket.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut request = [0; 64];
+        loop {
+            let (length, from) = socket.recv_from(&mut request).await.unwrap();
+            if let Some(response) = tracker::stun_response(&request[..length], from).filter(|_| answers) {
+                socket.send_to(&response, from).await.unwrap();
+            }
+        }
+    });
+    url
+}
+
+async fn apart() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(log.reopen().unwrap())).init();
+    let said = |words: &str| std::fs::read_to_string(log.path()).unwrap().matches(words).count();
+    let url = tracker_at("fd00:7::1").await;
+    let mut viewer = Viewer::start(1, &url, "none");
+    viewer.arrive().await;
+    for _ in 0..2 {
+        viewer.announce(1).await;
+        assert_eq!(said("has no IPv4 address towards the Internet"), 1);
+    }
+    at_home_in("192.168.1");
+    viewer.announce(1).await;
+    let unanswered = "did not answer: viewers in other networks can't be met";
+    for (number, answers) in [(2, true), (3, false), (4, false)] {
+        let stun = stun(answers).await;
+        let mut viewer = Viewer::start(number, &url, &stun);
+        viewer.arrive().await;
+        viewer.announce(1).await;
+        assert_eq!(said(unanswered), usize::from(!answers), "{number}");
+    }
+    assert_eq!(said("has no IPv4 address towards the Internet"), 1);
+}
+
+async fn roam() {
+    let url = tracker_at("10.7.0.1").await;
     // They are started on one network, and meet on another.
     at_home_in("192.168.1");
-    let mut viewers = [1, 2].map(|number| Viewer::start(number, &url));
+    let viewers = [1, 2].map(|number| Viewer::start(number, &url, "none"));
     ip("address delete 192.168.1.5/24 dev lo");
     at_home_in("172.16.9");
+    meet(viewers).await;
+}
+
+/// Addresses of IPv6 are used where they are given.
+async fn by_ipv6() {
+    let url = tracker_at("fd00:7::1").await;
+    let at = || vec!["fd00:7::1".parse().unwrap()];
+    meet([1, 2].map(|number| Viewer::at(number, &url, "none", at()))).await;
+}
+
+async fn meet(mut viewers: [Viewer; 2]) {
     for viewer in &mut viewers {
-        viewer.tell(link::Command::Room { connections: 8 }).await;
-        viewer.tell(link::Command::Connect { tracker: 0 }).await;
-        viewer.hear("tracker", |event| matches!(event, Event::Tracker { up: true, .. })).await;
+        viewer.arrive().await;
     }
     let [first, second] = &mut viewers;
     first.announce(0).await;

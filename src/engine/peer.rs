@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
@@ -18,6 +18,7 @@ use webrtc::peer_connection::{
 };
 
 use super::peers::Options;
+use super::sdp;
 use super::udp::{Guarded, Shared, locked};
 use crate::model::ids::SegmentId;
 use crate::wire::digest::PieceHash;
@@ -228,7 +229,11 @@ impl Peer {
         // A STUN server that does not answer only costs its candidate.
         let _ = tokio::time::timeout(options.gathering, self.events.gathered.notified()).await;
         let description = self.connection.local_description().await;
-        description.map(|d| d.sdp).ok_or_else(|| Failed("no local description".into()))
+        let text = description.map(|d| d.sdp).ok_or_else(|| Failed("no local description".into()))?;
+        if !sdp::is_seen_from_outside(&text) {
+            unseen(options);
+        }
+        Ok(text)
     }
 
     /// Closes the connection and its sockets.
@@ -278,6 +283,23 @@ impl Peer {
         }
         None
     }
+}
+
+/// Says once that servers, where there are some, have not told where others see us.
+fn unseen(options: &Options) {
+    static ONCE: Once = Once::new();
+    let access = options.access.borrow();
+    let servers: Vec<&str> = access.ice_servers.iter().map(|server| server.url.as_str()).collect();
+    if servers.is_empty() {
+        return;
+    }
+    ONCE.call_once(|| {
+        tracing::warn!(
+            "{} did not answer: viewers in other networks can't be met. UDP may be closed on the way, or a tracker behind a \
+             reverse proxy does not get it: name a STUN server in ice.stun. `paceline check` asks them again",
+            servers.join(", ")
+        );
+    });
 }
 
 /// One certificate for all connections: making a key for each would cost more than the handshake.

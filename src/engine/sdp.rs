@@ -112,6 +112,13 @@ pub fn outgoing(text: &str) -> String {
     kept
 }
 
+/// Whether our own description says where others see us: by a STUN server's word, or at a relay.
+#[must_use]
+pub fn is_seen_from_outside(text: &str) -> bool {
+    let mut candidates = text.lines().filter(|line| line.starts_with("a=candidate:"));
+    candidates.any(|line| [" typ srflx", " typ relay"].iter().any(|kind| line.contains(kind)))
+}
+
 /// The address of a UDP candidate (RFC 8839 §5.1) at a port a viewer may have.
 fn address_of(candidate: &str) -> Option<IpAddr> {
     let mut fields = candidate.split_ascii_whitespace();

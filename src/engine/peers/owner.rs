@@ -71,6 +71,8 @@ pub(super) struct Connection {
 
 pub(super) struct Owner {
     pub(super) last_port: u16,
+    /// There was no address for the last connection, and that was said.
+    pub(super) placeless: bool,
     pub(super) options: Arc<Options>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) inbox: mpsc::Sender<Internal>,
@@ -107,6 +109,7 @@ pub(super) async fn run(
     let token = access.borrow_and_update().token.clone();
     let mut owner = Owner {
         last_port: 0,
+        placeless: false,
         options: Arc::new(options),
         events,
         inbox,
@@ -345,11 +348,15 @@ impl Owner {
         let port = self.free_port();
         let addresses = self.options.addresses.at(port);
         if addresses.is_empty() {
-            tracing::debug!(
-                "no connection to a peer is made: this machine has no address towards the Internet"
-            );
+            if !std::mem::replace(&mut self.placeless, true) {
+                tracing::info!(
+                    "no peers for now: this machine has no IPv4 address towards the Internet, and one of IPv6 is used \
+                     only where ice.addresses names it"
+                );
+            }
             return false;
         }
+        self.placeless = false;
         let link = match Peer::new(&self.options, addresses, Shared::default()).await {
             Ok(link) => link,
             Err(error) => {
