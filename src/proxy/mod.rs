@@ -19,6 +19,7 @@ mod coming;
 mod connection;
 pub mod control;
 mod dash;
+mod directives;
 mod files;
 pub mod grants;
 pub mod headers;
