@@ -17,7 +17,7 @@ use super::names::{extension, named_format, named_manifest};
 use super::recent::{Again, Manifest};
 use super::reloads::{self, Told};
 use super::request::Way;
-use super::{Shared, address, dash, headers, repair, segment};
+use super::{Shared, address, addressed, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{self, Caller, Reach};
@@ -33,8 +33,8 @@ struct Asked<'a> {
     way: Way,
     /// A channel led here somebody who could lead us so far himself; what it names beyond that he may follow.
     of_channel: Option<Reach>,
-    /// How the player addresses us, such as `127.0.0.1:7223`.
-    authority: String,
+    /// What whole URLs of ours begin with for this player: see [`addressed::ours`].
+    ours: String,
     caller: Caller,
     began: Instant,
 }
@@ -47,10 +47,9 @@ pub async fn answer(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
-    let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = authority.unwrap_or_default().to_owned();
+    let ours = addressed::ours(asked.headers());
     let (head, body) = asked.into_parts();
-    let asked = Asked { url: &url, way, of_channel, authority, caller, began: Instant::now() };
+    let asked = Asked { url: &url, way, of_channel, ours, caller, began: Instant::now() };
     if head.method == Method::GET
         && let Some(answer) = known(&head.headers, &asked, shared).await
     {
@@ -238,12 +237,12 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let mut fields = headers::to_player(coming.headers(), true);
     describe(&mut fields, format);
     fields.remove(header::CONTENT_ENCODING);
-    let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
+    let (url, way, ours) = (asked.url.clone(), asked.way, asked.ours.clone());
     let of_channel = asked.of_channel;
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
         let manifest = take_in(manifest, (&url, &caller), &shared).await;
-        let asked = Asked { url: &url, way, of_channel, authority, caller, began };
+        let asked = Asked { url: &url, way, of_channel, ours, caller, began };
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));
@@ -306,9 +305,7 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
-            // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
-            let mut map =
-                |url: &Url, _: Use| Some(format!("http://{}{}", asked.authority, path(&url.into(), None)?));
+            let mut map = |url: &Url, _: Use| Some(format!("{}{}", asked.ours, path(&url.into(), None)?));
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)
         }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 mod absent;
 pub mod address;
+mod addressed;
 mod answer;
 mod attend;
 mod clients;
