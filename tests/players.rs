@@ -13,6 +13,8 @@ mod faults;
 mod growing;
 #[path = "players/kodi.rs"]
 mod kodi;
+#[path = "players/lists.rs"]
+mod lists;
 #[path = "players/media.rs"]
 mod media;
 #[path = "players/programs.rs"]

@@ -55,7 +55,7 @@ const GROWN: usize = 8;
 const BEGUN: f64 = 3.0;
 
 /// How a player comes in.
-const WAYS: [&str; 3] = ["prefix", "forward proxy", "channel"];
+pub const WAYS: [&str; 3] = ["prefix", "forward proxy", "channel"];
 
 /// Three daemons, each with four viewers: ffmpeg, mpv, VLC and a page with `page_player`, each by another way in, so that every
 /// player comes in by every way.
@@ -166,7 +166,7 @@ fn check_page(ours: &Value, directly: &Value, ends: bool) {
 }
 
 /// Each viewer gave or was given, all together were, and nobody took another for a liar.
-fn have_shared(format: &str, daemons: &[Daemon]) {
+pub fn have_shared(format: &str, daemons: &[Daemon]) {
     let stats: Vec<Value> = daemons.iter().map(Daemon::stats).collect();
     let of = |key: &str| stats.iter().map(|of| of["totals"][key].as_u64().unwrap()).collect::<Vec<_>>();
     let (taken, given) = (of("p2p_bytes"), of("uploaded_bytes"));
