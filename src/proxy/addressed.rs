@@ -3,19 +3,34 @@
 
 use http::{HeaderMap, header};
 
-/// What such a URL of ours begins with, up to its path.
+use crate::manifest::rewrite::Use;
+
+/// What URLs of ours begin with, up to the path.
 ///
 /// Programs put the URLs of an MPD together in ways of their own, and only what is absolute survives all of them. Before us
 /// there may be a proxy that speaks TLS, and says so. A page has rules for URLs and needs no more than a path: what it knows
-/// us by it knows best, also where no proxy says anything.
-#[must_use]
-pub fn ours(asked: &HeaderMap) -> String {
-    if is_of_page(asked) {
-        return String::new();
+/// us by it knows best, also where no proxy says anything. What a script asks for by itself would be looked for at the page's
+/// own host.
+#[derive(Clone, Debug)]
+pub struct Ours {
+    whole: String,
+    of_page: bool,
+}
+
+impl Ours {
+    /// As whoever asks with these headers has to read them.
+    #[must_use]
+    pub fn of(asked: &HeaderMap) -> Self {
+        let host = asked.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let scheme = if speaks_tls(asked) { "https" } else { "http" };
+        Self { whole: format!("{scheme}://{host}"), of_page: is_of_page(asked) }
     }
-    let host = asked.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let scheme = if speaks_tls(asked) { "https" } else { "http" };
-    format!("{scheme}://{host}")
+
+    /// The beginning of what is used so.
+    #[must_use]
+    pub fn begin(&self, usage: Use) -> &str {
+        if self.of_page && usage != Use::Aside { "" } else { &self.whole }
+    }
 }
 
 /// Whether a script in a browser asks. One that loads from its own site names no origin, and browsers leave the other field out
@@ -57,7 +72,12 @@ mod tests {
         ] {
             let fields = fields.iter().chain(&[("host", "box.example")]);
             let asked = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            assert_eq!(ours(&asked.collect()), begins);
+            let ours = Ours::of(&asked.collect());
+            assert_eq!(ours.begin(Use::Other), begins);
+            assert!(
+                ours.begin(Use::Aside).ends_with("://box.example")
+                    && ours.begin(Use::Aside).starts_with(begins)
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use url::Url;
 
+use super::addressed::Ours;
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
 use super::intake::take_in;
@@ -17,7 +18,7 @@ use super::names::{extension, named_format, named_manifest};
 use super::recent::{Again, Manifest};
 use super::reloads::{self, Told};
 use super::request::Way;
-use super::{Shared, address, addressed, dash, headers, repair, segment};
+use super::{Shared, address, dash, headers, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{self, Caller, Reach};
@@ -33,8 +34,8 @@ struct Asked<'a> {
     way: Way,
     /// A channel led here somebody who could lead us so far himself; what it names beyond that he may follow.
     of_channel: Option<Reach>,
-    /// What whole URLs of ours begin with for this player: see [`addressed::ours`].
-    ours: String,
+    /// What URLs of ours begin with for this player.
+    ours: Ours,
     caller: Caller,
     began: Instant,
 }
@@ -47,7 +48,7 @@ pub async fn answer(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
-    let ours = addressed::ours(asked.headers());
+    let ours = Ours::of(asked.headers());
     let (head, body) = asked.into_parts();
     let asked = Asked { url: &url, way, of_channel, ours, caller, began: Instant::now() };
     if head.method == Method::GET
@@ -305,7 +306,9 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
-            let mut map = |url: &Url, _: Use| Some(format!("{}{}", asked.ours, path(&url.into(), None)?));
+            let mut map = |url: &Url, what: Use| {
+                Some(format!("{}{}", asked.ours.begin(what), path(&url.into(), None)?))
+            };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)
         }

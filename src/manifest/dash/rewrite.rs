@@ -143,7 +143,7 @@ impl<'a> Edits<'a, '_> {
             // There may be several, with spaces between.
             for url in value.value.split_ascii_whitespace() {
                 let begins = value.range.start + (url.as_ptr() as usize - value.value.as_ptr() as usize);
-                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Other, false);
+                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Aside, false);
             }
         }
     }
@@ -155,7 +155,7 @@ impl<'a> Edits<'a, '_> {
         // By a base URL, where there is one, or by the MPD's own: only without one all players mean the same.
         let based = self.bases.iter().any(Option::is_some);
         if !based || leaves(self.base, &named) {
-            self.replace(0, Some(named), href.range.clone(), Use::Other, true);
+            self.replace(0, Some(named), href.range.clone(), Use::Aside, true);
         }
     }
 

@@ -58,7 +58,8 @@ async fn an_mpd_leads_the_player_back_to_us() {
 /// Behind a proxy that speaks TLS, and where a page asks, which knows by itself what it has us by.
 #[tokio::test]
 async fn an_mpd_leads_back_to_whoever_the_player_speaks_to() {
-    let mpd = "<MPD><BaseURL>http://other.example/</BaseURL><Period/></MPD>";
+    let mpd = "<MPD><BaseURL>http://other.example/</BaseURL><Period/>\
+        <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"http://t.example/\"/></MPD>";
     let origin = Origin::start(move |_| answer(200, &[MIME], mpd)).await;
     let channel = origin.url("/s.mpd");
     let daemon = Daemon::with(|config| {
@@ -75,6 +76,10 @@ async fn an_mpd_leads_back_to_whoever_the_player_speaks_to() {
         let base = reply.text().split("BaseURL>").nth(1).unwrap_or_default().to_owned();
         let leads = base.starts_with(&begins) && base.ends_with("/http://other.example/</");
         assert!(leads, "{fields}: {}", reply.text());
+        // A script looks for it at the page's host.
+        let clock = reply.text().split("value=\"").nth(1).unwrap_or_default().to_owned();
+        let begins = if begins == "/" { format!("http://{}/", daemon.address) } else { begins };
+        assert!(clock.starts_with(&begins) && clock.contains("/http://t.example/\""), "{fields}: {clock}");
     }
 }
 
