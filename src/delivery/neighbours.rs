@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::pace::Base;
 use super::policy::{
-    BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
-    UPLINK_TARGET,
+    BUSY_PAUSE, JOINED_MOST, JOINED_WITHIN, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR,
+    PATIENCE_MOST, UNKNOWN_PIECE_TIME, UPLINK_TARGET,
 };
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
@@ -75,6 +75,8 @@ pub struct Neighbour {
     pub uploaded: u64,
     /// When it last watched something that we watch.
     pub useful_at: Time,
+    /// Since when how many renditions were joined by it.
+    joins: (Time, u16),
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
 }
@@ -101,9 +103,19 @@ impl Neighbour {
             worth: 0,
             since: now,
             useful_at: now,
+            joins: (now, 0),
             pending: Vec::new(),
             piece_time: None,
         }
+    }
+
+    /// It joins a rendition; false where it has done so too often lately: each time it is told all that is here.
+    pub fn may_join(&mut self, now: Time) -> bool {
+        if now - self.joins.0 > JOINED_WITHIN {
+            self.joins = (now, 0);
+        }
+        self.joins.1 = self.joins.1.saturating_add(1);
+        self.joins.1 <= JOINED_MOST
     }
 
     /// Whether it watches this rendition.

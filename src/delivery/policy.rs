@@ -295,6 +295,10 @@ pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
 /// The second announcement follows the first after this, each further one after twice as long, up to the tracker's own
 /// interval.
 pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
+/// A neighbour may join so many renditions …
+pub const JOINED_MOST: u16 = 64;
+/// … within this.
+pub const JOINED_WITHIN: Duration = Duration::from_secs(60);
 /// A tracker that does not say otherwise wants to hear this often.
 pub const ANNOUNCE_USUAL: Duration = Duration::from_secs(120);
 /// A tracker that went away is tried again after this, doubling …
