@@ -230,11 +230,11 @@ impl Neighbour {
 /// How much earlier than its deadline a request of `peer` counts, for what it brings us compared with the others.
 #[must_use]
 pub fn merit(neighbours: &[Neighbour], peer: PeerId, now: Time) -> Duration {
-    let all: f64 = neighbours.iter().map(|n| n.brings(now)).sum();
     let own = neighbours.iter().find(|n| n.peer == peer).map_or(0.0, |n| n.brings(now));
-    if all <= 0.0 {
+    if own <= 0.0 {
         return Duration::ZERO;
     }
+    let all: f64 = neighbours.iter().map(|n| n.brings(now)).sum();
     let times = own * neighbours.len() as f64 / all;
     MERIT.mul_f64((times / MERIT_FULL).min(1.0))
 }

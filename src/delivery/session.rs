@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::account::{Bytes, Ledger};
 use super::choices::Choices;
 use super::demand::{Demand, Moved};
@@ -40,8 +42,8 @@ pub struct Session {
     pub viewers: u32,
     /// The most it ever was.
     pub most_viewers: u32,
-    /// Players, one each.
-    pub demands: Vec<Demand>,
+    /// Players, one each. One in place: where it is decides what every message is worth, and most are watched by one.
+    pub demands: SmallVec<[Demand; 1]>,
     /// Segments that are held, on their way or wanted; sequence numbers ascending.
     pub active: Shelf,
     /// No lottery before this: neighbours that just came are still telling what they have.
@@ -93,7 +95,7 @@ impl Session {
             timeline,
             listed_at: now,
             opened: now,
-            demands: Vec::new(),
+            demands: SmallVec::new(),
             active: Shelf::default(),
             entitled: false,
             reported: false,
