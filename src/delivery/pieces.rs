@@ -209,6 +209,14 @@ impl Pieces {
         self.flights.is_empty() && self.fetches.is_empty() && self.asks.is_empty()
     }
 
+    /// Gives back the room that requests took which are over: most segments that are kept see no more.
+    pub fn give_back(&mut self) {
+        self.flights.shrink_to_fit();
+        self.fetches.shrink_to_fit();
+        self.asks.shrink_to_fit();
+        self.loose.shrink_to_fit();
+    }
+
     /// Whether the bytes are being brought: by the origin, or by neighbours.
     #[must_use]
     pub fn loading(&self) -> bool {

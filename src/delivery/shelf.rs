@@ -104,8 +104,12 @@ impl Shelf {
 
     /// Lets a segment fall asleep if nothing is going on with it.
     pub fn settle(&mut self, at: usize) {
-        let pieces = &self.pieces[at];
-        self.awake[at] = !(pieces.complete() && pieces.idle()) || pieces.dirty || pieces.contest.is_some();
+        let pieces = &mut self.pieces[at];
+        let over = pieces.complete() && pieces.idle() && !pieces.dirty && pieces.contest.is_none();
+        self.awake[at] = !over;
+        if over {
+            pieces.give_back();
+        }
     }
 }
 
