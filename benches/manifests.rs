@@ -1,11 +1,12 @@
 //! What a very long playlist costs: `cargo bench --bench manifests`. Prints figures; fails where time is not linear in
-//! the number of segments.
+//! the number of segments, where a player waits too long for it, or where it takes too much memory.
 
 // The allocator that counts is handed what the system's is handed, and hands it on.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,11 @@ const SEGMENTS: usize = 100_000;
 const RUNS: usize = 15;
 /// How much longer ten times as many segments may take.
 const LINEAR: f64 = 25.0;
+
+/// What a player waits for until it has the long playlist: it is parsed and rewritten.
+const WAITED: Duration = Duration::from_millis(100);
+/// What any work may take of memory on top of the long manifest itself.
+const PEAK: usize = 48 << 20;
 
 /// Counts the bytes that are in use, and the most that were.
 struct Counting;
@@ -127,6 +133,7 @@ fn main() {
     ];
     println!("{SEGMENTS} segments, median of {RUNS}; memory on top of the manifest itself\n");
     println!("{:<22}{:>8}{:>8}{:>10}{:>10}{:>16}", "", "MiB", "ms", "least", "peak MiB", "ms for a tenth");
+    let mut waited: BTreeMap<&str, Duration> = BTreeMap::new();
     for work in &works {
         let (long, short) = ((work.manifest)(SEGMENTS), (work.manifest)(SEGMENTS / 10));
         let (cost, tenth) = (measure(work, &long, SEGMENTS), measure(work, &short, SEGMENTS / 10));
@@ -142,6 +149,17 @@ fn main() {
         );
         let factor = ms(cost.least) / ms(tenth.least);
         assert!(factor < LINEAR, "{}: ten times the segments take {factor:.1} times as long", work.name);
+        let peak = mib(cost.peak);
+        assert!(cost.peak <= PEAK, "{}: {peak:.1} MiB, {} may be taken", work.name, mib(PEAK));
+        // What is listed is listed when the first segment is asked for.
+        if let Some((format, "parse" | "rewrite")) = work.name.split_once(": ") {
+            *waited.entry(format).or_default() += cost.least;
+        }
+    }
+    println!();
+    for (format, waited) in waited {
+        println!("{format}: parse and rewrite {:.1} ms", waited.as_secs_f64() * 1000.0);
+        assert!(waited < WAITED, "{format}: {WAITED:?} may be taken");
     }
 }
 

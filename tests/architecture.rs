@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &str); 15] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
@@ -58,6 +58,8 @@ const PURE: [&str; 21] = [
     "src/engine/report.rs",
     "src/engine/origin/reach.rs",
     "src/proxy/address.rs",
+    "src/proxy/addressed.rs",
+    "src/proxy/directives.rs",
     "src/proxy/range.rs",
     "src/proxy/headers.rs",
     "src/config/place.rs",

@@ -1,7 +1,11 @@
 //! Low-latency HLS (RFC 8216bis): blocking reloads, parts and preload hints go straight through, complete segments are
 //! shared.
 
+#[path = "common/browser.rs"]
+mod browser;
 mod common;
+#[path = "lowlatency/page.rs"]
+mod page;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

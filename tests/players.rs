@@ -13,6 +13,8 @@ mod faults;
 mod growing;
 #[path = "players/kodi.rs"]
 mod kodi;
+#[path = "players/lists.rs"]
+mod lists;
 #[path = "players/media.rs"]
 mod media;
 #[path = "players/programs.rs"]
@@ -49,13 +51,14 @@ fn recordings() -> &'static std::path::Path {
     made.path()
 }
 
-/// Settings of a daemon: channels with the paths of their manifests, and a page that may play.
-fn settings(origin: &Nginx, channels: &[(&str, String)], page: Option<Page>) -> Vec<(String, String)> {
+/// Settings of a daemon: channels with the paths of their manifests, and pages that may play.
+fn settings(origin: &Nginx, channels: &[(&str, String)], pages: &[Page]) -> Vec<(String, String)> {
     let channel = |(name, path): &(&str, String)| {
         (format!("PACELINE_CHANNELS_{}", name.to_ascii_uppercase()), origin.url(path))
     };
-    let page = page.map(|page| ("PACELINE_PROXY_ALLOWED_ORIGINS".to_owned(), page.origin()));
-    channels.iter().map(channel).chain(page).collect()
+    let allowed = pages.iter().map(|page| page.origin()).collect::<Vec<_>>().join(",");
+    let allowed = (!pages.is_empty()).then(|| ("PACELINE_PROXY_ALLOWED_ORIGINS".to_owned(), allowed));
+    channels.iter().map(channel).chain(allowed).collect()
 }
 
 fn start(args: &[&str], settings: &[(String, String)]) -> Daemon {
@@ -64,16 +67,16 @@ fn start(args: &[&str], settings: &[(String, String)]) -> Daemon {
 }
 
 /// A daemon with a channel for each of these recordings.
-fn daemon_for(origin: &Nginx, formats: &[&'static str], page: Option<Page>) -> Daemon {
+fn daemon_for(origin: &Nginx, formats: &[&'static str], pages: &[Page]) -> Daemon {
     let channels: Vec<_> =
         formats.iter().map(|format| (*format, format!("{format}/{}", manifest(format)))).collect();
-    start(&[], &settings(origin, &channels, page))
+    start(&[], &settings(origin, &channels, pages))
 }
 
 /// Each program plays each format by each way in.
 fn same_in_programs(formats: &[&'static str]) {
     let origin = Nginx::serve(recordings(), OPEN);
-    let daemon = daemon_for(&origin, formats, None);
+    let daemon = daemon_for(&origin, formats, &[]);
     let proxy = format!("http://{}", daemon.address);
     let mut broken = Vec::new();
     for format in formats {
@@ -138,25 +141,32 @@ const WHOLE: Duration = Duration::from_secs(60);
 /// it is told to.
 fn same_in_pages(player: &str, formats: &[&'static str]) {
     let origin = Nginx::serve(recordings(), OPEN);
-    let (page, other) = (Page::new(), Page::new());
-    let daemon = daemon_for(&origin, formats, Some(page));
+    let pages = [Page::new(), Page::new()];
+    let daemon = daemon_for(&origin, formats, &pages);
     let proxy = format!("http://{}", daemon.address);
     // What is too much for the screen is decoded all the same, and then dropped.
     let options = ["--to-end", "--rate", "4"];
     let by_proxy = [&options[..], &["--proxy", &proxy]].concat();
     for format in formats {
         let url = origin.url(&format!("{format}/{}", manifest(format)));
-        let direct = good(page, player, &url, &options);
-        assert_eq!(direct["ended"], true, "{direct:#}");
         let channel = format!("{proxy}/{format}/{}", manifest(format));
-        // Beside the first: what takes the time is the clock.
-        let beside = other.start(player, &url, &by_proxy, WHOLE);
-        for address in [daemon.prefix(&url), channel] {
-            let again = || page.start(player, &address, &options, WHOLE).report().1;
-            is_like(&direct, again(), again, format, daemon.address);
+        let ways: [(&str, &[&str], SocketAddr); 3] = [
+            (&url, &by_proxy, origin.address),
+            (&daemon.prefix(&url), &options, daemon.address),
+            (&channel, &options, daemon.address),
+        ];
+        // Two at a time: what takes the time is the clock.
+        let start = |number: usize| {
+            let (address, options, _) = ways[number];
+            pages[number % 2].start(player, address, options, WHOLE)
+        };
+        let beside = start(0);
+        let direct = good(pages[1], player, &url, &options);
+        assert_eq!(direct["ended"], true, "{direct:#}");
+        is_like(&direct, beside.report().1, || start(0).report().1, format, ways[0].2);
+        for (number, playing) in [1, 2].map(|number| (number, start(number))) {
+            is_like(&direct, playing.report().1, || start(number).report().1, format, ways[number].2);
         }
-        let again = || other.start(player, &url, &by_proxy, WHOLE).report().1;
-        is_like(&direct, beside.report().1, again, format, origin.address);
     }
 }
 
@@ -176,10 +186,14 @@ fn is_like(direct: &Value, mut ours: Value, again: impl Fn() -> Value, format: &
     }
     assert!(errors(&ours).len() <= errors(direct).len(), "{format}: {ours:#}\n{direct:#}");
     assert!(dry(&ours) <= dry(direct), "{format}: {ours:#}\n{direct:#}");
-    let sources = ours["sources"].as_object().unwrap();
-    assert!(!sources.is_empty() && !sources.contains_key("none"), "{format}: past the daemon: {ours:#}");
-    let hosts = ours["hosts"].as_object().unwrap();
-    assert!(hosts.keys().eq([&host.to_string()]), "{format}: {ours:#}");
+    comes_by_us(&ours, host);
+}
+
+/// All that a page has asked for it asked `host` for, and had from us.
+fn comes_by_us(report: &Value, host: SocketAddr) {
+    let (sources, hosts) = (report["sources"].as_object().unwrap(), report["hosts"].as_object().unwrap());
+    assert!(!sources.is_empty() && !sources.contains_key("none"), "past the daemon: {report:#}");
+    assert!(hosts.keys().eq([&host.to_string()]), "{report:#}");
 }
 
 #[test]

@@ -87,8 +87,22 @@ impl Viewer {
     /// Reaches its tracker, with room for peers.
     async fn arrive(&mut self) {
         self.tell(link::Command::Room { connections: 8 }).await;
-        self.tell(link::Command::Connect { tracker: 0 }).await;
-        self.hear("tracker", |event| matches!(event, Event::Tracker { up: true, .. })).await;
+        // An address that has just been given is not always to be reached at once.
+        loop {
+            self.tell(link::Command::Connect { tracker: 0 }).await;
+            let mut there = false;
+            let heard = |event: &Event| match *event {
+                Event::Tracker { up, .. } => {
+                    there = up;
+                    true
+                }
+                _ => false,
+            };
+            self.hear("tracker", heard).await;
+            if there {
+                return;
+            }
+        }
     }
 
     async fn tell(&self, command: link::Command) {
@@ -102,7 +116,7 @@ impl Viewer {
         self.hear("the tracker's answer", |event| matches!(event, Event::SwarmSize { .. })).await;
     }
 
-    async fn hear(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) {
+    async fn hear(&mut self, what: &str, mut is_it: impl FnMut(&Event) -> bool) {
         let heard = async {
             loop {
                 let event = self.events.recv().await.unwrap_or_else(|| panic!("over before {what}"));

@@ -126,6 +126,12 @@ impl Node {
     fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId, out: &mut Vec<Output>) {
         let watches = &self.neighbours[n].watches;
         let is_new = !watches.iter().any(|w| (w.slot, w.swarm) == (slot, swarm));
+        if is_new && !self.neighbours[n].may_join(self.now) {
+            let peer = self.neighbours[n].peer;
+            self.shun(peer, "it joins and leaves without end", out);
+            return;
+        }
+        let watches = &self.neighbours[n].watches;
         let other = |w: &&Watches| (w.slot == slot) != (w.swarm == swarm);
         for left in watches.iter().filter(other).map(|w| w.slot).collect::<Vec<_>>() {
             self.leaves(n, left, out);

@@ -6,11 +6,11 @@ use super::account::Reason;
 use super::eviction;
 use super::neighbours::Neighbour;
 use super::node::Stirs;
-use super::pieces::Came;
+use super::pieces::{Ask, Came, Pieces};
 use super::policy::{ASKED_RETRY, ASKED_TRIES, LONGEST_HOLD, MISSING_RETRY};
 use super::retry::origin_pause;
 use super::supply::withdraw;
-use super::{Failure, Fault, FetchId, Node, Output, Report, contest, peering};
+use super::{AskId, Failure, Fault, FetchId, Node, Output, Report, contest, peering};
 use crate::model::ids::{PeerId, SegmentId};
 use crate::model::time::Time;
 use crate::model::timeline::PieceGrid;
@@ -53,11 +53,11 @@ impl Node {
                 withdraw(pieces, &mut self.neighbours, |_| true, out);
                 said = contest::end(pieces);
                 liars = pieces.begin_anew(grid);
-                out.push(Output::Drop { segment: pieces.id() });
+                another(pieces, fetch, out);
             }
             if !pieces.set_length(grid, true) {
                 self.faults.disputed += 1;
-                out.push(Output::Drop { segment: pieces.id() });
+                another(pieces, fetch, out);
             }
             session.learn_length(u64::from(grid.length()));
         }
@@ -206,8 +206,12 @@ impl Node {
         let most = if pieces.asks.is_empty() { Duration::MAX } else { ASKED_RETRY };
         let pause = if fault == Fault::Missing { MISSING_RETRY } else { origin_pause(failures).min(most) };
         pieces.retry_at = now + pause;
+        // What others bring is not lost with this one.
+        let lost = |ask: &Ask| !pieces.missing(ask.from.max(ask.ready), ask.to).is_empty();
+        let lost: Vec<AskId> = pieces.asks.iter().filter(|ask| lost(ask)).map(|ask| ask.id).collect();
         // Who waits longest for a byte has had none since then.
-        let since = pieces.asks.iter().map(|ask| ask.fed).min().unwrap_or(now);
+        let since = pieces.asks.iter().filter(|ask| lost.contains(&ask.id)).map(|ask| ask.fed).min();
+        let since = since.unwrap_or(now);
         let in_time = pieces.retry_at - since < LONGEST_HOLD;
         let promising = pieces.words.anywhere() != 0;
         let session = &mut self.sessions[s];
@@ -222,9 +226,8 @@ impl Node {
         };
         let pieces = &mut session.active[p];
         if !again {
-            for ask in std::mem::take(&mut pieces.asks) {
-                out.push(Output::Fail { ask: ask.id, why: Failure::Origin(fetch) });
-            }
+            pieces.asks.retain(|ask| !lost.contains(&ask.id));
+            out.extend(lost.into_iter().map(|ask| Output::Fail { ask, why: Failure::Origin(fetch) }));
         }
         peering::no_longer_loading(&mut self.sessions[s], p, &self.neighbours, out);
         Stirs::Everything
@@ -304,7 +307,7 @@ impl Node {
         let session = &mut self.sessions[s];
         let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
         let sequence = pieces.segment.sequence;
-        match pieces.peer_piece(piece, hash) {
+        match pieces.peer_piece(piece, length, hash) {
             Came::Accepted => {
                 pieces.fed_by_peers = Some(now);
                 let copies = pieces.words.copies(piece);
@@ -388,6 +391,25 @@ impl Node {
             })
             .min()
     }
+}
+
+/// The origin has another segment under this name than what is here: that goes, and so do answers that have begun with it, and other
+/// fetches, which may be bringing the rest of it.
+fn another(pieces: &mut Pieces, fetch: FetchId, out: &mut Vec<Output>) {
+    out.push(Output::Drop { segment: pieces.id() });
+    let others: Vec<FetchId> = pieces.fetches.iter().map(|f| f.id).filter(|id| *id != fetch).collect();
+    for fetch in others {
+        pieces.end_fetch(fetch);
+        out.push(Output::CancelFetch { fetch });
+    }
+    pieces.loose.clear();
+    pieces.asks.retain(|ask| {
+        let begun = ask.ready > ask.from;
+        if begun {
+            out.push(Output::Fail { ask: ask.id, why: Failure::PassThrough });
+        }
+        !begun
+    });
 }
 
 /// The end of a name, in which names of one kind of client differ.

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::pace::Base;
 use super::policy::{
-    BUSY_PAUSE, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR, PATIENCE_MOST, UNKNOWN_PIECE_TIME,
-    UPLINK_TARGET,
+    BUSY_PAUSE, JOINED_MOST, JOINED_WITHIN, MERIT, MERIT_FULL, MISSED_PAUSE, PATIENCE, PATIENCE_FLOOR,
+    PATIENCE_MOST, UNKNOWN_PIECE_TIME, UPLINK_TARGET,
 };
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
@@ -75,6 +75,8 @@ pub struct Neighbour {
     pub uploaded: u64,
     /// When it last watched something that we watch.
     pub useful_at: Time,
+    /// Since when how many renditions were joined by it.
+    joins: (Time, u16),
     /// Announcements from before it was confirmed, to be gone by afterwards.
     pub pending: Vec<Message>,
 }
@@ -101,9 +103,19 @@ impl Neighbour {
             worth: 0,
             since: now,
             useful_at: now,
+            joins: (now, 0),
             pending: Vec::new(),
             piece_time: None,
         }
+    }
+
+    /// It joins a rendition; false where it has done so too often lately: each time it is told all that is here.
+    pub fn may_join(&mut self, now: Time) -> bool {
+        if now - self.joins.0 > JOINED_WITHIN {
+            self.joins = (now, 0);
+        }
+        self.joins.1 = self.joins.1.saturating_add(1);
+        self.joins.1 <= JOINED_MOST
     }
 
     /// Whether it watches this rendition.
@@ -218,11 +230,11 @@ impl Neighbour {
 /// How much earlier than its deadline a request of `peer` counts, for what it brings us compared with the others.
 #[must_use]
 pub fn merit(neighbours: &[Neighbour], peer: PeerId, now: Time) -> Duration {
-    let all: f64 = neighbours.iter().map(|n| n.brings(now)).sum();
     let own = neighbours.iter().find(|n| n.peer == peer).map_or(0.0, |n| n.brings(now));
-    if all <= 0.0 {
+    if own <= 0.0 {
         return Duration::ZERO;
     }
+    let all: f64 = neighbours.iter().map(|n| n.brings(now)).sum();
     let times = own * neighbours.len() as f64 / all;
     MERIT.mul_f64((times / MERIT_FULL).min(1.0))
 }

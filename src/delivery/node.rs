@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::account::{Bytes, Faults, Segments};
 use super::chance::Chance;
 use super::membership::{self, Membership};
@@ -36,8 +38,8 @@ pub struct Node {
     pub(super) neighbours: Vec<Neighbour>,
     /// When an answer that goes at a pace may be read further.
     pub(super) feed_at: Option<Time>,
-    /// The tails of the names of neighbours, in the same order: looked through for every message, and all in one cache line.
-    pub(super) tails: Vec<u32>,
+    /// The tails of the names of neighbours, in the same order: looked through for every message, and here in place.
+    pub(super) tails: SmallVec<[u32; 16]>,
     pub(super) house_at: Option<Time>,
     pub(super) me: PeerId,
     /// Whether uploads were wished for.
@@ -84,7 +86,7 @@ impl Node {
             now: Time::ZERO,
             sessions: Vec::new(),
             neighbours: Vec::new(),
-            tails: Vec::new(),
+            tails: SmallVec::new(),
             uploads: Uploads::new(&policy, Time::ZERO),
             membership: Membership::new(trackers),
             chance: Chance::new(seed),

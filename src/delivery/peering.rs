@@ -100,6 +100,9 @@ pub fn have(
     now: Time,
 ) -> Verdict {
     let grid = PieceGrid::for_length(u64::from(have.length));
+    if !session.may_be(u64::from(have.length), policy) {
+        return Verdict::Fine;
+    }
     if session.active.get(have.segment).is_none() && !expect(session, have, neighbour.confirmed, policy, now)
     {
         return Verdict::Fine;

@@ -79,6 +79,16 @@ pub enum Came {
     Unwanted,
 }
 
+/// The hash of a piece, and on whose word.
+#[derive(Clone, Copy, Debug)]
+struct Vouched {
+    hash: PieceHash,
+    /// The place of a neighbour among the vouchers, where it is not our own bytes'.
+    whose: u8,
+    /// Who said the same first after that one; one more than its place among the vouchers, 0 for nobody.
+    second: u8,
+}
+
 /// One segment that is held, on its way, or wanted; what announcements are compared with stands first.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
@@ -103,17 +113,14 @@ pub struct Pieces {
     pub dirty: bool,
     /// Neighbours are loading it, and the others are told so.
     pub heard: bool,
-    hashes: Vec<PieceHash>,
+    hashes: Vec<Vouched>,
     /// Asked from neighbours.
     pub flights: Vec<Flight>,
     /// Asked from the origin.
     pub fetches: Vec<Fetch>,
     /// Wanted by players.
     pub asks: Vec<Ask>,
-    whose: Vec<u8>,
-    /// Who said the same first after that one; one more than its place among the vouchers, 0 for nobody.
-    second: Vec<u8>,
-    /// Neighbours whose word was taken, and for each piece whose; forgotten once the segment is complete.
+    /// Neighbours whose word was taken; forgotten once the segment is complete.
     vouchers: Vec<PeerId>,
     /// Whether our own manifest has listed it; until then no player gets a byte of it.
     pub listed: bool,
@@ -163,8 +170,6 @@ impl Pieces {
             known: 0,
             hashes: Vec::new(),
             vouchers: Vec::new(),
-            whose: Vec::new(),
-            second: Vec::new(),
             loose: Vec::new(),
         }
     }
@@ -204,6 +209,14 @@ impl Pieces {
         self.flights.is_empty() && self.fetches.is_empty() && self.asks.is_empty()
     }
 
+    /// Gives back the room that requests took which are over: most segments that are kept see no more.
+    pub fn give_back(&mut self) {
+        self.flights.shrink_to_fit();
+        self.fetches.shrink_to_fit();
+        self.asks.shrink_to_fit();
+        self.loose.shrink_to_fit();
+    }
+
     /// Whether the bytes are being brought: by the origin, or by neighbours.
     #[must_use]
     pub fn loading(&self) -> bool {
@@ -240,7 +253,8 @@ impl Pieces {
     fn cut(&mut self, grid: PieceGrid) {
         self.grid = Some(grid);
         self.known = 0;
-        self.hashes = vec![PieceHash([0; 16]); usize::from(grid.pieces())];
+        let unknown = Vouched { hash: PieceHash([0; 16]), whose: 0, second: 0 };
+        self.hashes = vec![unknown; usize::from(grid.pieces())];
         self.forget_vouchers();
     }
 
@@ -248,7 +262,7 @@ impl Pieces {
     #[must_use]
     pub fn hash(&self, piece: u8) -> Option<PieceHash> {
         let known = self.known & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0;
-        known.then(|| self.hashes[usize::from(piece)])
+        known.then(|| self.hashes[usize::from(piece)].hash)
     }
 
     /// Whose word the hash of a piece rests on; `None`: our own bytes, or nobody's any more.
@@ -256,18 +270,13 @@ impl Pieces {
         if self.own & 1 << piece != 0 {
             return None;
         }
-        self.vouchers.get(usize::from(*self.whose.get(usize::from(piece))?)).copied()
+        self.vouchers.get(usize::from(self.hashes.get(usize::from(piece))?.whose)).copied()
     }
 
     /// False when there are more vouchers than can be told apart.
     fn vouch(&mut self, piece: u8, hash: PieceHash, by: PeerId) -> bool {
-        let Some(at) = self.voucher_at(by) else { return false };
-        self.whose.resize(self.hashes.len(), 0);
-        self.whose[usize::from(piece)] = at;
-        if let Some(second) = self.second.get_mut(usize::from(piece)) {
-            *second = 0;
-        }
-        self.hashes[usize::from(piece)] = hash;
+        let Some(whose) = self.voucher_at(by) else { return false };
+        self.hashes[usize::from(piece)] = Vouched { hash, whose, second: 0 };
         self.known |= 1 << piece;
         true
     }
@@ -284,18 +293,18 @@ impl Pieces {
 
     /// Another neighbour says the same of a piece: its word stands if the first one's does not.
     fn seconds(&mut self, piece: u8, by: PeerId) {
-        let has = self.second.get(usize::from(piece)).is_some_and(|second| *second != 0);
+        let has = self.hashes.get(usize::from(piece)).is_some_and(|known| known.second != 0);
         if has || self.voucher(piece).is_none_or(|first| first == by) {
             return;
         }
         if let Some(at) = self.voucher_at(by) {
-            self.second.resize(self.hashes.len(), 0);
-            self.second[usize::from(piece)] = at + 1;
+            self.hashes[usize::from(piece)].second = at + 1;
         }
     }
 
     fn forget_vouchers(&mut self) {
-        (self.vouchers, self.whose, self.second) = (Vec::new(), Vec::new(), Vec::new());
+        self.vouchers = Vec::new();
+        self.hashes.iter_mut().for_each(|known| (known.whose, known.second) = (0, 0));
     }
 
     /// Takes a neighbour's word for a piece. `binding`: whether it counts enough to be gone by when it is the first.
@@ -332,9 +341,10 @@ impl Pieces {
     pub fn forget_word(&mut self, of: PeerId) -> u64 {
         let mut bits = 0;
         for piece in ones(self.known).filter(|piece| self.voucher(*piece) == Some(of)).collect::<Vec<_>>() {
-            match self.second.get_mut(usize::from(piece)).map(std::mem::take) {
-                Some(second @ 1..) => self.whose[usize::from(piece)] = second - 1,
-                _ => bits |= 1 << piece,
+            let known = &mut self.hashes[usize::from(piece)];
+            match std::mem::take(&mut known.second) {
+                0 => bits |= 1 << piece,
+                second => known.whose = second - 1,
             }
         }
         let lost = self.held & bits;
@@ -348,7 +358,7 @@ impl Pieces {
         let disproved = self.hash(piece).is_some_and(|before| before != hash);
         let liars = if disproved { self.vouchers_of(piece) } else { Vec::new() };
         let Some(place) = self.hashes.get_mut(usize::from(piece)) else { return liars };
-        *place = hash;
+        place.hash = hash;
         self.known |= 1 << piece;
         self.held |= 1 << piece;
         self.own |= 1 << piece;
@@ -359,7 +369,7 @@ impl Pieces {
 
     /// On whose word the hash of a piece rests, first and second.
     fn vouchers_of(&self, piece: u8) -> Vec<PeerId> {
-        let second = self.second.get(usize::from(piece)).and_then(|at| at.checked_sub(1));
+        let second = self.hashes.get(usize::from(piece)).and_then(|known| known.second.checked_sub(1));
         let second = second.and_then(|at| self.vouchers.get(usize::from(at)).copied());
         self.voucher(piece).into_iter().chain(second).collect()
     }
@@ -371,15 +381,18 @@ impl Pieces {
         }
     }
 
-    /// A piece came from a neighbour.
-    pub fn peer_piece(&mut self, piece: u8, hash: PieceHash) -> Came {
+    /// A piece of so many bytes came from a neighbour. The hash says nothing of its length: whoever vouched for it may have vouched
+    /// for more than a piece.
+    pub fn peer_piece(&mut self, piece: u8, length: u64, hash: PieceHash) -> Came {
+        let is_one =
+            self.grid.is_some_and(|grid| piece < grid.pieces() && grid.span(piece).len() as u64 == length);
         if self.held & 1u64.checked_shl(u32::from(piece)).unwrap_or(0) != 0 {
             return Came::Duplicate;
         }
         match self.hash(piece) {
             None => Came::Unwanted,
             Some(_) if self.disputed => Came::Unwanted,
-            Some(known) if known != hash => Came::WrongBytes,
+            Some(known) if known != hash || !is_one => Came::WrongBytes,
             Some(_) => {
                 self.held |= 1 << piece;
                 self.dirty = true;

@@ -295,6 +295,10 @@ pub const ANNOUNCE_GAP: Duration = Duration::from_secs(5);
 /// The second announcement follows the first after this, each further one after twice as long, up to the tracker's own
 /// interval.
 pub const ANNOUNCE_AGAIN: Duration = Duration::from_secs(15);
+/// A neighbour may join so many renditions …
+pub const JOINED_MOST: u16 = 64;
+/// … within this.
+pub const JOINED_WITHIN: Duration = Duration::from_secs(60);
 /// A tracker that does not say otherwise wants to hear this often.
 pub const ANNOUNCE_USUAL: Duration = Duration::from_secs(120);
 /// A tracker that went away is tried again after this, doubling …
@@ -331,6 +335,8 @@ pub const MISSING_NEWEST: usize = 2;
 pub const LISTING_UNUSED: Duration = Duration::from_secs(60);
 /// Segments longer than this part of the memory are passed through, neither kept nor shared.
 pub const LARGEST_PART_OF_MEMORY: u64 = 4;
+/// A neighbour's word on a segment that is so many times as long as usual is nothing to go by.
+pub const LONGEST_OF_USUAL: u64 = 16;
 /// After this many bytes of new content, memory is looked at again …
 pub const EVICTION_STEP: u64 = 1 << 20;
 /// … or after this part of the memory, where that is less.

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::account::{Bytes, Ledger};
 use super::choices::Choices;
 use super::demand::{Demand, Moved};
 use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
-    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LIVE_GONE, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES,
-    RESTING, STALE, SWAP, Terms, UNLISTED_AHEAD, VOD_GONE,
+    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LARGEST_PART_OF_MEMORY, LIVE_GONE, LONGEST_OF_USUAL,
+    MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, Policy, RESTING, STALE, SWAP, Terms, UNLISTED_AHEAD,
+    VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -39,8 +42,8 @@ pub struct Session {
     pub viewers: u32,
     /// The most it ever was.
     pub most_viewers: u32,
-    /// Players, one each.
-    pub demands: Vec<Demand>,
+    /// Players, one each. One in place: where it is decides what every message is worth, and most are watched by one.
+    pub demands: SmallVec<[Demand; 1]>,
     /// Segments that are held, on their way or wanted; sequence numbers ascending.
     pub active: Shelf,
     /// No lottery before this: neighbours that just came are still telling what they have.
@@ -92,7 +95,7 @@ impl Session {
             timeline,
             listed_at: now,
             opened: now,
-            demands: Vec::new(),
+            demands: SmallVec::new(),
             active: Shelf::default(),
             entitled: false,
             reported: false,
@@ -164,10 +167,10 @@ impl Session {
         self.choices.note(viewer, self.timeline.choice, now, is_there);
         self.timeline.choice = self.choices.all();
         self.listed_at = now;
-        for pieces in self.active.iter_mut() {
-            if !pieces.listed && self.timeline.segments.iter().any(|s| s.id == pieces.id()) {
-                pieces.listed = true;
-            }
+        let told =
+            self.active.iter().filter(|pieces| !pieces.listed).filter_map(|p| self.listed(p.id()).copied());
+        for segment in told.collect::<Vec<_>>() {
+            self.active.becomes(segment);
         }
     }
 
@@ -226,9 +229,9 @@ impl Session {
             pieces.shareable = now >= self.anew_until;
             self.active.insert(pieces)
         });
-        let pieces = &mut self.active[at];
-        pieces.listed |= listed;
-        pieces
+        let at =
+            if listed && !self.active[at].listed { self.active.becomes(segment).unwrap_or(at) } else { at };
+        &mut self.active[at]
     }
 
     /// Makes sure that every listed segment from the front on, up to `prefetch` of media, has its state.
@@ -290,6 +293,14 @@ impl Session {
             }
         }
         Some(at)
+    }
+
+    /// Whether a segment may be as long as a neighbour says (0: it does not): no longer than is kept, nor than any that the origin
+    /// would have among those that it sent.
+    #[must_use]
+    pub fn may_be(&self, length: u64, policy: &Policy) -> bool {
+        let usual = self.usual_length.map_or(u64::MAX, |usual| usual.saturating_mul(LONGEST_OF_USUAL));
+        length <= (policy.memory / LARGEST_PART_OF_MEMORY).min(usual)
     }
 
     /// How long the origin is expected to need for `bytes` (`None`: a usual segment), with a margin.

@@ -7,6 +7,7 @@ use std::ops::{Index, IndexMut};
 
 use super::pieces::Pieces;
 use crate::model::ids::SegmentId;
+use crate::model::timeline::Segment;
 
 /// Segments, sequence numbers ascending.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,21 @@ impl Shelf {
         at
     }
 
+    /// A segment that was known by a neighbour's word is listed as this: its number and duration are the manifest's from now on.
+    /// Where it stands by then.
+    pub fn becomes(&mut self, listed: Segment) -> Option<usize> {
+        let at = self.position(listed.id)?;
+        let (awake, moves) = (self.awake[at], self.pieces[at].segment.sequence != listed.sequence);
+        (self.pieces[at].segment, self.pieces[at].listed) = (listed, true);
+        if !moves {
+            return Some(at);
+        }
+        let pieces = *self.remove(listed.id)?;
+        let at = self.insert(pieces);
+        self.awake[at] = awake;
+        Some(at)
+    }
+
     /// Takes a segment out.
     pub fn remove(&mut self, segment: SegmentId) -> Option<Box<Pieces>> {
         let at = self.position(segment)?;
@@ -88,8 +104,12 @@ impl Shelf {
 
     /// Lets a segment fall asleep if nothing is going on with it.
     pub fn settle(&mut self, at: usize) {
-        let pieces = &self.pieces[at];
-        self.awake[at] = !(pieces.complete() && pieces.idle()) || pieces.dirty || pieces.contest.is_some();
+        let pieces = &mut self.pieces[at];
+        let over = pieces.complete() && pieces.idle() && !pieces.dirty && pieces.contest.is_none();
+        self.awake[at] = !over;
+        if over {
+            pieces.give_back();
+        }
     }
 }
 
@@ -114,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::model::time::Time;
-    use crate::model::timeline::{PieceGrid, Segment};
+    use crate::model::timeline::PieceGrid;
 
     fn pieces(sequence: u64) -> Pieces {
         let segment = Segment { id: SegmentId(sequence * 7), sequence, duration: Duration::from_secs(4) };

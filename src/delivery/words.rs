@@ -5,6 +5,9 @@
 
 use crate::model::time::Time;
 
+/// So often a neighbour is believed to begin with a segment.
+const STARTS: u8 = 3;
+
 /// What a neighbour said.
 #[derive(Clone, Copy, Debug, Default)]
 struct Theirs {
@@ -16,6 +19,8 @@ struct Theirs {
     loading: bool,
     /// It announced the segment at all.
     announced: bool,
+    /// How often it began to load it.
+    starts: u8,
 }
 
 /// What we said and gave.
@@ -86,14 +91,17 @@ impl Words {
             self.theirs.resize(n + 1, Theirs::default());
         }
         let theirs = &mut self.theirs[n];
-        let since = if theirs.loading { theirs.since } else { now };
-        *theirs = Theirs { bits: theirs.bits | bits, since, loading, announced: true };
+        // Who takes it back again and again keeps nobody waiting.
+        let begins = loading && !theirs.loading && theirs.starts < STARTS;
+        let since = if begins || !theirs.announced { now } else { theirs.since };
+        let starts = theirs.starts + u8::from(begins);
+        *theirs = Theirs { bits: theirs.bits | bits, since, loading, announced: true, starts };
     }
 
     /// Neighbour `n` no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
     pub fn loses(&mut self, n: usize) {
         if let Some(theirs) = self.theirs.get_mut(n) {
-            *theirs = Theirs::default();
+            *theirs = Theirs { starts: theirs.starts, ..Theirs::default() };
         }
     }
 
@@ -197,6 +205,14 @@ mod tests {
         assert_eq!(words.of(3), 0b101);
         words.loses(3);
         assert_eq!((words.has(3), words.of(3)), (None, 0));
+        let since = |words: &Words| words.has(4).and_then(|has| has.loading);
+        for (second, believed) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
+            let at = |second: u64| Time::from_micros(second * 1_000_000);
+            words.announces(4, 0, true, at(second));
+            assert_eq!(since(&words), Some(at(believed)));
+            words.announces(4, 0, true, at(second + 1));
+            words.announces(4, 0, false, at(second + 1));
+        }
         words.lacks(9, 63);
         words.loses(9);
     }

@@ -110,6 +110,8 @@ pub(super) struct Fetching {
     pub abort: AbortHandle,
     pub swarm: SwarmId,
     pub segment: SegmentId,
+    /// What it fills.
+    pub buffer: Arc<Buffer>,
 }
 
 /// What the brain is made with.
@@ -186,7 +188,10 @@ pub async fn run(parts: Parts, mut questions: mpsc::Receiver<Question>) {
                     brain.peer_event(event);
                 }
             }
-            () = sleep(wake) => brain.input(Input::Tick),
+            () = sleep(wake) => {
+                brain.forget_gone();
+                brain.input(Input::Tick);
+            }
             Some(_) = brain.tasks.join_next() => {}
         }
     }
@@ -339,6 +344,7 @@ impl Brain {
     }
 
     pub(super) fn ask(&mut self, ask: SegmentAsk, reply: oneshot::Sender<Result<Answer, NoAnswer>>) {
+        self.forget_gone();
         let Some(found) = self.listings.find(&ask.caller, &ask.url, ask.span, self.clock.now()) else {
             let _ = reply.send(Err(NoAnswer::NotListed));
             return;
@@ -368,6 +374,16 @@ impl Brain {
             },
         );
         self.input(Input::Asked { ask: id, viewer, swarm, segment, from, to });
+    }
+
+    /// Players that hung up before their answer began.
+    fn forget_gone(&mut self) {
+        let gone = |waiting: &Waiting| waiting.reply.as_ref().is_some_and(|(reply, _)| reply.is_closed());
+        let gone: Vec<AskId> = self.asks.iter().filter(|(_, w)| gone(w)).map(|(ask, _)| *ask).collect();
+        for ask in gone {
+            self.asks.remove(&ask);
+            self.input(Input::Done { ask });
+        }
     }
 
     fn event(&mut self, event: Event) {

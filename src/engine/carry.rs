@@ -62,9 +62,7 @@ impl Brain {
                     buffer.discard(pieces);
                 }
             }
-            Output::Drop { segment } => {
-                self.buffers.remove(&segment);
-            }
+            Output::Drop { segment } => self.drop_buffer(segment),
             Output::SendPiece { peer, segment, piece } => self.send_piece(peer, segment, piece),
             Output::Say { peer, message } => self.tell_peer(peer, Command::Say { peer, message }),
             Output::Disconnect { peer, shun } => self.command(Command::Disconnect { peer, shun }),
@@ -118,18 +116,25 @@ impl Brain {
         };
         let buffer = Arc::clone(self.buffers.entry(segment).or_default());
         let (allow, allowed) = watch::channel(allowed.unwrap_or(u32::MAX));
-        let job = Job { fetch, place, caller, from, to, buffer, allowed };
+        let job = Job { fetch, place, caller, from, to, buffer: Arc::clone(&buffer), allowed };
         let abort = self.tasks.spawn(fetch::run(job, self.origin.clone(), self.events.clone()));
-        self.fetches.insert(fetch, Fetching { allowed: allow, abort, swarm, segment });
+        self.fetches.insert(fetch, Fetching { allowed: allow, abort, swarm, segment, buffer });
+    }
+
+    /// What is here of a segment goes. A fetch that goes on has begun anew in its buffer, which the others are to read.
+    fn drop_buffer(&mut self, segment: SegmentId) {
+        let fetching = self.fetches.iter().filter(|(_, fetching)| fetching.segment == segment);
+        match fetching.max_by_key(|(fetch, _)| **fetch).map(|(_, fetching)| Arc::clone(&fetching.buffer)) {
+            Some(buffer) => drop(self.buffers.insert(segment, buffer)),
+            None => drop(self.buffers.remove(&segment)),
+        }
     }
 
     fn keep(&mut self, segment: SegmentId, piece: u8) {
         let grid = self.node.grid(segment);
         let Some(((of, index, bytes), grid)) = self.piece.take().zip(grid) else { return };
         if (of, index) == (segment, piece) {
-            let buffer = self.buffers.entry(segment).or_default();
-            buffer.set_grid(grid);
-            buffer.keep(piece, bytes);
+            self.buffers.entry(segment).or_default().keep(grid, piece, bytes);
         }
     }
 

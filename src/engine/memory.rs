@@ -58,11 +58,14 @@ impl Buffer {
         inner.newly_whole(offset..end)
     }
 
-    /// Puts in a piece from a peer, whose hash was checked.
-    pub fn keep(&self, piece: u8, bytes: Bytes) {
+    /// Puts in a piece from a peer, whose hash was checked, of a segment that is cut like this. Where a fetch has learnt
+    /// since that it is cut otherwise, or a piece isn't as long as its place, it is of no use.
+    pub fn keep(&self, grid: PieceGrid, piece: u8, bytes: Bytes) {
         let mut inner = self.lock();
-        let Some(grid) = inner.grid else { return };
         let span = grid.span(piece);
+        if *inner.grid.get_or_insert(grid) != grid || bytes.len() != span.len() {
+            return;
+        }
         if inner.whole & 1 << piece == 0 {
             // The origin's part of it waits for its other part.
             for (offset, part) in inner.chunks.take(span.clone()) {
@@ -263,7 +266,7 @@ mod tests {
         let buffer = Buffer::default();
         buffer.set_grid(grid);
         assert!(buffer.write(16_384, right.slice(..5_000)).is_empty());
-        buffer.keep(1, lie.clone());
+        buffer.keep(grid, 1, lie.clone());
         assert_eq!(
             buffer.piece(1).map(|p| p.concat()),
             Some(lie.to_vec()),
@@ -271,8 +274,23 @@ mod tests {
         );
         assert_eq!(buffer.write(21_384, right.slice(5_000..)), [(1, PieceHash::of([&right]))]);
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()));
-        buffer.keep(1, lie);
+        buffer.keep(grid, 1, lie);
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()), "a whole piece stays");
+    }
+
+    /// The origin's bytes are not taken where others are already, and other bytes were where they belong.
+    #[test]
+    fn a_piece_stays_within_its_place_and_its_segment() {
+        let (all, grid) = (content(40_000), PieceGrid::for_length(40_000).unwrap());
+        let other = PieceGrid::for_length(30_000).unwrap();
+        for (cut, piece) in [(grid, vec![0; 40_000]), (grid, vec![0; 100]), (other, vec![0; 16_384])] {
+            let buffer = Buffer::default();
+            buffer.set_grid(grid);
+            buffer.keep(cut, 0, piece.into());
+            assert!(buffer.read(0, 40_000).is_empty());
+            assert_eq!(buffer.write(0, all.clone()).len(), 3);
+            assert_eq!(buffer.read(0, 40_000), all);
+        }
     }
 
     proptest! {

@@ -179,25 +179,24 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
     let part_urls = resolved(page, &copy.parts[copy.parts.len().saturating_sub(PARTS)..]);
     let swarm = SwarmId::of(&rules.identity(base));
 
-    let mut names = Names::default();
+    let mut names = Names::new();
     let mut ranges = Ranges::default();
     let mut resolver = Resolver::new(|reference: &str| page.resolve(reference.as_bytes()));
     let count = copy.segments.len();
     let (mut segments, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
     // In this order, since after the last segment there may be no number left to take.
     for (cut, sequence) in copy.segments.iter().zip(first..) {
-        let is_key = |address: &str| key_urls.binary_search_by(|key| key.as_str().cmp(address)).is_ok();
-        let listed = |place: &Place| cut.listed && !is_key(place.url.as_str());
+        let listed = |place: &Place| cut.listed && !is_one_of(&key_urls, place.url.as_str());
         let url = cut.uri.and_then(|uri| resolver.resolve(uri));
         let place = ranges.place(url, cut.range);
         let Some(place) = place.filter(listed) else { continue };
         let name = rules.segment_identity(&place.url, place.range.as_ref());
-        names.note(&name, &place, places.len());
+        names.note(&name, &place);
         let id = SegmentId::of(swarm, sequence, &name);
         segments.push(Segment { id, sequence, duration: cut.duration });
         places.push(place);
     }
-    if names.differ_by_query_only(&places) {
+    if !names.ordered && differ_by_query_only(&places, rules) {
         // The query is all that tells them apart, so here it names them: bytes must never be taken for others'.
         for (segment, place) in segments.iter_mut().zip(&places) {
             let name = rules.segment_identity(&place.url, place.range.as_ref());
@@ -222,33 +221,44 @@ fn media(page: &Page<'_>, copy: &Canonical<'_>, rules: &Rules) -> Result<Media, 
     Ok(Media { listing, key_urls, map_urls, part_urls, target, ended: head.end_list })
 }
 
-/// Names of the whole files that are asked for with a query: nearly always in order, one text for all of them.
-#[derive(Debug, Default)]
+/// Whether `address` is one of `urls`, which are sorted. Most lie before the first or behind the last.
+fn is_one_of(urls: &[Url], address: &str) -> bool {
+    let (Some(first), Some(last)) = (urls.first(), urls.last()) else { return false };
+    let between = first.as_str() <= address && address <= last.as_str();
+    between && urls.binary_search_by(|url| url.as_str().cmp(address)).is_ok()
+}
+
+/// Names of the whole files that are asked for with a query, one after the other: nearly always in order, so that no two are
+/// alike.
+#[derive(Debug)]
 struct Names {
-    text: String,
-    /// Where in `text` each is, and which place it is the name of.
-    entries: Vec<(Range<usize>, usize)>,
+    last: String,
+    /// Whether each has come after the one before it by its letters, too.
+    ordered: bool,
 }
 
 impl Names {
-    /// To be called for each place that is listed, with its index.
-    fn note(&mut self, name: &str, place: &Place, index: usize) {
-        if place.range.is_none() && place.url.query().is_some() {
-            let start = self.text.len();
-            self.text.push_str(name);
-            self.entries.push((start..self.text.len(), index));
-        }
+    fn new() -> Self {
+        Self { last: String::new(), ordered: true }
     }
 
-    /// Whether one file name, asked with different queries, stands for several segments (`segment.php?n=1`).
-    fn differ_by_query_only(mut self, places: &[Place]) -> bool {
-        let text = &self.text;
-        self.entries.sort_unstable_by_key(|(name, _)| &text[name.clone()]);
-        self.entries.windows(2).any(|pair| {
-            let [(one, a), (other, b)] = pair else { return false };
-            text[one.clone()] == text[other.clone()] && places[*a].url != places[*b].url
-        })
+    /// To be called for each place that is listed.
+    fn note(&mut self, name: &str, place: &Place) {
+        if self.ordered && place.range.is_none() && place.url.query().is_some() {
+            self.ordered = self.last.as_str() < name;
+            self.last.clear();
+            self.last.push_str(name);
+        }
     }
+}
+
+/// Whether one file name, asked with different queries, stands for several segments (`segment.php?n=1`).
+fn differ_by_query_only(places: &[Place], rules: &Rules) -> bool {
+    let asked = places.iter().filter(|place| place.range.is_none() && place.url.query().is_some());
+    let mut named: Vec<_> =
+        asked.map(|place| (rules.segment_identity(&place.url, None), &place.url)).collect();
+    named.sort_unstable();
+    named.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
 }
 
 fn resolved(page: &Page<'_>, references: &[&[u8]]) -> Vec<Url> {

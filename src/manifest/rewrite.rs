@@ -30,6 +30,8 @@ pub enum Use {
     Key,
     /// An initialisation segment (EXT-X-MAP); wants a media extension too.
     Map,
+    /// What a player asks for just as it is written, and not by where the manifest is: a clock (UTCTiming), a remote element.
+    Aside,
     /// Anything else, such as session data or a steering manifest.
     Other,
 }

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use url::Url;
 
+use super::addressed::Ours;
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
 use super::intake::take_in;
@@ -36,8 +37,8 @@ struct Asked<'a> {
     way: Way,
     /// A channel led here somebody who could lead us so far himself; what it names beyond that he may follow.
     of_channel: Option<Reach>,
-    /// How the player addresses us, such as `127.0.0.1:7223`.
-    authority: String,
+    /// What URLs of ours begin with for this player.
+    ours: Ours,
     caller: Caller,
     began: Instant,
 }
@@ -50,11 +51,10 @@ pub async fn answer(
     caller: Caller,
     shared: &Arc<Shared>,
 ) -> Response<Body> {
-    let authority = asked.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = authority.unwrap_or_default().to_owned();
+    let ours = Ours::of(asked.headers());
     let (head, body) = asked.into_parts();
     let url = cmcd::without(&full);
-    let asked = Asked { url: &url, full: &full, way, of_channel, authority, caller, began: Instant::now() };
+    let asked = Asked { url: &url, full: &full, way, of_channel, ours, caller, began: Instant::now() };
     if head.method == Method::GET
         && let Some(answer) = known(&head.headers, &asked, shared).await
     {
@@ -253,12 +253,12 @@ fn slowly(coming: Coming, format: Format, asked: &Asked<'_>, shared: &Arc<Shared
     let mut fields = headers::to_player(coming.headers(), true);
     describe(&mut fields, format);
     fields.remove(header::CONTENT_ENCODING);
-    let (url, way, authority) = (asked.url.clone(), asked.way, asked.authority.clone());
+    let (url, way, ours) = (asked.url.clone(), asked.way, asked.ours.clone());
     let of_channel = asked.of_channel;
     let (caller, began, shared) = (asked.caller.clone(), asked.began, Arc::clone(shared));
     let finish = move |manifest| async move {
         let manifest = take_in(manifest, (&url, &caller), &shared).await;
-        let asked = Asked { url: &url, full: &url, way, of_channel, authority, caller, began };
+        let asked = Asked { url: &url, full: &url, way, of_channel, ours, caller, began };
         rewritten(&manifest, &asked, &shared)
     };
     let mut answer = Response::new(coming::slowly(coming, format, finish));
@@ -321,9 +321,9 @@ fn rewritten(manifest: &Manifest, asked: &Asked<'_>, shared: &Shared) -> Result<
             rewrite::hls_importing(url, text, &imported, &mut map)
         }
         Format::Dash => {
-            // Several players put paths and base URLs together in ways of their own: only what is absolute survives all.
-            let mut map =
-                |url: &Url, _: Use| Some(format!("http://{}{}", asked.authority, path(&url.into(), None)?));
+            let mut map = |url: &Url, what: Use| {
+                Some(format!("{}{}", asked.ours.begin(what), path(&url.into(), None)?))
+            };
             let delay = shared.presentations.delay(asked.caller.viewer, asked.url);
             mpd::rewrite::mpd(url, text, delay, &mut map)
         }

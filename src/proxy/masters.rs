@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
 
+use super::directives;
 use crate::engine::origin::ViewerKey;
 use crate::manifest::variables::Variables;
 use crate::model::timeline::Choice;
@@ -30,56 +31,60 @@ impl Masters {
     /// A master named this playlist, at which its player has that to choose from.
     pub fn name(&self, viewer: ViewerKey, url: &Url, choice: Choice) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let url = url.as_str();
-        named.retain(|(v, u, _)| *v != viewer || u != url);
+        let url = directives::without(url);
+        named.retain(|(v, u, _)| *v != viewer || *u != url);
         if named.len() == REMEMBERED {
             named.pop_front();
         }
-        named.push_back((viewer, url.to_owned(), choice));
+        named.push_back((viewer, url.into_owned(), choice));
     }
 
     /// What the player of this playlist has to choose from; nothing, where no master of his is known to name it.
     #[must_use]
     pub fn choice(&self, viewer: ViewerKey, url: &Url) -> Choice {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = named.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        let url = directives::without(url);
+        let found = named.iter().rev().find(|(v, u, _)| *v == viewer && *u == url);
         found.map(|(.., choice)| *choice).unwrap_or_default()
     }
 
     /// The segments of this playlist, or those of what it names, are known by number; `rendition` is its name.
     pub fn number(&self, viewer: ViewerKey, url: &Url, rendition: String) {
         let mut numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
-        let url = url.as_str();
-        numbered.retain(|(v, u, _)| *v != viewer || u != url);
+        let url = directives::without(url);
+        numbered.retain(|(v, u, _)| *v != viewer || *u != url);
         if numbered.len() == REMEMBERED {
             numbered.pop_front();
         }
-        numbered.push_back((viewer, url.to_owned(), rendition));
+        numbered.push_back((viewer, url.into_owned(), rendition));
     }
 
     /// The name of this playlist, if its segments are known by number.
     #[must_use]
     pub fn rendition(&self, viewer: ViewerKey, url: &Url) -> Option<String> {
         let numbered = self.numbered.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = numbered.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        let url = directives::without(url);
+        let found = numbered.iter().rev().find(|(v, u, _)| *v == viewer && *u == url);
         found.map(|(.., rendition)| rendition.clone())
     }
 
     /// A master that defines `variables` named this playlist.
     pub fn define(&self, viewer: ViewerKey, url: &Url, variables: &Arc<Variables>) {
         let mut imports = self.imports.lock().unwrap_or_else(PoisonError::into_inner);
-        imports.retain(|(v, u, _)| *v != viewer || u != url.as_str());
+        let url = directives::without(url);
+        imports.retain(|(v, u, _)| *v != viewer || *u != url);
         if imports.len() == IMPORTING {
             imports.pop_front();
         }
-        imports.push_back((viewer, url.as_str().to_owned(), Arc::clone(variables)));
+        imports.push_back((viewer, url.into_owned(), Arc::clone(variables)));
     }
 
     /// What this playlist may import from its master.
     #[must_use]
     pub fn variables(&self, viewer: ViewerKey, url: &Url) -> Arc<Variables> {
         let imports = self.imports.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = imports.iter().rev().find(|(v, u, _)| *v == viewer && u == url.as_str());
+        let url = directives::without(url);
+        let found = imports.iter().rev().find(|(v, u, _)| *v == viewer && *u == url);
         found.map(|(.., variables)| Arc::clone(variables)).unwrap_or_default()
     }
 
@@ -130,6 +135,23 @@ mod tests {
         assert_eq!(masters.rendition(ViewerKey(2), &url(0)), None);
         (1..=REMEMBERED).for_each(|n| masters.number(ViewerKey(1), &url(n), String::new()));
         assert_eq!(masters.rendition(ViewerKey(1), &url(0)), None);
+    }
+
+    /// In a blocking reload a playlist is the same that its master named.
+    #[test]
+    fn a_playlist_is_known_whatever_is_asked_of_its_origin() {
+        let masters = Masters::default();
+        let url = Url::parse("http://o.example/v.m3u8?t=1").unwrap();
+        let reload = Url::parse("http://o.example/v.m3u8?t=1&_HLS_msn=8&_HLS_part=2").unwrap();
+        let viewer = ViewerKey(1);
+        let (choice, variables) =
+            (Choice { group: Some(Group(7)), adaptive: true }, Arc::new(Variables::default()));
+        masters.name(viewer, &url, choice);
+        masters.number(viewer, &url, "news".into());
+        masters.define(viewer, &url, &variables);
+        assert_eq!(masters.choice(viewer, &reload), choice);
+        assert_eq!(masters.rendition(viewer, &reload).as_deref(), Some("news"));
+        assert!(Arc::ptr_eq(&masters.variables(viewer, &reload), &variables));
     }
 
     #[test]

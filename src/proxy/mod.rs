@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 mod absent;
 pub mod address;
+mod addressed;
 mod answer;
 mod attend;
 mod clients;
@@ -20,6 +21,7 @@ mod coming;
 mod connection;
 pub mod control;
 mod dash;
+mod directives;
 mod files;
 pub mod grants;
 pub mod headers;

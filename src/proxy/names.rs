@@ -65,7 +65,7 @@ pub fn extension(url: &Address, what: Use, fragments: bool) -> Option<&'static s
         Use::Segment if SEGMENT_NAMES.contains(&own.as_str()) => None,
         Use::Segment => Some(if fragments { "m4s" } else { "ts" }),
         Use::Map => (!SEGMENT_NAMES.contains(&own.as_str())).then_some("mp4"),
-        Use::Key | Use::Other => None,
+        Use::Key | Use::Aside | Use::Other => None,
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
 
+use super::directives;
 use super::turns::{LONG, Turn};
 use crate::engine::origin::{Caller, Reach};
 use crate::manifest::Format;
@@ -123,7 +124,7 @@ impl Recent {
     /// Whether a manifest has to be fetched now.
     pub fn again(&self, caller: &Caller, asked: &Url) -> Again {
         // A blocking reload asks for what is not there yet (RFC 8216bis §6.2.5.2).
-        if asked.query().is_some_and(|query| query.contains("_HLS_")) {
+        if directives::any(asked) {
             return Again::Fetch;
         }
         let name = name(caller, asked);
@@ -162,7 +163,7 @@ impl Recent {
     /// The last good copy of a live manifest: for a target duration after the reload that failed it is still good enough.
     /// Of what a blocking reload asks for there is no copy.
     pub fn last_good(&self, caller: &Caller, asked: &Url) -> Option<Good> {
-        if asked.query_pairs().any(|(key, _)| matches!(&*key, "_HLS_msn" | "_HLS_part")) {
+        if directives::is_blocking(asked) {
             return None;
         }
         let name = name(caller, asked);

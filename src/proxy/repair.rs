@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use url::Url;
 
-use super::{Shared, range};
+use super::{Shared, directives, range};
 use crate::delivery::policy::{FETCH_TRIES, LONGEST_HOLD};
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
@@ -59,8 +59,7 @@ async fn asked(
 ) -> Result<Response, Error> {
     let repeatable = body.is_none() && matches!(*method, Method::GET | Method::HEAD);
     // A server may keep a blocking reload waiting for as long as it likes (RFC 8216bis §6.2.5.2), and a part that is to come.
-    let held =
-        url.query().is_some_and(|query| query.contains("_HLS_")) || shared.parts.are_at(caller.viewer, url);
+    let held = directives::any(url) || shared.parts.are_at(caller.viewer, url);
     let beside = beside && repeatable && !held && caller.own_browser;
     let (mut body, began, origin) = (body, Instant::now(), shared.engine.origin());
     for failures in 1.. {

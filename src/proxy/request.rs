@@ -12,7 +12,7 @@ use super::answer::{Body, sentence};
 use super::clients::{self, Client};
 use super::connection::{Doing, Held};
 use super::names::named_manifest;
-use super::{Shared, control, headers, manifest, tunnel};
+use super::{Channel, Shared, control, directives, headers, manifest, tunnel};
 use crate::engine::origin::reach::is_local_name;
 use crate::engine::origin::{Caller, Reach, fields};
 use crate::manifest::identity::Naming;
@@ -101,7 +101,8 @@ async fn route(
         Target::Channel { name, rest } => {
             let url = channel(shared, &name, &rest)?;
             let channel = shared.setup.channels.get(&name);
-            if channel.is_some_and(|channel| channel.identity == Naming::Sequence && channel.url == url) {
+            let is_its = |channel: &Channel| directives::without(&url) == channel.url.as_str();
+            if channel.is_some_and(|channel| channel.identity == Naming::Sequence && is_its(channel)) {
                 numbered = Some(name);
             }
             // Where it leads was said by whoever configured it.
@@ -148,9 +149,10 @@ fn channel(shared: &Shared, name: &str, rest: &str) -> Result<Url, Refused> {
     let Some(channel) = shared.setup.channels.get(name) else {
         return Err(Refused::NotFound("no channel of that name is configured"));
     };
-    match rest.split('?').next().unwrap_or_default() {
+    let (file, query) = rest.split_once('?').unwrap_or((rest, ""));
+    match file {
         "" => Err(Refused::NotFound("a channel is /NAME/index.m3u8")),
-        "index.m3u8" | "index.mpd" => Ok(channel.url.clone()),
+        "index.m3u8" | "index.mpd" => Ok(directives::added(&channel.url, query)),
         _ => {
             // With `./`, what follows can be no other host and no other scheme.
             let file = channel.url.join(&format!("./{rest}")).ok();

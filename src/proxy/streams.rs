@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
-use super::Channel;
+use super::{Channel, directives};
 use crate::manifest::identity::Rules;
 
 /// Playlists of channels that are remembered; what the oldest one lists no longer heeds its channel until the master is
@@ -62,9 +62,9 @@ impl Streams {
 
 /// What a channel's URL is known by. No identity has a query.
 fn key(url: &Url, rules: &Rules) -> String {
-    match url.query() {
+    match directives::without(url).split_once('?') {
         None => rules.identity(url),
-        Some(query) => format!("{}?{query}", rules.identity(url)),
+        Some((_, query)) => format!("{}?{query}", rules.identity(url)),
     }
 }
 

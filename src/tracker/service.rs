@@ -218,16 +218,10 @@ async fn own(
     refusals: Arc<Refusals>,
     mut arriving: mpsc::Receiver<Inbox>,
 ) {
-    let limits = Limits {
-        swarms: options.max_swarms,
-        members: options.max_connections * 4,
-        swarms_each: 64,
-        interval: options.interval(),
-    };
     let mut seed = [0; 8];
     // Without entropy the choices are the same at each start, which harms nobody.
     let _ = getrandom::fill(&mut seed);
-    let mut swarms = Swarms::of_networks(networks.names().len(), limits, u64::from_le_bytes(seed));
+    let mut swarms = Swarms::of_networks(networks.names().len(), limits(&options), u64::from_le_bytes(seed));
     let mut history = History::default();
     let mut writers: HashMap<ConnectionId, mpsc::Sender<FromTracker>> = HashMap::new();
     let (began, mut out) = (Instant::now(), Vec::new());
@@ -274,6 +268,15 @@ async fn own(
                 writers.remove(&to);
             }
         }
+    }
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits {
+        swarms: options.max_swarms,
+        members: options.max_connections * 4,
+        swarms_each: 64,
+        interval: options.interval(),
     }
 }
 

@@ -72,8 +72,26 @@ impl Page {
 
     /// Starts a player ("hls.js" or "dash.js") with further options of `play.mjs`.
     pub fn start(self, player: &str, url: &str, options: &[&str], limit: Duration) -> Playing {
-        let (port, most) = (self.port.to_string(), limit.as_secs().to_string());
-        let mut args = vec!["--player", player, "--url", url, "--page-port", &port, "--limit", &most];
+        Self::start_together(player, &[(self, url, None)], options, limit)
+    }
+
+    /// Starts several, each with its address and the forward proxy that it asks, in one browser: four of them are less work
+    /// for the machine than two with a browser each.
+    pub fn start_together(
+        player: &str,
+        pages: &[(Self, &str, Option<&str>)],
+        options: &[&str],
+        limit: Duration,
+    ) -> Playing {
+        let most = limit.as_secs().to_string();
+        let ports: Vec<_> = pages.iter().map(|(page, ..)| page.port.to_string()).collect();
+        let mut args = vec!["--player", player, "--limit", &most];
+        for ((_, url, proxy), port) in pages.iter().zip(&ports) {
+            args.extend(["--url", url, "--page-port", port]);
+            if pages.len() > 1 || proxy.is_some() {
+                args.extend(["--proxy", proxy.unwrap_or_default()]);
+            }
+        }
         args.extend(options);
         let (process, dir) = script("play.mjs", &args);
         Playing { process, limit, dir }
@@ -115,12 +133,19 @@ impl Playing {
     }
 
     /// Waits for the end: whether it played as asked, and its report.
-    pub fn report(mut self) -> (bool, Value) {
+    pub fn report(self) -> (bool, Value) {
+        let (good, mut reports) = self.reports();
+        (good, reports.pop().unwrap())
+    }
+
+    /// The same of several, in the order in which they were started.
+    pub fn reports(mut self) -> (bool, Vec<Value>) {
         let good = self.process.wait(self.limit + AROUND);
         let log = self.process.log();
-        let report = log.lines().rev().find(|line| line.starts_with('{'));
-        let report = report.unwrap_or_else(|| panic!("the player reports nothing:\n{log}"));
-        (good, serde_json::from_str(report).unwrap())
+        let reports = log.lines().filter(|line| line.starts_with('{'));
+        let reports: Vec<_> = reports.map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(!reports.is_empty(), "the player reports nothing:\n{log}");
+        (good, reports)
     }
 }
 

@@ -183,7 +183,7 @@ fn same_choice(name: &str, rules: &str, neighbour: bool) {
     let choosers = if rules.is_empty() { &CHOOSERS[..WITH_PLENTY] } else { &CHOOSERS };
     let playing = choosers.iter().map(|&chooser| {
         let (page, other) = (Page::new(), Page::new());
-        let daemon: Daemon = start(args, &settings(&origin, &[], Some(page)));
+        let daemon: Daemon = start(args, &settings(&origin, &[], &[page]));
         let directly = chooser.start(other, &url);
         (chooser, directly, chooser.start(page, &daemon.prefix(&url)), daemon)
     });

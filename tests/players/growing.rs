@@ -1,4 +1,4 @@
-//! Streams that grow while nine viewers watch them through three daemons, by every way in, and share them.
+//! Streams that grow while twelve viewers watch them through three daemons, by every way in, and share them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::browser::{Page, dry};
 use crate::common::{Daemon, Nginx, Tracker, until};
 use crate::media::{self, OPEN, manifest, source};
 use crate::programs::{PICTURES, PROGRAMS, Pace, Played, Playing, Program, until_over};
-use crate::{is_good, settings, start};
+use crate::{comes_by_us, is_good, settings, start};
 
 /// Tests that hold several players to real time go one after the other.
 pub static REAL_TIME: Mutex<()> = Mutex::new(());
@@ -55,10 +55,10 @@ const GROWN: usize = 8;
 const BEGUN: f64 = 3.0;
 
 /// How a player comes in.
-const WAYS: [&str; 3] = ["prefix", "forward proxy", "channel"];
+pub const WAYS: [&str; 3] = ["prefix", "forward proxy", "channel"];
 
-/// Three daemons, each with three viewers: ffmpeg, mpv and VLC, each by another way in, so that every program comes in by
-/// every way. A page plays by prefix and another by channel, where `page_player` is one for it.
+/// Three daemons, each with four viewers: ffmpeg, mpv, VLC and a page with `page_player`, each by another way in, so that every
+/// player comes in by every way.
 fn shared(format: &str, page_player: &str) {
     let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
@@ -68,23 +68,27 @@ fn shared(format: &str, page_player: &str) {
     let _writer = media::growing(dir.path(), format, if ends { EVENT } else { 90 });
     let behind = Nginx::serve(dir.path(), BEHIND);
     let url = origin.url(manifest(format));
-    let pages = [Page::new(), Page::new()];
+    let pages: [Page; 3] = std::array::from_fn(|_| Page::new());
     let daemons: [Daemon; 3] = std::array::from_fn(|number| {
-        let page = pages.get(number).copied();
-        let settings = settings(&origin, &[("stream", manifest(format).to_owned())], page);
+        // Whoever comes in by the forward proxy is allowed without a word: the origin is asked, and says who may.
+        let allowed = if WAYS[number] == "forward proxy" { &[] } else { &pages[number..=number] };
+        let settings = settings(&origin, &[("stream", manifest(format).to_owned())], allowed);
         start(&["--tracker", &tracker.url()], &settings)
     });
     let pace = if ends { Pace::Watched } else { Pace::Seconds(WATCHED) };
     let channel = |daemon: &Daemon| format!("http://{}/stream/{}", daemon.address, manifest(format));
     let seconds = WATCHED.to_string();
     let options: &[&str] = if ends { &["--to-end"] } else { &["--seconds", &seconds] };
-    let played_in_pages = [daemons[0].prefix(&url), channel(&daemons[1])];
-    let in_pages = pages
-        .iter()
-        .zip(played_in_pages)
-        .map(|(page, url)| page.start(page_player, &url, options, Duration::from_secs(90)));
-    let in_pages: Vec<_> = in_pages.collect();
-    let directly_in_page = Page::new().start(page_player, &url, options, Duration::from_secs(90));
+    let proxies: Vec<_> = daemons.iter().map(|daemon| format!("http://{}", daemon.address)).collect();
+    let by_way = |(number, way): (usize, &&str)| match *way {
+        "prefix" => (daemons[number].prefix(&url), None),
+        "channel" => (channel(&daemons[number]), None),
+        _ => (url.clone(), Some(&proxies[number][..])),
+    };
+    let addresses: Vec<_> = WAYS.iter().enumerate().map(by_way).collect();
+    let ours = pages.iter().zip(&addresses).map(|(page, (address, proxy))| (*page, &address[..], *proxy));
+    let in_pages: Vec<_> = ours.chain([(Page::new(), &url[..], None)]).collect();
+    let in_pages = Page::start_together(page_player, &in_pages, options, Duration::from_secs(90));
     let (mut playing, mut ours_of) = (Vec::new(), Vec::new());
     // ffmpeg last.
     for (place, program) in PROGRAMS.into_iter().enumerate().rev() {
@@ -127,15 +131,16 @@ fn shared(format: &str, page_player: &str) {
         // At the edge what is asked for is needed at once, and is there in time even with seventeen times as much to do.
         assert!(late <= if format == "live-number" { NOT_YET } else { 0 }, "{format}: {stats:#}");
     }
-    let (_, directly) = directly_in_page.report();
+    let (_, mut reports) = in_pages.reports();
+    let directly = reports.pop().unwrap();
     let most = dry(&directly).max(if page_player == "dash.js" { DRY } else { 0 });
     println!("{format}: directly {page_player} stalls {}", directly["stalls_at"]);
-    for in_page in in_pages {
-        let (well, report) = in_page.report();
-        assert!(well, "{report:#}");
-        is_good(&report);
-        assert!(dry(&report) <= most, "{report:#}, directly {directly:#}");
-        check_page(&report, &directly, ends);
+    assert_eq!(reports.len(), WAYS.len());
+    for ((report, way), daemon) in reports.iter().zip(WAYS).zip(&daemons) {
+        is_good(report);
+        comes_by_us(report, if way == "forward proxy" { origin.address } else { daemon.address });
+        assert!(dry(report) <= most, "{way}: {report:#}, directly {directly:#}");
+        check_page(report, &directly, ends);
     }
     have_shared(format, &daemons);
 }
@@ -161,7 +166,7 @@ fn check_page(ours: &Value, directly: &Value, ends: bool) {
 }
 
 /// Each viewer gave or was given, all together were, and nobody took another for a liar.
-fn have_shared(format: &str, daemons: &[Daemon]) {
+pub fn have_shared(format: &str, daemons: &[Daemon]) {
     let stats: Vec<Value> = daemons.iter().map(Daemon::stats).collect();
     let of = |key: &str| stats.iter().map(|of| of["totals"][key].as_u64().unwrap()).collect::<Vec<_>>();
     let (taken, given) = (of("p2p_bytes"), of("uploaded_bytes"));

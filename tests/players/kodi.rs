@@ -224,7 +224,7 @@ fn check(what: &str, ours: &Seen, directly: &Seen) {
 fn a_recording_by_every_way() {
     let _one = REAL_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (alone, origin) = (Nginx::serve(recordings(), OPEN), Nginx::serve(recordings(), OPEN));
-    let daemon: Daemon = daemon_for(&origin, &FORMATS, None);
+    let daemon: Daemon = daemon_for(&origin, &FORMATS, &[]);
     let proxy = format!("http://{}", daemon.address);
     let (kodi, behind) = (Kodi::start(None), Kodi::start(Some(&proxy)));
     let path = |format: &str| format!("{format}/{}", manifest(format));

@@ -162,6 +162,7 @@ pub fn growing(dir: &Path, format: &str, seconds: u32) -> Process {
         "live-long" => (&hls, &["-hls_list_size", "9", "-hls_flags", "delete_segments+temp_file"]),
         "event" => (&hls, &["-hls_list_size", "0", "-hls_playlist_type", "event", "-hls_flags", "temp_file"]),
         "live-number" => (&dash, &["-extra_window_size", "5", "-use_timeline", "0"]),
+        "live-list" => (&dash, &["-extra_window_size", "5", "-use_template", "0", "-use_timeline", "0"]),
         "live-timeline" => (&dash, &["-extra_window_size", "5", "-use_timeline", "1"]),
         _ => unreachable!("{format} does not grow"),
     };

@@ -1,6 +1,6 @@
 //! Origins that are set up in ways that trip players: manifests that are elsewhere, segments named like pages.
 
-use crate::common::{Daemon, Nginx};
+use crate::common::{Daemon, Nginx, free_port};
 use crate::media::{FRAMES, OPEN, manifest};
 use crate::programs::{PROGRAMS, Played, Program};
 use crate::recordings;
@@ -35,6 +35,45 @@ fn a_manifest_that_is_elsewhere() {
     let led: Vec<_> = led.map(|(_, path, status, _)| (path, status)).collect();
     assert!(led.len() >= 2 * PROGRAMS.len(), "{led:?}");
     assert!(led.iter().all(|(path, status)| path.contains("/index.m") && *status == 302), "{led:?}");
+}
+
+/// A household or a company puts paceline behind a proxy that speaks TLS: what an MPD names leads back to that one. VLC does not
+/// speak to one whose certificate nobody vouches for.
+#[test]
+fn an_mpd_behind_a_reverse_proxy_that_speaks_tls() {
+    let origin = Nginx::serve(recordings(), OPEN);
+    let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    let host = format!("127.0.0.1:{port}");
+    let channels = ["number", "base"].map(|name| {
+        (format!("PACELINE_CHANNELS_{}", name.to_uppercase()), origin.url(&format!("{name}/index.mpd")))
+    });
+    let settings = channels.iter().map(|(name, url)| (&name[..], &url[..]));
+    let settings: Vec<_> = settings.chain([("PACELINE_PROXY_ALLOWED_HOSTS", &host[..])]).collect();
+    let daemon = Daemon::start(&[], &settings);
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(dir.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let (path, us) = (dir.path().display(), daemon.address);
+    let front = Nginx::serve(
+        dir.path(),
+        &format!(
+            "listen {host} ssl; ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem; \
+             location / {{ proxy_pass http://{us}; proxy_set_header Host $http_host; \
+             proxy_set_header X-Forwarded-Proto $scheme; }}"
+        ),
+    );
+    for format in ["number", "base"] {
+        for program in [Program::Ffmpeg, Program::Mpv] {
+            let plain = program.play(&origin.url(&format!("{format}/index.mpd")), None);
+            let mut ours = program.play(&format!("https://{host}/{format}/index.mpd"), None);
+            // Who complains is named after the protocol.
+            ours.complaints = ours.complaints.iter().map(|what| what.replace("https", "http")).collect();
+            is_like(&format!("{format}, behind TLS"), program, &ours, &plain);
+        }
+    }
+    for ending in [".m4s", ".mp4"] {
+        assert!(front.sent(ending).1 > 0, "{ending}: past the proxy in front: {:?}", front.log());
+    }
 }
 
 /// FFmpeg asks for no segment whose name does not look like one, since 2025; through paceline every name does.

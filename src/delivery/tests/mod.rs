@@ -4,6 +4,7 @@ mod budget;
 mod contests;
 mod holds;
 mod late;
+mod lengths;
 mod living;
 mod meeting;
 mod memory;

@@ -127,6 +127,44 @@ fn no_two_renditions_have_one_name_however_many_come_and_go() {
     assert!(rig.node.sessions().iter().any(|s| s.swarm == swarm() && s.joined && s.slot == first));
 }
 
+/// Each time it was told of all that is here again, beyond any limit of what is uploaded.
+#[test]
+fn who_joins_and_leaves_without_end_is_let_go() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    let mut told = 0;
+    for round in 0..1_000 {
+        let slot = Slot(0);
+        let mut out = rig.say(1, Message::Left { slot });
+        out.extend(rig.say(1, Message::Joined { slot, swarm: swarm() }));
+        out.extend(rig.say(1, Message::Window { slot, first: 0, last: u64::MAX }));
+        told += out.iter().filter(|o| matches!(o, Output::Say { message: Message::Have { .. }, .. })).count();
+        if out.contains(&Output::Disconnect { peer: peer(1), shun: true }) {
+            assert!((32..100).contains(&round) && told < 400, "{round} {told}");
+            return;
+        }
+    }
+    panic!("it was told {told} times");
+}
+
+#[test]
+fn who_goes_from_one_rendition_to_the_other_stays() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    for round in 0..200 {
+        let slot = Slot(0);
+        rig.say(1, Message::Left { slot });
+        rig.say(
+            1,
+            Message::Joined { slot, swarm: if round % 2 == 0 { SwarmId::of("low") } else { swarm() } },
+        );
+        rig.now += TARGET;
+        rig.list(round..round + 3);
+        rig.plays(round + 2);
+        assert_eq!(rig.node.neighbours().len(), 1, "{round}");
+    }
+}
+
 /// It came back by the next offer, whatever the log said.
 #[test]
 fn who_breaks_the_protocol_is_not_met_again() {

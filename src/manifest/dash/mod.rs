@@ -19,6 +19,7 @@ use crate::model::timeline::{Choice, Listing};
 mod choice;
 mod durations;
 mod latency;
+mod numbers;
 mod pattern;
 mod protection;
 mod read;

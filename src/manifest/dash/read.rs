@@ -10,6 +10,7 @@ use url::Url;
 use super::choice;
 use super::durations;
 use super::latency;
+use super::numbers::Numbers;
 use super::pattern::Pattern;
 use super::protection::encryption;
 use super::runs::{self, File, Runs};
@@ -46,21 +47,22 @@ pub(super) fn presentation(
     let most = xml::most_elements(limits);
     // What is wrong with it is said of the whole.
     if let Some(lifted) = runs::lift(text, most)
-        && let Ok(mpd) = parsed(&lifted.text, most - lifted.elements)
+        && let Ok((mpd, numbers)) = parsed(&lifted.text, most - lifted.elements)
     {
-        return Ok(Reader::new(base, &mpd, &lifted.runs, limits, rules).presentation());
+        return Ok(Reader::new(base, (&mpd, &numbers), &lifted.runs, limits, rules).presentation());
     }
-    let mpd = parsed(text, most)?;
-    Ok(Reader::new(base, &mpd, &Runs::default(), limits, rules).presentation())
+    let (mpd, numbers) = parsed(text, most)?;
+    Ok(Reader::new(base, (&mpd, &numbers), &Runs::default(), limits, rules).presentation())
 }
 
-fn parsed(text: &str, most: usize) -> Result<mpd::MPD, Error> {
-    let mut root = None;
+fn parsed(text: &str, most: usize) -> Result<(mpd::MPD, Numbers), Error> {
+    let (mut root, mut numbers) = (None, Numbers::default());
     xml::walk(text, most, &mut |depth, met| {
         let Met::Start(element) = met else { return Ok(()) };
         if depth == 0 {
             root.get_or_insert(element.name);
         }
+        numbers.note(depth, element);
         durations::uncountable(element).map_or(Ok(()), |name| {
             let line = xml::line_of(text, element.start);
             Err(Error::Mpd { why: format!("line {line}: {name} is longer than can be counted") })
@@ -70,7 +72,9 @@ fn parsed(text: &str, most: usize) -> Result<mpd::MPD, Error> {
         return Err(Error::NotMpd);
     }
     // Not by `mpd::parse`, which keeps the path to every element in case there is an error in it.
-    quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) })
+    let mpd =
+        quick_xml::de::from_str(text).map_err(|error| Error::Mpd { why: shortened(&error.to_string()) });
+    Ok((mpd?, numbers))
 }
 
 fn shortened(text: &str) -> String {
@@ -80,6 +84,7 @@ fn shortened(text: &str) -> String {
 struct Reader<'a> {
     base: &'a Url,
     mpd: &'a mpd::MPD,
+    numbers: &'a Numbers,
     runs: &'a Runs<'a>,
     limits: &'a Limits,
     rules: &'a Rules,
@@ -111,13 +116,13 @@ struct Span {
 impl<'a> Reader<'a> {
     fn new(
         base: &'a Url,
-        mpd: &'a mpd::MPD,
+        (mpd, numbers): (&'a mpd::MPD, &'a Numbers),
         runs: &'a Runs<'a>,
         limits: &'a Limits,
         rules: &'a Rules,
     ) -> Self {
         let left = Cell::new(limits.segments.saturating_mul(SPELLED));
-        Self { base, mpd, runs, limits, rules, left }
+        Self { base, mpd, numbers, runs, limits, rules, left }
     }
 
     /// Takes so many off what may still be spelled out.
@@ -211,11 +216,11 @@ impl<'a> Reader<'a> {
     ) -> Option<Representation> {
         let id = of.id.as_deref().unwrap_or_default();
         let bandwidth = of.bandwidth.unwrap_or_default();
-        // Of a live list nothing tells which number its first file has by now, and a live file has no whole index.
+        // A live file has no whole index.
         let shape = if let Some(template) = &level.template {
             self.template(template, level, (id, bandwidth), span, dynamic)?
         } else if let Some(list) = &level.list {
-            self.list(list, level, span).filter(|_| !dynamic)?
+            self.list(list, level, span, dynamic)?
         } else {
             self.single(level.single.as_ref()?, level).filter(|_| !dynamic)?
         };
@@ -334,17 +339,19 @@ impl<'a> Reader<'a> {
         (ordered && !items.is_empty()).then_some(items)
     }
 
-    fn list(&self, list: &mpd::SegmentList, level: &Inherited, span: &Span) -> Option<Shape> {
+    fn list(&self, list: &mpd::SegmentList, level: &Inherited, span: &Span, dynamic: bool) -> Option<Shape> {
+        // Where files come and go the number of the first has to be said; where they don't, any will do.
+        let first = self.numbers.of(&list.segment_urls).or((!dynamic).then_some(0))?;
         let timescale = list.timescale.unwrap_or(1).max(1);
         let files = self.runs.files(&list.segment_urls)?;
         if files.is_empty() || files.len() > self.limits.segments {
             return None;
         }
         let mut items = match (&list.SegmentTimeline, list.duration) {
-            (Some(timeline), _) => self.items(&timeline.segments, (timescale, 0, 0), span)?,
+            (Some(timeline), _) => self.items(&timeline.segments, (timescale, 0, first), span)?,
             (None, Some(each)) => {
                 let s = mpd::S { d: each, r: Some(files.len() as i64 - 1), ..mpd::S::default() };
-                self.items(&[s], (timescale, 0, 0), span)?
+                self.items(&[s], (timescale, 0, first), span)?
             }
             (None, None) => return None,
         };

@@ -1,8 +1,10 @@
 //! The same MPD with other URIs: nothing else changes, not a byte.
 //!
 //! Only what would lead a player past us is written anew: base URLs of the MPD itself, and further down what is absolute
-//! or begins at the root of a host. Whatever is relative then resolves to where it should. Remote elements (xlink),
-//! events and licence servers stay as they are.
+//! or begins at the root of a host. Whatever is relative then resolves to where it should. Where a remote element (xlink) is
+//! named relatively, which some players take for relative to the MPD whatever its base URLs, it is written anew as well; one
+//! named in full, events and licence servers stay as they are. What a remote element holds is relative to the MPD that it is
+//! put into, so nothing is written down as its base.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -48,8 +50,16 @@ pub fn mpd(
 ) -> Result<Bytes, Error> {
     let bom = &text[..text.len() - without_bom(text).len()];
     let text = std::str::from_utf8(&text[bom.len()..]).map_err(|_| Error::NotXml { line: 1 })?;
-    let mut edits =
-        Edits { base, bases: Vec::new(), map, found: Vec::new(), prefix: "", based: None, opaque: None };
+    let mut edits = Edits {
+        base,
+        bases: Vec::new(),
+        map,
+        found: Vec::new(),
+        prefix: "",
+        based: None,
+        remote: false,
+        opaque: None,
+    };
     xml::walk(text, usize::MAX, &mut |depth, met| {
         if edits.is_opaque(depth, &met) {
             return Ok(());
@@ -84,6 +94,8 @@ struct Edits<'a, 'm> {
     prefix: &'a str,
     /// Where a BaseURL of the MPD would have to stand; `None` once there is one.
     based: Option<usize>,
+    /// It is not an MPD but what one names as a part of it.
+    remote: bool,
     /// The depth of the element that is open and whose content is not an MPD's.
     opaque: Option<usize>,
 }
@@ -106,13 +118,15 @@ impl<'a> Edits<'a, '_> {
         if depth == 0 {
             let name = &text[element.start + 1..element.named];
             self.prefix = &name[..name.len() - element.name.len()];
+            self.remote = element.name != "MPD";
             if let Some(delay) = delay.filter(|_| element.attribute("suggestedPresentationDelay").is_none()) {
                 let attribute = format!(" suggestedPresentationDelay=\"PT{}S\"", delay.as_secs_f64());
                 self.found.push((element.named..element.named, attribute));
             }
             return;
         }
-        if depth == 1 && self.based.is_none() && element.name != "ProgramInformation" {
+        self.linked(element);
+        if depth == 1 && self.based.is_none() && !self.remote && element.name != "ProgramInformation" {
             self.based = Some(element.start);
         }
         for &(name, attribute, usage) in URI_ATTRIBUTES.iter().filter(|(name, ..)| *name == element.name) {
@@ -129,8 +143,19 @@ impl<'a> Edits<'a, '_> {
             // There may be several, with spaces between.
             for url in value.value.split_ascii_whitespace() {
                 let begins = value.range.start + (url.as_ptr() as usize - value.value.as_ptr() as usize);
-                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Other, false);
+                self.replace(0, xml::value(url), begins..begins + url.len(), Use::Aside, false);
             }
+        }
+    }
+
+    /// A remote element that is not named in full.
+    fn linked(&mut self, element: &Element<'a>) {
+        let Some(href) = element.attribute("xlink:href") else { return };
+        let Some(named) = xml::value(href.value).filter(|named| Url::parse(named).is_err()) else { return };
+        // By a base URL, where there is one, or by the MPD's own: only without one all players mean the same.
+        let based = self.bases.iter().any(Option::is_some);
+        if !based || leaves(self.base, &named) {
+            self.replace(0, Some(named), href.range.clone(), Use::Aside, true);
         }
     }
 
@@ -142,7 +167,7 @@ impl<'a> Edits<'a, '_> {
                 let text = xml::content(content);
                 let url = text.as_ref().and_then(|text| self.nearest(level).join(text).ok());
                 // One that belongs to the MPD is always written anew: whatever is relative below rests on it.
-                self.replace(level, text, range, Use::Other, depth == 1);
+                self.replace(level, text, range, Use::Other, depth == 1 && !self.remote);
                 if let Some(level) = self.bases.get_mut(level) {
                     *level = level.take().or(url);
                 }

@@ -254,7 +254,9 @@ impl Spelled {
     }
 
     fn entries(&self, swarm: SwarmId, base: usize, until: Option<i64>, rules: &Rules) -> Entries {
-        let until = until.unwrap_or(i64::MAX);
+        // A list names no file that is not there, and when its first one begins depends on where its first files have gone.
+        let listed = matches!(self.names, Names::Places(_));
+        let until = until.filter(|_| !listed).unwrap_or(i64::MAX);
         let by_time = match &self.names {
             Names::Patterns(patterns) => patterns.first().is_some_and(Pattern::has_time),
             Names::Places(_) => false,

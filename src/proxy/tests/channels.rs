@@ -110,3 +110,19 @@ async fn a_channel_is_a_folder_that_is_only_looked_into() {
     let post = client.ask("POST", "/news/index.m3u8", &format!("{PAGE}Content-Length: 0\r\n")).await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
 }
+
+/// A channel's address has no query but what a player of low-latency HLS asks for with it.
+#[tokio::test]
+async fn delivery_directives_reach_the_origin_of_a_channel() {
+    let origin = Origin::start(|_| answer(200, &[], MEDIA)).await;
+    let channels = vec![("plain", origin.url("/v.m3u8")), ("token", origin.url("/v.m3u8?t=1"))];
+    let daemon = Daemon::with(|config| config.channels = channels).await;
+    for (asked, heard) in [
+        ("/plain/index.m3u8?_HLS_msn=8&x=1&_HLS_part=2", "/v.m3u8?_HLS_msn=8&_HLS_part=2"),
+        ("/plain/index.m3u8?x=1", "/v.m3u8"),
+        ("/token/index.m3u8?_HLS_skip=YES", "/v.m3u8?t=1&_HLS_skip=YES"),
+    ] {
+        assert_eq!(daemon.get(asked).await.status, 200);
+        assert_eq!(origin.seen().last().unwrap().target, heard, "{asked}");
+    }
+}

@@ -55,6 +55,34 @@ async fn an_mpd_leads_the_player_back_to_us() {
     );
 }
 
+/// Behind a proxy that speaks TLS, and where a page asks, which knows by itself what it has us by.
+#[tokio::test]
+async fn an_mpd_leads_back_to_whoever_the_player_speaks_to() {
+    let mpd = "<MPD><BaseURL>http://other.example/</BaseURL><Period/>\
+        <UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"http://t.example/\"/></MPD>";
+    let origin = Origin::start(move |_| answer(200, &[MIME], mpd)).await;
+    let channel = origin.url("/s.mpd");
+    let daemon = Daemon::with(|config| {
+        config.options.allowed_origins = vec!["https://player.example".into()];
+        config.channels = vec![("news", channel)];
+    })
+    .await;
+    for (fields, begins) in [
+        ("", format!("http://{}/", daemon.address)),
+        ("X-Forwarded-Proto: https\r\n", format!("https://{}/", daemon.address)),
+        ("Origin: https://player.example\r\n", "/".to_owned()),
+    ] {
+        let reply = daemon.client().await.ask("GET", "/news/index.mpd", fields).await;
+        let base = reply.text().split("BaseURL>").nth(1).unwrap_or_default().to_owned();
+        let leads = base.starts_with(&begins) && base.ends_with("/http://other.example/</");
+        assert!(leads, "{fields}: {}", reply.text());
+        // A script looks for it at the page's host.
+        let clock = reply.text().split("value=\"").nth(1).unwrap_or_default().to_owned();
+        let begins = if begins == "/" { format!("http://{}/", daemon.address) } else { begins };
+        assert!(clock.starts_with(&begins) && clock.contains("/http://t.example/\""), "{fields}: {clock}");
+    }
+}
+
 #[tokio::test]
 async fn the_next_segment_is_waited_for_and_later_ones_are_refused_here() {
     let began = Instant::now();

@@ -68,14 +68,49 @@ fn time_without_a_timeline_comes_by_the_clock() {
     assert_eq!(listing.timeline.segments[0].sequence, 5);
 }
 
-/// Which number the first file of a list has by now is not told, and a file that is written has no whole index: nothing of
-/// them is held up, shared or said anything of.
+/// As ffmpeg writes them: the first files go, and with them the start of the Period.
+#[test]
+fn a_live_list_that_says_its_first_number_is_numbered_alike_whenever_it_is_loaded() {
+    let list = |first: u64, count: u64| {
+        let files: String =
+            (first..first + count).map(|n| format!("<SegmentURL media=\"c{n:05}.m4s\" />\n")).collect();
+        let text = live(
+            "",
+            &format!(
+                "<SegmentList timescale=\"1000000\" duration=\"2000000\" startNumber=\"{first}\">\n\
+                 <Initialization sourceURL=\"i.m4s\" />\n{files}</SegmentList>"
+            ),
+        );
+        read(&text.replace("<Period", &format!("<Period id=\"0\" start=\"PT{}S\"", 2 * (first - 1))))
+    };
+    // Of many files one is left where they were.
+    for count in [4, 40] {
+        let (early, late) = (list(3, count), list(5, count));
+        // What is listed is there, whatever the clock says.
+        let [early_list, late_list] = [&early, &late].map(|read| listing(read, 0, at(0.0)).unwrap());
+        assert_eq!(early_list.timeline.kind, Kind::Live);
+        assert_eq!(early_list.places.len() as u64, count);
+        let known = |listing: &Listing| -> Vec<_> {
+            listing.timeline.segments.iter().map(|s| (s.sequence, s.id)).collect()
+        };
+        let (early_known, late_known) = (known(&early_list), known(&late_list));
+        assert_eq!((early_known[0].0, late_known[0].0), (3, 5));
+        assert_eq!(early_known[2..], late_known[..late_known.len() - 2]);
+        assert_eq!(find(&early, "c00003.m4s", 0.0), Some(When::Now));
+        assert_eq!((find(&late, "c00003.m4s", 0.0), find(&late, "i.m4s", 0.0)), (None, None));
+    }
+}
+
+/// Which number the first file of a list has by now is mostly not told, and a file that is written has no whole index: nothing
+/// of them is held up, shared or said anything of.
 #[test]
 fn live_lists_and_files_are_passed_through() {
     for inside in [
         r#"<SegmentList duration="2"><SegmentURL media="a.mp4"/><SegmentURL media="b.mp4"/></SegmentList>"#,
         r#"<SegmentList><SegmentTimeline><S t="4" d="2" r="1"/></SegmentTimeline><SegmentURL media="a.mp4"/><SegmentURL media="b.mp4"/></SegmentList>"#,
         r#"<BaseURL>a.mp4</BaseURL><SegmentList duration="2"><SegmentURL mediaRange="10-19"/></SegmentList>"#,
+        r#"<SegmentList duration="2" startNumber="-1"><SegmentURL media="a.mp4"/></SegmentList>"#,
+        r#"<SegmentList duration="2" startNumber="1"><SegmentURL media="a.mp4"/></SegmentList></Representation><Representation id="w"><SegmentList duration="2" startNumber="2"><SegmentURL media="a.mp4"/></SegmentList>"#,
         r#"<BaseURL>a.mp4</BaseURL><SegmentBase indexRange="900-999"><Initialization range="0-899"/></SegmentBase>"#,
         r#"<BaseURL>a.mp4</BaseURL>"#,
         r#"<SegmentTemplate media="$Time$" duration="2.5"/>"#,

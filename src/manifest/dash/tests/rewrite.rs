@@ -44,9 +44,39 @@ fn what_leads_past_us_is_written_anew() {
             ("https://cdn.example/i", Use::Map),
             ("https://cdn.example/x", Use::Other),
             ("https://g.example/1", Use::Segment),
-            ("https://t.example/1", Use::Other),
-            ("https://cdn.example/2", Use::Other),
+            ("https://t.example/1", Use::Aside),
+            ("https://cdn.example/2", Use::Aside),
         ],
+    );
+}
+
+/// By a base URL or by the MPD's own: players differ, so it stays relative where there are both.
+#[test]
+fn what_an_mpd_names_as_a_part_of_it_is_found() {
+    let others = r#"<Period xlink:href="https://ads.example/p"/><Period xlink:href="urn:mpeg:dash:resolve-to-zero:2013"/>"#;
+    assert_rewritten(
+        &format!(
+            r#"<MPD><Period xlink:href="/ads/p.xml?a&amp;b" xlink:actuate="onLoad"/><Period xlink:href="p.xml"/>{others}</MPD>"#
+        ),
+        &format!(
+            r#"<MPD><BaseURL>[3]</BaseURL><Period xlink:href="[1]" xlink:actuate="onLoad"/><Period xlink:href="[2]"/>{others}</MPD>"#
+        ),
+        &[
+            ("https://cdn.example/ads/p.xml?a&b", Use::Aside),
+            ("https://cdn.example/live/a/p.xml", Use::Aside),
+            ("https://cdn.example/live/a/", Use::Other),
+        ],
+    );
+    assert_rewritten(
+        r#"<MPD><BaseURL>https://b.example/</BaseURL><Period><AdaptationSet xlink:href="p.xml"/><AdaptationSet xlink:href="/p.xml"/></Period></MPD>"#,
+        r#"<MPD><BaseURL>[1]</BaseURL><Period><AdaptationSet xlink:href="p.xml"/><AdaptationSet xlink:href="[2]"/></Period></MPD>"#,
+        &[("https://b.example/", Use::Other), ("https://cdn.example/p.xml", Use::Aside)],
+    );
+    // Such a part is relative to the MPD that it becomes a part of.
+    assert_rewritten(
+        r#"<Period><BaseURL>a/</BaseURL><AdaptationSet><SegmentTemplate media="/$Number$" initialization="i"/></AdaptationSet></Period>"#,
+        r#"<Period><BaseURL>a/</BaseURL><AdaptationSet><SegmentTemplate media="[1]" initialization="i"/></AdaptationSet></Period>"#,
+        &[("https://cdn.example/$Number$", Use::Segment)],
     );
 }
 
