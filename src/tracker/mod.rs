@@ -9,6 +9,7 @@ mod answer;
 mod connection;
 #[cfg(feature = "daemon")]
 mod events;
+mod expiries;
 #[cfg(feature = "daemon")]
 mod history;
 #[cfg(feature = "daemon")]

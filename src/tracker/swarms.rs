@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::accounts::{Accounts, Flow, Key};
+use super::expiries::{Entry, Expiries};
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::tracker::{Account, Event, Extra, FromTracker, MAX_OFFERS, Offer, OfferId, ToTracker};
@@ -81,6 +82,8 @@ struct Member {
     /// Offers it was given lately.
     given: u32,
     until: Time,
+    /// Where its end is waited for.
+    entry: Entry,
     /// The account that it last told of.
     account: Option<Key>,
 }
@@ -128,8 +131,7 @@ pub struct Swarms {
     limits: Limits,
     swarms: BTreeMap<SwarmId, Swarm>,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// When which member may have expired; looked at again then.
-    expiries: VecDeque<(Time, SwarmId, ConnectionId)>,
+    expiries: Expiries,
     members: usize,
     /// Connections that are in a swarm, by network.
     watching: Vec<usize>,
@@ -152,7 +154,7 @@ impl Swarms {
             limits,
             swarms: BTreeMap::new(),
             connections: BTreeMap::new(),
-            expiries: VecDeque::new(),
+            expiries: Expiries::default(),
             members: 0,
             watching: vec![0; networks.max(1)],
             accounts: Accounts::new(networks),
@@ -203,7 +205,13 @@ impl Swarms {
     /// When time alone will change something.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.expiries.front().map(|(at, ..)| *at)
+        self.expiries.first()
+    }
+
+    /// Members whose end is waited for: all of them, and nobody twice.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.expiries.len()
     }
 
     /// Members of a swarm.
@@ -360,9 +368,10 @@ impl Swarms {
         connection.swarms.push(swarm);
         let known = self.swarms.entry(swarm).or_default();
         known.index.insert(from, known.members.len());
-        known.members.push(Member { connection: from, peer, given: 0, until, uploads: false, account: None });
+        let entry = self.expiries.add(until, (swarm, from));
+        let (connection, uploads) = (from, false);
+        known.members.push(Member { connection, peer, given: 0, until, entry, uploads, account: None });
         self.members += 1;
-        self.expiries.push_back((until, swarm, from));
         true
     }
 
@@ -436,6 +445,7 @@ impl Swarms {
             known.index.insert(moved.connection, at);
         }
         self.members -= 1;
+        self.expiries.remove(member.entry);
         if known.members.is_empty() {
             self.swarms.remove(&swarm);
         }
@@ -457,24 +467,16 @@ impl Swarms {
     }
 
     fn expire(&mut self, now: Time) {
-        while let Some(&(at, swarm, connection)) = self.expiries.front() {
-            if at > now {
-                return;
-            }
-            self.expiries.pop_front();
-            let member = self.swarms.get(&swarm).and_then(|s| Some(&s.members[*s.index.get(&connection)?]));
-            match member.map(|member| member.until) {
-                Some(until) if until > now => self.look_again(until, swarm, connection),
-                Some(_) => self.leave(now, swarm, connection),
-                None => {}
+        while let Some((swarm, connection)) = self.expiries.due(now) {
+            let Some(known) = self.swarms.get_mut(&swarm) else { continue };
+            let Some(&at) = known.index.get(&connection) else { continue };
+            let member = &mut known.members[at];
+            if member.until > now {
+                member.entry = self.expiries.add(member.until, (swarm, connection));
+            } else {
+                self.leave(now, swarm, connection);
             }
         }
-    }
-
-    /// Keeps the expiries in order: what is put back is later than what just came up, by at most three intervals.
-    fn look_again(&mut self, until: Time, swarm: SwarmId, connection: ConnectionId) {
-        let at = self.expiries.partition_point(|(at, ..)| *at <= until);
-        self.expiries.insert(at, (until, swarm, connection));
     }
 
     /// A number below `bound` (SplitMix64); 0 for a bound of 0.

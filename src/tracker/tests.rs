@@ -90,6 +90,19 @@ fn answers_to_nothing_are_not_relayed() {
 }
 
 #[test]
+fn whoever_comes_and_goes_is_waited_for_once() {
+    let mut rig = Rig::new();
+    rig.announce(1, 1, None, 0);
+    for round in 0..10_000 {
+        rig.announce(2 + round, 1, Some(Event::Started), 0);
+        rig.announce(2 + round, 1, Some(Event::Stopped), 0);
+        assert_eq!(rig.0.awaited(), 1, "round {round}");
+    }
+    rig.tell(Input::Gone(ConnectionId(1)));
+    assert_eq!(rig.0.next_wakeup(), None);
+}
+
+#[test]
 fn everyone_leaves_in_the_end() {
     let mut rig = Rig::new();
     rig.announce(1, 1, None, 0);
