@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &str); 15] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
@@ -48,6 +48,7 @@ const PURE: [&str; 22] = [
     "src/simulator/",
     "src/tracker/accounts.rs",
     "src/tracker/expiries.rs",
+    "src/tracker/names.rs",
     "src/tracker/networks.rs",
     "src/tracker/swarms.rs",
     "src/viewer/playout.rs",

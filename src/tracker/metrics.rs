@@ -20,7 +20,7 @@ const COUNTERS: [(&str, &str, &str); 7] = [
     ("paceline_tracker_announces_total", "Announcements taken.", "announces"),
     ("paceline_tracker_offers_relayed_total", "Offers of one viewer passed on to another.", "offers_relayed"),
     ("paceline_tracker_answers_relayed_total", "Answers passed back.", "answers_relayed"),
-    ("paceline_tracker_refused_total", "Messages refused for their form or number.", "refused"),
+    ("paceline_tracker_refused_total", "Messages refused for their form, number or peer id.", "refused"),
     ("paceline_tracker_forged_answers_total", "Answers to offers that were never made.", "forged_answers"),
     ("paceline_tracker_accounts_total", "Figures of viewers taken.", "accounts"),
     (

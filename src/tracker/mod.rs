@@ -14,6 +14,7 @@ mod expiries;
 mod history;
 #[cfg(feature = "daemon")]
 mod metrics;
+mod names;
 #[cfg(feature = "daemon")]
 mod networks;
 #[cfg(feature = "daemon")]
