@@ -1,10 +1,18 @@
 //! Who is met: offers that trackers bring, and answers to ours.
+//!
+//! What comes with an offer is proved by nobody until the connection is open, and costs its sender a message. So those that are
+//! not open yet have a small part of the room, and make room for whoever answers an offer of ours.
 
-use super::owner::{Begin, CONNECTIONS, Internal, Owner};
+use super::owner::{Begin, CONNECTIONS, ConnectionId, Internal, Owner};
 use crate::engine::peer::Ended;
 use crate::engine::sdp::{self, Neighbourhood};
 use crate::model::ids::{PeerId, SwarmId};
 use crate::wire::tracker::{OfferId, ToTracker};
+
+/// Of the room one part in so many is for offers of others that are not open yet …
+const KNOCKING: usize = 3;
+/// … and so many places at least.
+const KNOCKING_LEAST: usize = 2;
 
 impl Owner {
     /// A peer offers a connection: taken unless we have or are making one, it is us, or it is refused.
@@ -16,10 +24,14 @@ impl Owner {
         offer_id: OfferId,
         offer: &str,
     ) {
+        let knocking = self.knocking().count();
         if peer == self.options.me || self.connections.len() >= CONNECTIONS {
             return;
         }
-        if self.peers.contains_key(&peer) || self.peers.len() >= self.room {
+        if self.peers.contains_key(&peer)
+            || self.peers.len() >= self.room
+            || knocking >= (self.room / KNOCKING).max(KNOCKING_LEAST)
+        {
             return;
         }
         let offer = match sdp::incoming(offer, &self.neighbourhood()) {
@@ -74,13 +86,17 @@ impl Owner {
             let same = c.certificate == Some(answer.certificate);
             c.open || c.ours || (same && peer < self.options.me)
         });
-        let full = rival.is_none() && self.peers.len() >= self.room;
+        let full = rival.is_none() && self.peers.len().saturating_sub(self.knocking().count()) >= self.room;
         if full || glare_lost {
             self.close(id);
             return;
         }
         if let Some(rival) = rival {
             self.close(rival);
+        } else if self.peers.len() >= self.room
+            && let Some(oldest) = self.knocking().min()
+        {
+            self.close(oldest);
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let _ = connection.peer.set(peer);
@@ -95,6 +111,11 @@ impl Owner {
                 let _ = inbox.send(Internal::Ended(id, Ended::Gone)).await;
             }
         });
+    }
+
+    /// Connections that began with an offer of somebody else's and are not open yet.
+    fn knocking(&self) -> impl Iterator<Item = ConnectionId> {
+        self.connections.iter().filter(|(_, c)| !c.ours && !c.open).map(|(id, _)| *id)
     }
 
     fn neighbourhood(&self) -> Neighbourhood {

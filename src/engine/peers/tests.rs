@@ -62,6 +62,25 @@ async fn answer_to_ours(owner: &mut Owner, n: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_that_are_not_open_leave_room_for_answers() {
+    for (room, half_open) in [(3, 2), (9, 3)] {
+        let (mut owner, _told, _internal) = owner(room);
+        let (_link, offer) = stranger(&owner).await;
+        for n in 0..20 {
+            owner.offered(0, SWARM, peer(n), offer_id(0), &offer).await;
+        }
+        assert_eq!(owner.peers.len(), half_open, "of {room}");
+        for n in 0..=room {
+            let answer = answer_to_ours(&mut owner, n).await;
+            owner.answered(peer(50 + n as u8), &offer_id(n), &answer);
+            assert_eq!(owner.peers.contains_key(&peer(50 + n as u8)), n < room, "{n} of {room}");
+        }
+        assert_eq!(owner.peers.len(), room, "whoever has not opened has made room");
+        owner.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_by_another_s_id_does_not_keep_its_answer_out() {
     let (mut owner, _told, _internal) = owner(9);
     let (_link, offer) = stranger(&owner).await;
