@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use paceline::engine::filter::Filter;
@@ -224,4 +224,25 @@ async fn an_offer_with_another_fingerprint_never_opens() {
     let opened = tokio::time::timeout(Duration::from_secs(8), b.opened.take().unwrap()).await;
     assert!(!matches!(opened, Ok(Ok(()))), "the answerer must not open");
     assert!(a.opened.take().unwrap().try_recv().is_err(), "nor the offerer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_says_too_much_is_heard_at_its_pace_and_kept() {
+    let (at_once, each) = (10, Duration::from_millis(20));
+    let options = Options { messages_at_once: at_once, message_each: each, ..options() };
+    let same = |description: String| description;
+    let (mut a, mut b) = pair_with(&options, Filter::default, same, same).await;
+    open(&mut a).await;
+    open(&mut b).await;
+    let (began, said) = (Instant::now(), 60);
+    for nonce in 0..said {
+        a.control.send(Message::Ping { nonce, reply: false }).await.unwrap();
+    }
+    for expected in 0..said {
+        let heard = tokio::time::timeout(OPEN_IN, b.incoming.recv()).await.expect("it is heard");
+        let Some(Incoming::Said(Message::Ping { nonce, .. })) = heard else { panic!("{heard:?}") };
+        assert_eq!(nonce, expected);
+    }
+    assert!(began.elapsed() >= each * (said - at_once - 1), "all in {:?}", began.elapsed());
+    speaks(&mut b, &mut a, 99).await;
 }
