@@ -47,6 +47,8 @@ const PURE: [&str; 23] = [
     "src/delivery/",
     "src/simulator/",
     "src/tracker/accounts.rs",
+    "src/tracker/expiries.rs",
+    "src/tracker/names.rs",
     "src/tracker/networks.rs",
     "src/tracker/swarms.rs",
     "src/viewer/playout.rs",

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use paceline::engine::filter::Filter;
@@ -47,14 +47,23 @@ fn run(peer: Peer, description: &str) -> End {
 
 /// Two ends of a connection over this machine; `tamper` may change the answer on its way.
 async fn pair(filter: fn() -> Filter, tamper: impl Fn(String) -> String) -> (End, End) {
-    let options = options();
+    pair_with(&options(), filter, |offer| offer, tamper).await
+}
+
+/// … with these options, where the offer may be changed as well.
+async fn pair_with(
+    options: &Options,
+    filter: fn() -> Filter,
+    tamper_offer: impl Fn(String) -> String,
+    tamper: impl Fn(String) -> String,
+) -> (End, End) {
     let end = async || {
         let addresses = options.addresses.at(0);
-        Peer::new(&options, addresses, Arc::new(Mutex::new(filter()))).await.unwrap()
+        Peer::new(options, addresses, Arc::new(Mutex::new(filter()))).await.unwrap()
     };
     let (offerer, answerer) = (end().await, end().await);
-    let offer = offerer.offer(&options).await.unwrap();
-    let answer = answerer.answer(offer.clone(), &options).await.unwrap();
+    let offer = offerer.offer(options).await.unwrap();
+    let answer = answerer.answer(tamper_offer(offer.clone()), options).await.unwrap();
     let (offering, answering) = (run(offerer.clone(), &offer), run(answerer, &answer));
     offerer.accept(tamper(answer)).await.unwrap();
     (offering, answering)
@@ -189,22 +198,51 @@ async fn who_sends_what_nobody_asked_for_is_misbehaving() {
     assert_eq!(ended, Ended::Misbehaved);
 }
 
+/// A description with the fingerprint of another certificate.
+fn swapped(description: String) -> String {
+    let swap = |line: &str| match line.split_once("sha-256 ") {
+        Some((before, print)) => {
+            let other = if print.starts_with("00") { "11" } else { "00" };
+            format!("{before}sha-256 {other}{}\r\n", &print[2..])
+        }
+        None => format!("{line}\r\n"),
+    };
+    description.lines().map(swap).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_with_another_fingerprint_never_opens() {
-    let swapped = |answer: String| {
-        answer
-            .lines()
-            .map(|line| match line.split_once("sha-256 ") {
-                Some((before, print)) => {
-                    let other = if print.starts_with("00") { "11" } else { "00" };
-                    format!("{before}sha-256 {other}{}\r\n", &print[2..])
-                }
-                None => format!("{line}\r\n"),
-            })
-            .collect()
-    };
     let (mut a, mut b) = pair(Filter::default, swapped).await;
     let opened = tokio::time::timeout(Duration::from_secs(8), a.opened.take().unwrap()).await;
     assert!(!matches!(opened, Ok(Ok(()))), "the offerer must not open");
     assert!(b.opened.take().unwrap().try_recv().is_err(), "nor the answerer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_with_another_fingerprint_never_opens() {
+    let (mut a, mut b) = pair_with(&options(), Filter::default, swapped, |answer| answer).await;
+    let opened = tokio::time::timeout(Duration::from_secs(8), b.opened.take().unwrap()).await;
+    assert!(!matches!(opened, Ok(Ok(()))), "the answerer must not open");
+    assert!(a.opened.take().unwrap().try_recv().is_err(), "nor the offerer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_says_too_much_is_heard_at_its_pace_and_kept() {
+    let (at_once, each) = (10, Duration::from_millis(20));
+    let options = Options { messages_at_once: at_once, message_each: each, ..options() };
+    let same = |description: String| description;
+    let (mut a, mut b) = pair_with(&options, Filter::default, same, same).await;
+    open(&mut a).await;
+    open(&mut b).await;
+    let (began, said) = (Instant::now(), 60);
+    for nonce in 0..said {
+        a.control.send(Message::Ping { nonce, reply: false }).await.unwrap();
+    }
+    for expected in 0..said {
+        let heard = tokio::time::timeout(OPEN_IN, b.incoming.recv()).await.expect("it is heard");
+        let Some(Incoming::Said(Message::Ping { nonce, .. })) = heard else { panic!("{heard:?}") };
+        assert_eq!(nonce, expected);
+    }
+    assert!(began.elapsed() >= each * (said - at_once - 1), "all in {:?}", began.elapsed());
+    speaks(&mut b, &mut a, 99).await;
 }

@@ -278,6 +278,32 @@ fn viewers_that_are_turned_away_are_counted_and_told() {
     }
 }
 
+#[test]
+fn stun_requests_that_are_not_answered_are_counted_and_told() {
+    let tracker = Tracker::with(free_port(), &[("PACELINE_TRACKER_SERVER_MAX_PER_NETWORK", "2")]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+    request.extend([7; 12]);
+    until("a request to be left unanswered", || {
+        for _ in 0..50 {
+            socket.send_to(&request, tracker.address).unwrap();
+        }
+        tracker.process.log().contains("don't hear where they are seen").then_some(())
+    });
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let answers = (0..40).filter(|_| socket.recv(&mut [0; 100]).is_ok()).count();
+    assert_eq!(answers, 40, "twenty for each that there may be");
+    let stats = until("the statistics", || get(tracker.address, "/stats"));
+    let stats: serde_json::Value = serde_json::from_slice(&stats.body).unwrap();
+    assert!(stats["stun_refused"].as_u64().unwrap() > 0, "{stats}");
+    let metrics = until("the metrics", || get(tracker.address, "/metrics")).text();
+    let told =
+        metrics.lines().find_map(|line| line.strip_prefix("paceline_tracker_stun_refused_total ")).unwrap();
+    assert_ne!(told, "0");
+    let log = tracker.process.log();
+    assert!(log.contains("WARN") && log.contains("raise tracker_server.max_per_network"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_stun_are_on_the_same_port() {
     let service = Service::start(Options::default()).await;

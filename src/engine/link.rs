@@ -71,8 +71,8 @@ pub enum Command {
     Disconnect {
         /// Whose.
         peer: PeerId,
-        /// Whether to refuse this peer id until [`Command::Stop`]: it sent something wrong. By another id, as after a
-        /// restart, it is taken.
+        /// Whether to refuse it until [`Command::Stop`]: it sent something wrong. It is known by its certificate, and has
+        /// another one after a restart.
         shun: bool,
     },
     /// Close everything: connections, offers, tracker sockets (after telling the trackers), UDP sockets.

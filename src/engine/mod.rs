@@ -29,6 +29,7 @@ pub mod memory;
 pub mod origin;
 pub mod peer;
 pub mod peers;
+mod receiving;
 pub mod report;
 pub mod sdp;
 pub mod signalling;

@@ -3,7 +3,6 @@
 //! Control messages leave before pieces; a piece leaves in parts, each of which waits until the short send buffer has
 //! room, so a small urgent message never waits behind much.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
@@ -18,6 +17,7 @@ use webrtc::peer_connection::{
 };
 
 use super::peers::Options;
+use super::receiving::{Allowance, receive};
 use super::sdp;
 use super::udp::{Guarded, Shared, locked};
 use crate::model::ids::SegmentId;
@@ -35,10 +35,8 @@ const RECEIVE_BUFFER: u32 = 1 << 20;
 pub const CONTROL: usize = 512;
 /// Pieces that may wait; the delivery core hands out less.
 pub const BULK: usize = 32;
-/// Pieces that may be half received.
-const HALF_RECEIVED: usize = 4;
 /// Requests that are remembered, so that only what was asked for is taken.
-const ASKED: usize = 128;
+pub(super) const ASKED: usize = 128;
 
 /// A failure of the stack, in its words.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +57,8 @@ pub struct Peer {
     events: Arc<Events>,
     /// The agreed channel, until [`Peer::run`] takes it.
     channel: Arc<Mutex<Option<Agreed>>>,
+    /// How much the other side may say.
+    allowance: Allowance,
 }
 
 /// The channel that is agreed on, once it is there.
@@ -189,7 +189,8 @@ impl Peer {
             .build()
             .await?;
         let channel = Arc::new(Mutex::new(Some(channel)));
-        Ok(Self { connection: Arc::new(connection), filter, events, channel })
+        let allowance = Allowance { each: options.message_each, at_once: options.messages_at_once };
+        Ok(Self { connection: Arc::new(connection), filter, events, channel, allowance })
     }
 
     /// Our offer, with all candidates in it.
@@ -261,7 +262,7 @@ impl Peer {
         let _ = opened.send(());
         let (asked, forgotten) = mpsc::channel(ASKED);
         tokio::select! {
-            ended = receive(&*channel, &self.filter, &incoming, forgotten) => ended,
+            ended = receive(&*channel, &self.filter, self.allowance, &incoming, forgotten) => ended,
             () = send(&*channel, &incoming, control, bulk, asked) => Ended::Gone,
             () = self.events.lost.notified() => Ended::Gone,
         }
@@ -316,7 +317,7 @@ fn certificate() -> Option<RTCCertificate> {
 }
 
 /// Which pieces were asked for and may come.
-type Asked = (SegmentId, u8);
+pub(super) type Asked = (SegmentId, u8);
 
 async fn send(
     channel: &dyn DataChannel,
@@ -374,7 +375,7 @@ async fn put(channel: &dyn DataChannel, message: &Message) -> bool {
 }
 
 /// The parts of a piece, each within one chunk and of at most [`MAX_PART`] bytes, with their offsets.
-fn parts(chunks: &[Bytes]) -> Vec<(u32, Bytes)> {
+pub(super) fn parts(chunks: &[Bytes]) -> Vec<(u32, Bytes)> {
     let mut parts: Vec<(u32, Bytes)> = Vec::new();
     let mut gathered = BytesMut::new();
     let mut offset = 0u32;
@@ -394,98 +395,6 @@ fn parts(chunks: &[Bytes]) -> Vec<(u32, Bytes)> {
         parts.push((offset, gathered.freeze()));
     }
     parts
-}
-
-async fn receive(
-    channel: &dyn DataChannel,
-    filter: &Shared,
-    incoming: &mpsc::Sender<Incoming>,
-    mut asked: mpsc::Receiver<Asked>,
-) -> Ended {
-    let mut assembly = Assembly::default();
-    loop {
-        let Some(event) = channel.poll().await else { return Ended::Gone };
-        let message = match event {
-            DataChannelEvent::OnMessage(message) => message,
-            DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return Ended::Gone,
-            _ => continue,
-        };
-        while let Ok(ask) = asked.try_recv() {
-            assembly.expect(ask);
-        }
-        if message.is_string {
-            return Ended::Misbehaved;
-        }
-        let arrived = match Message::decode(message.data.freeze()) {
-            Ok(Some(Message::Part { segment, piece, length, offset, bytes })) => {
-                match assembly.take((segment, piece), length, offset, bytes) {
-                    Ok(Some(bytes)) => {
-                        let hash = PieceHash::of([&bytes]);
-                        Some(Incoming::Piece { segment, piece, bytes, hash })
-                    }
-                    Ok(None) => None,
-                    Err(Unasked) => return Ended::Misbehaved,
-                }
-            }
-            Ok(Some(message)) => Some(Incoming::Said(message)),
-            Ok(None) => None,
-            Err(_) => return Ended::Misbehaved,
-        };
-        {
-            let mut filter = locked(filter);
-            if filter.flooded() {
-                return Ended::Misbehaved;
-            }
-            filter.message();
-        }
-        if let Some(arrived) = arrived
-            && incoming.send(arrived).await.is_err()
-        {
-            return Ended::Gone;
-        }
-    }
-}
-
-/// A part of something that was never asked for, or that does not follow the part before it.
-#[derive(Debug, PartialEq, Eq)]
-struct Unasked;
-
-/// Pieces that are half here, and those that may still come.
-#[derive(Debug, Default)]
-struct Assembly {
-    asked: std::collections::VecDeque<Asked>,
-    half: HashMap<Asked, BytesMut>,
-}
-
-impl Assembly {
-    fn expect(&mut self, ask: Asked) {
-        if self.asked.len() == ASKED {
-            self.asked.pop_front();
-        }
-        self.asked.push_back(ask);
-    }
-
-    /// Takes a part; the whole piece when it was the last.
-    fn take(&mut self, of: Asked, length: u32, offset: u32, bytes: Bytes) -> Result<Option<Bytes>, Unasked> {
-        let Some(index) = self.asked.iter().position(|ask| *ask == of) else { return Err(Unasked) };
-        if bytes.len() == length as usize {
-            self.asked.remove(index);
-            return Ok(Some(bytes));
-        }
-        if self.half.len() >= HALF_RECEIVED && !self.half.contains_key(&of) {
-            return Err(Unasked);
-        }
-        let half = self.half.entry(of).or_default();
-        if half.len() != offset as usize {
-            return Err(Unasked);
-        }
-        half.extend_from_slice(&bytes);
-        if half.len() < length as usize {
-            return Ok(None);
-        }
-        self.asked.remove(index);
-        Ok(self.half.remove(&of).map(BytesMut::freeze))
-    }
 }
 
 #[cfg(test)]
@@ -517,35 +426,5 @@ mod tests {
             }
         };
         assert!(tokio::time::timeout(options.failed * 5, gone).await.is_ok(), "it holds itself");
-    }
-
-    #[test]
-    fn a_piece_is_cut_and_put_together_again() {
-        let of = (SegmentId(1), 2);
-        for length in [1usize, 100, MAX_PART - 1, MAX_PART, MAX_PART + 1, 65_536, MAX_PART * 2, 1 << 20] {
-            let whole: Bytes = (0..length).map(|i| (i % 251) as u8).collect::<Vec<_>>().into();
-            let third = length / 3;
-            let chunks = [whole.slice(..third), whole.slice(third..third * 2), whole.slice(third * 2..)];
-            let mut assembly = Assembly::default();
-            assembly.expect(of);
-            let mut got = None;
-            for (offset, part) in parts(&chunks) {
-                assert!(part.len() <= MAX_PART && got.is_none());
-                got = assembly.take(of, length as u32, offset, part).unwrap();
-            }
-            assert_eq!(got, Some(whole));
-            assert_eq!(assembly.take(of, 1, 0, Bytes::from_static(b"x")), Err(Unasked), "once only");
-        }
-    }
-
-    #[test]
-    fn what_was_not_asked_for_or_does_not_follow_is_refused() {
-        let of = (SegmentId(1), 2);
-        let full = Bytes::from(vec![0; MAX_PART]);
-        let mut assembly = Assembly::default();
-        assert_eq!(assembly.take(of, 100_000, 0, full.clone()), Err(Unasked));
-        assembly.expect(of);
-        assert_eq!(assembly.take(of, 100_000, 0, full.clone()), Ok(None));
-        assert_eq!(assembly.take(of, 100_000, 7, full), Err(Unasked));
     }
 }

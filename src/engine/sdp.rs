@@ -31,6 +31,19 @@ pub enum Refused {
     NoCandidate,
 }
 
+/// The SHA-256 fingerprint of a certificate (RFC 8122 §5): who opens a connection has proved to hold its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// A stranger's description, looked through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What may be handed to the stack.
+    pub text: String,
+    /// The only certificate that the stack takes by it.
+    pub certificate: Fingerprint,
+}
+
 /// Where candidates may lead, from where we are ourselves.
 #[derive(Clone, Debug, Default)]
 pub struct Neighbourhood {
@@ -62,11 +75,12 @@ fn same_network(own: IpAddr, other: IpAddr) -> bool {
     }
 }
 
-/// A stranger's description with only the candidates that may be tried.
+/// A stranger's description with only the candidates that may be tried, and one fingerprint: with several, whoever is held to one
+/// could name another's beside it.
 ///
 /// # Errors
 /// When it is not one of a data channel, or nothing is left of it.
-pub fn incoming(text: &str, around: &Neighbourhood) -> Result<String, Refused> {
+pub fn incoming(text: &str, around: &Neighbourhood) -> Result<Description, Refused> {
     if text.len() > LONGEST {
         return Err(Refused::TooLong(text.len()));
     }
@@ -77,10 +91,9 @@ pub fn incoming(text: &str, around: &Neighbourhood) -> Result<String, Refused> {
     if !data || sections.next().is_some() {
         return Err(Refused::Sections);
     }
-    if !lines().any(|line| line.to_ascii_lowercase().starts_with("a=fingerprint:sha-256 ")) {
-        return Err(Refused::Fingerprint);
-    }
-    let mut kept = String::with_capacity(text.len());
+    let (told, certificate) =
+        lines().find_map(|line| Some((line, fingerprint(line)?))).ok_or(Refused::Fingerprint)?;
+    let (mut kept, mut named) = (String::with_capacity(text.len()), false);
     let mut candidates = 0;
     for line in lines() {
         if let Some(candidate) = line.strip_prefix("a=candidate:") {
@@ -91,10 +104,27 @@ pub fn incoming(text: &str, around: &Neighbourhood) -> Result<String, Refused> {
             }
             candidates += 1;
         }
+        let of_certificate = line.to_ascii_lowercase().starts_with("a=fingerprint");
+        if of_certificate && (line != told || std::mem::replace(&mut named, true)) {
+            continue;
+        }
         kept.push_str(line);
         kept.push_str("\r\n");
     }
-    if candidates == 0 { Err(Refused::NoCandidate) } else { Ok(kept) }
+    if candidates == 0 { Err(Refused::NoCandidate) } else { Ok(Description { text: kept, certificate }) }
+}
+
+/// What a line says of a certificate's SHA-256.
+fn fingerprint(line: &str) -> Option<Fingerprint> {
+    const HEAD: &str = "a=fingerprint:sha-256 ";
+    let is_one = line.get(..HEAD.len()).is_some_and(|head| head.eq_ignore_ascii_case(HEAD));
+    let mut pairs = line.get(HEAD.len()..).filter(|_| is_one)?.split(':');
+    let mut print = [0; 32];
+    for byte in &mut print {
+        let pair = pairs.next().filter(|pair| pair.len() == 2 && !pair.starts_with('+'))?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    pairs.next().is_none().then_some(Fingerprint(print))
 }
 
 /// Our own description, with each address once.
@@ -157,10 +187,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn print(byte: u8) -> String {
+        format!("a=fingerprint:sha-256 {}\r\n", vec![format!("{byte:02X}"); 32].join(":"))
+    }
+
     fn description(candidates: &[&str]) -> String {
-        let mut text = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=fingerprint:sha-256 AA:BB\r\n\
+        let mut text = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n"
-            .to_owned();
+            .to_owned()
+            + &print(0xAB);
         for candidate in candidates {
             text += &format!("a=candidate:{candidate}\r\n");
         }
@@ -173,7 +208,7 @@ mod tests {
 
     fn kept(own: &str, candidates: &[&str]) -> usize {
         incoming(&description(candidates), &around(own))
-            .map_or(0, |text| text.matches("a=candidate:").count())
+            .map_or(0, |kept| kept.text.matches("a=candidate:").count())
     }
 
     #[test]
@@ -204,6 +239,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_held_to_one_certificate_names_no_other() {
+        let good = description(&["1 1 udp 1 1.1.1.1 5000 typ host"]);
+        let read = |text: &str| incoming(text, &around("10.1.0.5")).map(|kept| (kept.certificate, kept.text));
+        assert_eq!(read(&good), Ok((Fingerprint([0xAB; 32]), good.clone())));
+        let other = "a=fingerprint:sha-1 00:11\r\na=FINGERPRINT:sha-256 22\r\n";
+        for more in [&print(0xCD), &print(0xAB), other] {
+            assert_eq!(read(&format!("{good}{more}")), Ok((Fingerprint([0xAB; 32]), good.clone())), "{more}");
+        }
+        assert_eq!(
+            read(&good.replace("v=0", &format!("v=0\r\n{}", print(1).trim_end()))).unwrap().0.0,
+            [1; 32]
+        );
+        for bad in ["AB", "+A", "ABC", "XY"] {
+            let text = good.replacen("AB:", &format!("{bad}:"), 1);
+            assert_eq!(read(&text).is_ok(), bad == "AB", "{bad}");
+        }
+        assert!(read(&good.replacen("AB:", "", 1)).is_err(), "too short");
+        assert!(read(&good.replacen("AB:", "AB:AB:", 1)).is_err(), "too long");
+    }
+
+    #[test]
     fn what_is_no_data_channel_is_refused() {
         let good = description(&["1 1 udp 1 1.1.1.1 5000 typ host"]);
         let refused = |text: &str| incoming(text, &around("10.1.0.5")).unwrap_err();
@@ -221,7 +277,8 @@ mod tests {
             for line in lines {
                 text += &format!("a=candidate:{line}\r\n");
             }
-            if let Ok(kept) = incoming(&text, &around("10.1.0.5")) {
+            if let Ok(Description { text: kept, certificate }) = incoming(&text, &around("10.1.0.5")) {
+                prop_assert_eq!(certificate, Fingerprint([0xAB; 32]));
                 let candidates: Vec<_> = kept.lines().filter_map(|l| l.strip_prefix("a=candidate:")).collect();
                 prop_assert!(candidates.len() <= CANDIDATES);
                 for candidate in candidates {

@@ -16,11 +16,16 @@ const GAUGES: [(&str, &str, &str); 3] = [
 ];
 
 /// Counters: name, help, key of the statistics.
-const COUNTERS: [(&str, &str, &str); 7] = [
+const COUNTERS: [(&str, &str, &str); 8] = [
+    (
+        "paceline_tracker_stun_refused_total",
+        "STUN requests not answered: too many from one network.",
+        "stun_refused",
+    ),
     ("paceline_tracker_announces_total", "Announcements taken.", "announces"),
     ("paceline_tracker_offers_relayed_total", "Offers of one viewer passed on to another.", "offers_relayed"),
     ("paceline_tracker_answers_relayed_total", "Answers passed back.", "answers_relayed"),
-    ("paceline_tracker_refused_total", "Messages refused for their form or number.", "refused"),
+    ("paceline_tracker_refused_total", "Messages refused for their form, number or peer id.", "refused"),
     ("paceline_tracker_forged_answers_total", "Answers to offers that were never made.", "forged_answers"),
     ("paceline_tracker_accounts_total", "Figures of viewers taken.", "accounts"),
     (
@@ -47,7 +52,7 @@ pub fn text(stats: &Value) -> Result<String, Error> {
     let help = "Connections turned away, by the limit of the configuration that they met.";
     let refused = Opts::new("paceline_tracker_connections_refused_total", help);
     let refused = IntCounterVec::new(refused, &["limit"])?;
-    for key in Limit::ALL.map(Limit::key) {
+    for key in Limit::OF_CONNECTIONS.map(Limit::key) {
         let count = stats["connections_refused"][key].as_u64().unwrap_or_default();
         refused.with_label_values(&[key]).inc_by(count);
     }

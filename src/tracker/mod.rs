@@ -9,10 +9,12 @@ mod answer;
 mod connection;
 #[cfg(feature = "daemon")]
 mod events;
+mod expiries;
 #[cfg(feature = "daemon")]
 mod history;
 #[cfg(feature = "daemon")]
 mod metrics;
+mod names;
 #[cfg(feature = "daemon")]
 mod networks;
 #[cfg(feature = "daemon")]

@@ -1,5 +1,6 @@
-//! Connections that are turned away because there are enough: counted by the limit that they met, and said now and then.
-//! A viewer only sees that its connection ends, so whoever runs the tracker has to hear which key to raise.
+//! Connections that are turned away because there are enough, and STUN requests that are not answered: counted by the limit
+//! that they met, and said now and then. A viewer only sees that its connection ends, or that no answer comes, so whoever
+//! runs the tracker has to hear which key to raise.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -15,18 +16,20 @@ pub enum Limit {
     Connections,
     /// Those of one network.
     PerNetwork,
+    /// Answers over STUN to one network, in a time.
+    Stun,
 }
 
 impl Limit {
-    /// Every one.
-    pub const ALL: [Self; 2] = [Self::Connections, Self::PerNetwork];
+    /// Those that connections meet.
+    pub const OF_CONNECTIONS: [Self; 2] = [Self::Connections, Self::PerNetwork];
 
     /// The key of the configuration that sets it; so it is called in statistics, too.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::Connections => "max_connections",
-            Self::PerNetwork => "max_per_network",
+            Self::PerNetwork | Self::Stun => "max_per_network",
         }
     }
 }
@@ -39,10 +42,10 @@ struct Met {
 
 /// How often each limit was met.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<[Met; 2]>);
+pub struct Refusals(Mutex<[Met; 3]>);
 
 impl Refusals {
-    /// A connection from there is turned away at a limit of `most`.
+    /// A connection from there is turned away, or a request not answered, at a limit of `most`.
     pub fn refuse(&self, limit: Limit, most: usize, from: IpAddr) {
         if !self.is_news(limit, Instant::now()) {
             return;
@@ -53,11 +56,18 @@ impl Refusals {
                  tracker_server.max_connections"
             ),
             Limit::PerNetwork => {
-                let (network, bits) =
-                    (super::service::network(from), if from.to_canonical().is_ipv4() { 24 } else { 48 });
+                let (network, bits) = of_network(from);
                 tracing::warn!(
                     "viewers of {network}/{bits} are turned away: {most} connections of this one network are open; if \
                      many share an address, as a company's or all behind a reverse proxy, raise \
+                     tracker_server.max_per_network"
+                );
+            }
+            Limit::Stun => {
+                let (network, bits) = of_network(from);
+                tracing::warn!(
+                    "viewers of {network}/{bits} don't hear where they are seen: {most} STUN requests of this one network are \
+                     answered in ten seconds; if many share an address, as a company's, raise \
                      tracker_server.max_per_network"
                 );
             }
@@ -82,6 +92,11 @@ impl Refusals {
     }
 }
 
+/// The network that an address counts for, as it is written.
+fn of_network(address: IpAddr) -> (IpAddr, u8) {
+    (super::service::network(address), if address.to_canonical().is_ipv4() { 24 } else { 48 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +111,6 @@ mod tests {
             said[1] += u32::from(second >= 100 && refusals.is_news(Limit::Connections, now));
         }
         assert_eq!(said, [3, 1]);
-        assert_eq!(Limit::ALL.map(|limit| refusals.count(limit)), [50, 150]);
+        assert_eq!(Limit::OF_CONNECTIONS.map(|limit| refusals.count(limit)), [50, 150]);
     }
 }

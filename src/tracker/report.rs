@@ -29,7 +29,8 @@ pub fn document(
             with(json!({"network": name, "watching": viewers}), accounts.network(at))
         })
         .collect();
-    let turned_away: Map<String, Value> = Limit::ALL
+    let unanswered = turned_away.count(Limit::Stun);
+    let turned_away: Map<String, Value> = Limit::OF_CONNECTIONS
         .map(|limit| (limit.key().to_owned(), turned_away.count(limit).into()))
         .into_iter()
         .collect();
@@ -37,7 +38,7 @@ pub fn document(
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": seconds(now), "interval_s": swarms.interval().as_secs(),
         "swarms": count, "viewers": viewers, "watching": watching.iter().sum::<usize>(), "connections": connections,
-        "connections_refused": turned_away,
+        "connections_refused": turned_away, "stun_refused": unanswered,
         "announces": stats.announces, "offers_relayed": stats.offers, "answers_relayed": stats.answers,
         "refused": stats.refused, "forged_answers": stats.forged,
         "accounts": taken, "accounts_refused": refused,

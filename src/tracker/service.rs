@@ -165,10 +165,10 @@ pub async fn run_with(
     let certificate = certificate(&options)?;
     let (inbox, arriving) = bound.inbox;
     let mut tasks = JoinSet::new();
-    if let Some(udp) = bound.udp {
-        tasks.spawn(stun::run(udp));
-    }
     let (networks, refusals) = (Arc::new(Networks::new(&options.networks)), Arc::new(Refusals::default()));
+    if let Some(udp) = bound.udp {
+        tasks.spawn(stun::run(udp, changing.clone(), Arc::clone(&refusals)));
+    }
     tasks.spawn(own(options, Arc::clone(&networks), Arc::clone(&refusals), arriving));
     let door = Arc::new(Door::new(changing, networks, refusals, certificate, inbox));
     let served = serve(&bound.tcp, &door, &mut tasks, shutdown).await;

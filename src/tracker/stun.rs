@@ -2,39 +2,69 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use super::options::Options;
+use super::refusals::{Limit, Refusals};
+use super::service::network;
 
 const COOKIE: u32 = 0x2112_A442;
 const HEADER: usize = 20;
-/// Answers to one address per [`WINDOW`]: the answer is little larger than the question, and no flood is worth it.
-const ANSWERS: u32 = 50;
+/// Answers to one network per [`WINDOW`], for each connection that it may have: a viewer asks once for each of its offers, ten
+/// at most at a time, and for each offer that it answers. The answer is little larger than the question, and no flood is
+/// worth it.
+const ANSWERS_EACH: usize = 20;
 const WINDOW: Duration = Duration::from_secs(10);
-/// Addresses that are counted; past it everybody is answered until the window ends.
+/// Networks that are counted; past it everybody is answered until the window ends.
 const COUNTED: usize = 10_000;
 
 /// Answers binding requests for ever; the caller ends it.
-pub async fn run(socket: UdpSocket) {
+pub async fn run(socket: UdpSocket, options: watch::Receiver<Options>, refusals: Arc<Refusals>) {
     let mut request = [0; 1500];
-    let mut answered: HashMap<IpAddr, u32> = HashMap::new();
-    let mut window = Instant::now();
+    let mut answered = Answered { networks: HashMap::new(), window: Instant::now() };
     loop {
         // An error is the echo of an answer that did not arrive: the next request is another one.
         let Ok((length, from)) = socket.recv_from(&mut request).await else { continue };
-        if window.elapsed() > WINDOW {
-            answered.clear();
-            window = Instant::now();
-        }
         let Some(response) = respond(&request[..length], from) else { continue };
-        if answered.len() < COUNTED || answered.contains_key(&from.ip()) {
-            let count = answered.entry(from.ip()).or_default();
-            *count += 1;
-            if *count > ANSWERS {
-                continue;
-            }
+        let most = most(options.borrow().max_per_network);
+        if answered.may(from.ip(), most, Instant::now()) {
+            let _ = socket.send_to(&response, from).await;
+        } else {
+            refusals.refuse(Limit::Stun, most, from.ip());
         }
-        let _ = socket.send_to(&response, from).await;
+    }
+}
+
+/// Answers to a network that may have so many connections.
+fn most(connections: usize) -> usize {
+    connections.saturating_mul(ANSWERS_EACH)
+}
+
+/// Answers of this window, by network.
+struct Answered {
+    networks: HashMap<IpAddr, usize>,
+    window: Instant,
+}
+
+impl Answered {
+    /// Whether one more answer may go there, where a network gets so many; it is counted then.
+    fn may(&mut self, to: IpAddr, most: usize, now: Instant) -> bool {
+        if now.saturating_duration_since(self.window) > WINDOW {
+            self.networks.clear();
+            self.window = now;
+        }
+        let network = network(to);
+        if self.networks.len() >= COUNTED && !self.networks.contains_key(&network) {
+            return true;
+        }
+        let count = self.networks.entry(network).or_default();
+        let may = *count < most;
+        *count += usize::from(may);
+        may
     }
 }
 
@@ -89,6 +119,21 @@ mod tests {
             respond(&request(), "[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap()).unwrap();
         let expected = b"\x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9";
         assert_eq!(&v6[20..], expected);
+    }
+
+    #[test]
+    fn all_viewers_of_a_company_are_answered_and_no_flood() {
+        let now = Instant::now();
+        let mut answered = Answered { networks: HashMap::new(), window: now };
+        let company = |n: u8| IpAddr::from([203, 0, 113, n]);
+        let most = most(Options::default().max_per_network);
+        // Each makes ten offers as it comes, all of them behind a few addresses.
+        let comers = (0..2000 * 10).filter(|n| answered.may(company((n % 3) as u8), most, now));
+        assert_eq!(comers.count(), 2000 * 10);
+        let flood = (0..100_000).filter(|_| answered.may(company(9), most, now));
+        assert_eq!(flood.count(), most - 2000 * 10);
+        assert!(answered.may(IpAddr::from([203, 0, 114, 1]), most, now), "others are not meant");
+        assert!(answered.may(company(9), most, now + WINDOW * 2));
     }
 
     #[test]

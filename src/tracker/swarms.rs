@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::accounts::{Accounts, Flow, Key};
+use super::expiries::{Entry, Expiries};
+use super::names::Names;
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::tracker::{Account, Event, Extra, FromTracker, MAX_OFFERS, Offer, OfferId, ToTracker};
@@ -81,6 +83,8 @@ struct Member {
     /// Offers it was given lately.
     given: u32,
     until: Time,
+    /// Where its end is waited for.
+    entry: Entry,
     /// The account that it last told of.
     account: Option<Key>,
 }
@@ -107,6 +111,8 @@ pub struct Census {
 #[derive(Clone, Debug)]
 struct Pending {
     swarm: SwarmId,
+    /// Whom the receiver was then.
+    receiver: PeerId,
     offerer: PeerId,
     offer_id: OfferId,
     connection: ConnectionId,
@@ -116,6 +122,7 @@ struct Pending {
 #[derive(Clone, Debug)]
 struct Connection {
     swarms: Vec<SwarmId>,
+    names: Names,
     pending: VecDeque<Pending>,
     tokens: f64,
     filled: Time,
@@ -128,8 +135,7 @@ pub struct Swarms {
     limits: Limits,
     swarms: BTreeMap<SwarmId, Swarm>,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// When which member may have expired; looked at again then.
-    expiries: VecDeque<(Time, SwarmId, ConnectionId)>,
+    expiries: Expiries,
     members: usize,
     /// Connections that are in a swarm, by network.
     watching: Vec<usize>,
@@ -152,7 +158,7 @@ impl Swarms {
             limits,
             swarms: BTreeMap::new(),
             connections: BTreeMap::new(),
-            expiries: VecDeque::new(),
+            expiries: Expiries::default(),
             members: 0,
             watching: vec![0; networks.max(1)],
             accounts: Accounts::new(networks),
@@ -179,9 +185,9 @@ impl Swarms {
                 self.answer(now, from, (info_hash, peer_id, to_peer_id, offer_id), sdp, out);
             }
             Input::Said(from, ToTracker::Announce { info_hash, peer_id, event, numwant, offers, extra }) => {
-                if !self.may_announce(from, now) {
+                if let Some(why) = self.refusal(now, from, info_hash, peer_id) {
                     self.stats.refused += 1;
-                    out.push((from, FromTracker::Failure("too many announcements; wait a little".into())));
+                    out.push((from, FromTracker::Failure(why.into())));
                     return;
                 }
                 // Others' clients don't say whether they upload: they do.
@@ -203,7 +209,13 @@ impl Swarms {
     /// When time alone will change something.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.expiries.front().map(|(at, ..)| *at)
+        self.expiries.first()
+    }
+
+    /// Members whose end is waited for: all of them, and nobody twice.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.expiries.len()
     }
 
     /// Members of a swarm.
@@ -253,6 +265,7 @@ impl Swarms {
     fn connection(&mut self, from: ConnectionId, now: Time) -> &mut Connection {
         self.connections.entry(from).or_insert_with(|| Connection {
             swarms: Vec::new(),
+            names: Names::default(),
             pending: VecDeque::new(),
             tokens: BURST,
             filled: now,
@@ -278,6 +291,27 @@ impl Swarms {
         }
         let network = self.connections.get(&from).map_or(0, |connection| connection.network);
         self.accounts.report(now, key, (from, network), &account);
+    }
+
+    /// Why an announcement is not taken. In a swarm a connection goes by one id as long as it is there: otherwise one client
+    /// could be as many viewers as it likes, and take every place that others have for strangers.
+    fn refusal(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        swarm: SwarmId,
+        peer: PeerId,
+    ) -> Option<&'static str> {
+        if !self.may_announce(from, now) {
+            return Some("too many announcements; wait a little");
+        }
+        let known = self.swarms.get(&swarm).and_then(|s| Some(s.members[*s.index.get(&from)?].peer));
+        if let Some(known) = known {
+            return (known != peer).then_some("this connection is in the swarm by another peer_id");
+        }
+        let life = self.limits.interval * 3;
+        let may = self.connection(from, now).names.take(peer, now, life);
+        (!may).then_some("too many peer ids over one connection; wait a little")
     }
 
     fn may_announce(&mut self, from: ConnectionId, now: Time) -> bool {
@@ -317,7 +351,8 @@ impl Swarms {
         let most = (numwant as usize).min(MAX_OFFERS);
         let mut taken: Vec<ConnectionId> = vec![from];
         for Offer { offer_id, sdp } in offers.into_iter().take(most) {
-            let Some(receiver) = self.receiver(swarm, (peer, uploads), &taken, known) else { break };
+            let found = self.receiver(swarm, (peer, uploads), &taken, known);
+            let Some((receiver, receiver_peer)) = found else { break };
             taken.push(receiver);
             let Some(connection) = self.connections.get_mut(&receiver) else { continue };
             if connection.pending.len() == PENDING {
@@ -327,6 +362,7 @@ impl Swarms {
             let (offerer, pending) = (peer, offer_id.clone());
             connection.pending.push_back(Pending {
                 swarm,
+                receiver: receiver_peer,
                 offerer,
                 offer_id: pending,
                 connection: from,
@@ -344,7 +380,7 @@ impl Swarms {
             && let Some(&at) = known.index.get(&from)
         {
             let member = &mut known.members[at];
-            (member.peer, member.until) = (peer, until);
+            member.until = until;
             member.given /= 2;
             return true;
         }
@@ -360,9 +396,10 @@ impl Swarms {
         connection.swarms.push(swarm);
         let known = self.swarms.entry(swarm).or_default();
         known.index.insert(from, known.members.len());
-        known.members.push(Member { connection: from, peer, given: 0, until, uploads: false, account: None });
+        let entry = self.expiries.add(until, (swarm, from));
+        let (connection, uploads) = (from, false);
+        known.members.push(Member { connection, peer, given: 0, until, entry, uploads, account: None });
         self.members += 1;
-        self.expiries.push_back((until, swarm, from));
         true
     }
 
@@ -374,7 +411,7 @@ impl Swarms {
         (offerer, uploads): (PeerId, bool),
         taken: &[ConnectionId],
         known: &[PeerId],
-    ) -> Option<ConnectionId> {
+    ) -> Option<(ConnectionId, PeerId)> {
         let count = self.swarms.get(&swarm)?.members.len();
         let mut best: Option<usize> = None;
         let mut start = self.draw(count);
@@ -395,7 +432,7 @@ impl Swarms {
         }
         let member = &mut self.swarms.get_mut(&swarm)?.members[best?];
         member.given = member.given.saturating_add(1);
-        Some(member.connection)
+        Some((member.connection, member.peer))
     }
 
     fn answer(
@@ -407,8 +444,9 @@ impl Swarms {
         out: &mut Vec<Output>,
     ) {
         let pending = self.connections.get_mut(&from).and_then(|connection| {
-            let ours =
-                |p: &Pending| p.swarm == swarm && p.offerer == to && p.offer_id == offer && p.until > now;
+            let ours = |p: &Pending| {
+                (p.swarm, p.receiver, p.offerer) == (swarm, peer, to) && p.offer_id == offer && p.until > now
+            };
             let at = connection.pending.iter().position(ours)?;
             connection.pending.remove(at)
         });
@@ -436,6 +474,7 @@ impl Swarms {
             known.index.insert(moved.connection, at);
         }
         self.members -= 1;
+        self.expiries.remove(member.entry);
         if known.members.is_empty() {
             self.swarms.remove(&swarm);
         }
@@ -457,24 +496,16 @@ impl Swarms {
     }
 
     fn expire(&mut self, now: Time) {
-        while let Some(&(at, swarm, connection)) = self.expiries.front() {
-            if at > now {
-                return;
-            }
-            self.expiries.pop_front();
-            let member = self.swarms.get(&swarm).and_then(|s| Some(&s.members[*s.index.get(&connection)?]));
-            match member.map(|member| member.until) {
-                Some(until) if until > now => self.look_again(until, swarm, connection),
-                Some(_) => self.leave(now, swarm, connection),
-                None => {}
+        while let Some((swarm, connection)) = self.expiries.due(now) {
+            let Some(known) = self.swarms.get_mut(&swarm) else { continue };
+            let Some(&at) = known.index.get(&connection) else { continue };
+            let member = &mut known.members[at];
+            if member.until > now {
+                member.entry = self.expiries.add(member.until, (swarm, connection));
+            } else {
+                self.leave(now, swarm, connection);
             }
         }
-    }
-
-    /// Keeps the expiries in order: what is put back is later than what just came up, by at most three intervals.
-    fn look_again(&mut self, until: Time, swarm: SwarmId, connection: ConnectionId) {
-        let at = self.expiries.partition_point(|(at, ..)| *at <= until);
-        self.expiries.insert(at, (until, swarm, connection));
     }
 
     /// A number below `bound` (SplitMix64); 0 for a bound of 0.

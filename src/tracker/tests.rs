@@ -39,7 +39,19 @@ impl Rig {
         self.tell(Input::Said(ConnectionId(who), message))
     }
 
+    /// What a connection is told that announces itself by this peer id.
+    fn announce_as(&mut self, from: u64, who: u64, of: u8, event: Option<Event>) -> Vec<Output> {
+        let (info_hash, offers) = (swarm(of), offers(1));
+        let message =
+            ToTracker::Announce { info_hash, peer_id: peer(who), event, numwant: 1, offers, extra: None };
+        self.tell(Input::Said(ConnectionId(from), message))
+    }
+
     fn answer(&mut self, who: u64, to: u64, offer: u8) -> Vec<Output> {
+        self.answer_as(who, who, to, offer)
+    }
+
+    fn answer_as(&mut self, from: u64, who: u64, to: u64, offer: u8) -> Vec<Output> {
         let message = ToTracker::Answer {
             info_hash: swarm(1),
             peer_id: peer(who),
@@ -47,7 +59,7 @@ impl Rig {
             offer_id: OfferId::from_bytes(&[offer]),
             sdp: "answer".into(),
         };
-        self.tell(Input::Said(ConnectionId(who), message))
+        self.tell(Input::Said(ConnectionId(from), message))
     }
 
     fn tell(&mut self, input: Input) -> Vec<Output> {
@@ -87,6 +99,79 @@ fn answers_to_nothing_are_not_relayed() {
     assert_eq!(rig.answer(2, 2, 0), []);
     assert_eq!(rig.answer(9, 2, 0), []);
     assert_eq!(rig.0.stats().forged, 3);
+}
+
+#[test]
+fn nobody_answers_by_another_s_id() {
+    let mut rig = Rig::new();
+    rig.announce(1, 1, None, 0);
+    rig.announce(2, 1, None, 1);
+    assert_eq!(rig.answer_as(1, 3, 2, 0), []);
+    assert_eq!(rig.0.stats().forged, 1);
+    assert_eq!(rig.answer(1, 2, 0).len(), 1, "the one who was asked still may");
+}
+
+#[test]
+fn in_a_swarm_a_connection_goes_by_one_id() {
+    let mut rig = Rig::new();
+    rig.announce(9, 1, None, 0);
+    let refused = |out: &[Output]| matches!(out, [(_, FromTracker::Failure(_))]);
+    assert_eq!(offered(&rig.announce_as(1, 1, 1, None)), [9]);
+    for who in 2..8 {
+        let out = rig.announce_as(1, who, 1, None);
+        assert!(refused(&out), "no offer of it goes anywhere: {out:?}");
+    }
+    assert!(refused(&rig.announce_as(1, 9, 1, Some(Event::Stopped))));
+    assert_eq!((rig.0.size(swarm(1)), rig.0.stats().refused), (2, 7));
+    assert!(!refused(&rig.announce_as(1, 2, 2, None)), "a page has one for each stream");
+    assert!(!refused(&rig.announce_as(1, 1, 1, None)));
+}
+
+#[test]
+fn coming_and_going_makes_nobody_a_crowd() {
+    let mut rig = Rig::new();
+    rig.announce(9, 1, None, 0);
+    let crowd = |rig: &mut Rig, from: u64| {
+        let round = |who: u64| {
+            rig.1 += Duration::from_secs(1);
+            let offered = offered(&rig.announce_as(1, who, 1, Some(Event::Started))).len();
+            rig.announce_as(1, who, 1, Some(Event::Stopped));
+            offered
+        };
+        (from..from + 100).map(round).sum::<usize>()
+    };
+    assert_eq!(crowd(&mut rig, 100), 16);
+    rig.1 += LIMITS.interval * 3;
+    rig.announce(9, 1, None, 0);
+    assert_eq!(crowd(&mut rig, 200), 16, "later there is room for others");
+}
+
+#[test]
+fn whoever_stays_keeps_its_id_however_many_others_come() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        rig.announce_as(1, 1, 1, None);
+        rig.1 += Duration::from_secs(200);
+    }
+    for who in 100..120 {
+        rig.1 += Duration::from_secs(1);
+        rig.announce_as(1, who, 2, Some(Event::Started));
+        rig.announce_as(1, who, 2, Some(Event::Stopped));
+    }
+    assert!(matches!(rig.announce_as(1, 1, 1, None)[..], [(_, FromTracker::Interval { .. })]));
+}
+
+#[test]
+fn whoever_comes_and_goes_is_waited_for_once() {
+    let mut rig = Rig::new();
+    rig.announce(1, 1, None, 0);
+    for round in 0..10_000 {
+        rig.announce(2 + round, 1, Some(Event::Started), 0);
+        rig.announce(2 + round, 1, Some(Event::Stopped), 0);
+        assert_eq!(rig.0.awaited(), 1, "round {round}");
+    }
+    rig.tell(Input::Gone(ConnectionId(1)));
+    assert_eq!(rig.0.next_wakeup(), None);
 }
 
 #[test]

@@ -13,8 +13,12 @@ use super::link::{Command, Event};
 mod addresses;
 mod complaints;
 mod life;
+mod meeting;
 mod options;
 mod owner;
+mod shunned;
+#[cfg(test)]
+mod tests;
 mod trackers;
 
 pub use addresses::Addresses;

@@ -168,6 +168,10 @@ pub struct Options {
     pub check_interval: Duration,
     /// ICE: checks of one candidate pair.
     pub checks: u16,
+    /// A peer may say one thing in this time, besides the pieces that it was asked for …
+    pub message_each: Duration,
+    /// … and so many at once; then it is read no further for a while.
+    pub messages_at_once: u32,
     /// How long connecting to a tracker may take.
     pub tracker_connecting: Duration,
     /// How often a silent tracker is asked for a sign of life.
@@ -201,6 +205,8 @@ impl Options {
             keep_alive: Duration::from_millis(1500),
             check_interval: Duration::from_millis(40),
             checks: 75,
+            message_each: Duration::from_millis(2),
+            messages_at_once: 2000,
             tracker_connecting: Duration::from_secs(10),
             tracker_ping: Duration::from_secs(45),
             complaints_each: Duration::from_secs(60),

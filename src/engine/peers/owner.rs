@@ -11,10 +11,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::complaints::Complaints;
 use super::life::Life;
 use super::options::Options;
+use super::shunned::Shunned;
 use crate::engine::link::{Command, Event};
 use crate::engine::origin;
 use crate::engine::peer::{BULK, CONTROL, Ended, Outgoing, Peer};
-use crate::engine::sdp::{self, Neighbourhood};
+use crate::engine::sdp::{self, Fingerprint};
 use crate::engine::signalling::Signal;
 use crate::engine::udp::Shared;
 use crate::model::ids::{PeerId, SwarmId};
@@ -25,8 +26,6 @@ use crate::wire::tracker::{self, Account, Offer, OfferId, ToTracker};
 pub(super) const CONNECTIONS: usize = 96;
 /// Of those, offers that wait for an answer; for another one the oldest goes. The rest is for peers that come to us.
 const OFFERS: usize = CONNECTIONS / 2;
-/// Peers that are refused; the oldest are forgiven.
-const SHUNNED: usize = 512;
 /// Messages of trackers and connections that may wait for the owner.
 pub(super) const INBOX: usize = 256;
 
@@ -55,13 +54,17 @@ pub(super) struct Announcement {
 }
 
 pub(super) struct Connection {
-    /// Known from the beginning, or from the answer on.
-    peer: Arc<OnceLock<PeerId>>,
+    /// Known from the beginning, or from the answer on; so is the next.
+    pub(super) peer: Arc<OnceLock<PeerId>>,
+    /// What the other side has to hold the key of.
+    pub(super) certificate: Option<Fingerprint>,
     swarm: SwarmId,
-    link: Peer,
-    ours: bool,
-    open: bool,
-    offer: Option<OfferId>,
+    pub(super) link: Peer,
+    /// It began with our offer.
+    pub(super) ours: bool,
+    pub(super) open: bool,
+    /// Ours, while it waits for an answer.
+    pub(super) offer: Option<OfferId>,
     control: mpsc::Sender<Message>,
     bulk: mpsc::Sender<Outgoing>,
     task: AbortHandle,
@@ -79,7 +82,7 @@ pub(super) struct Owner {
     pub(super) signals: mpsc::Sender<Signal>,
     pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) peers: HashMap<PeerId, ConnectionId>,
-    pub(super) shunned: std::collections::VecDeque<PeerId>,
+    pub(super) shunned: Shunned,
     pub(super) trackers: HashMap<usize, mpsc::Sender<ToTracker>>,
     pub(super) up: Vec<usize>,
     /// Why those that are not there are not, as it was said.
@@ -106,29 +109,8 @@ pub(super) async fn run(
     let (inbox, mut internal) = mpsc::channel(INBOX);
     let (signals, mut signalled) = mpsc::channel(INBOX);
     let mut access = options.access.clone();
-    let token = access.borrow_and_update().token.clone();
-    let mut owner = Owner {
-        last_port: 0,
-        placeless: false,
-        options: Arc::new(options),
-        events,
-        inbox,
-        signals,
-        connections: HashMap::new(),
-        peers: HashMap::new(),
-        shunned: std::collections::VecDeque::new(),
-        trackers: HashMap::new(),
-        up: Vec::new(),
-        absent: Complaints::default(),
-        complaints: Complaints::default(),
-        token,
-        outdated: Vec::new(),
-        tls: origin::tls_config().ok().map(Arc::new),
-        next: 0,
-        turn: 0,
-        room: 0,
-        tasks: JoinSet::new(),
-    };
+    access.mark_unchanged();
+    let mut owner = Owner::new(options, events, inbox, signals);
     let mut joined: Vec<(SwarmId, Account)> = Vec::new();
     loop {
         tokio::select! {
@@ -159,7 +141,38 @@ pub(super) async fn run(
 }
 
 impl Owner {
-    async fn command(&mut self, command: Command) {
+    pub(super) fn new(
+        options: Options,
+        events: mpsc::Sender<Event>,
+        inbox: mpsc::Sender<Internal>,
+        signals: mpsc::Sender<Signal>,
+    ) -> Self {
+        let token = options.access.borrow().token.clone();
+        Self {
+            last_port: 0,
+            placeless: false,
+            options: Arc::new(options),
+            events,
+            inbox,
+            signals,
+            connections: HashMap::new(),
+            peers: HashMap::new(),
+            shunned: Shunned::default(),
+            trackers: HashMap::new(),
+            up: Vec::new(),
+            absent: Complaints::default(),
+            complaints: Complaints::default(),
+            token,
+            outdated: Vec::new(),
+            tls: origin::tls_config().ok().map(Arc::new),
+            next: 0,
+            turn: 0,
+            room: 0,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn command(&mut self, command: Command) {
         match command {
             Command::Connect { tracker } => self.connect(tracker),
             Command::Say { peer, message } => {
@@ -172,16 +185,22 @@ impl Owner {
                 self.lose_unless(sent, peer).await;
             }
             Command::Disconnect { peer, shun } => {
-                if shun {
-                    if self.shunned.len() == SHUNNED {
-                        self.shunned.pop_front();
-                    }
-                    self.shunned.push_back(peer);
-                }
                 self.drop_peer(peer, Ended::Gone).await;
+                if shun {
+                    self.shun(peer).await;
+                }
             }
             Command::Room { connections } => self.room = connections,
             Command::Announce { .. } | Command::Leave { .. } | Command::Stop => {}
+        }
+    }
+
+    /// Refuses a peer from now on, and ends what else it has here by other ids: a certificate is one daemon's.
+    async fn shun(&mut self, peer: PeerId) {
+        let Some(certificate) = self.shunned.shun(peer) else { return };
+        let others = self.connections.values().filter(|c| c.certificate == Some(certificate));
+        for other in others.filter_map(|c| c.peer.get().copied()).collect::<Vec<_>>() {
+            self.drop_peer(other, Ended::Gone).await;
         }
     }
 
@@ -237,13 +256,13 @@ impl Owner {
         waiting.iter().take(spare).for_each(|&id| self.close(id));
     }
 
-    fn reserve(&mut self) -> ConnectionId {
+    pub(super) fn reserve(&mut self) -> ConnectionId {
         self.next += 1;
         self.next
     }
 
     /// A connection that begins with our offer.
-    async fn dial(
+    pub(super) async fn dial(
         &mut self,
         id: ConnectionId,
         swarm: SwarmId,
@@ -257,96 +276,14 @@ impl Owner {
                 offer.is_ok()
             })
         });
-        self.spawn(id, swarm, None, Some(offer_id), begin).await;
-    }
-
-    /// A peer offers a connection: taken unless we have or are making one, it is us, or it is refused.
-    pub(super) async fn offered(
-        &mut self,
-        tracker: usize,
-        swarm: SwarmId,
-        peer: PeerId,
-        offer_id: OfferId,
-        offer: &str,
-    ) {
-        if peer == self.options.me || self.shunned.contains(&peer) || self.connections.len() >= CONNECTIONS {
-            return;
-        }
-        if self.peers.contains_key(&peer) || self.peers.len() >= self.room {
-            return;
-        }
-        let offer = match sdp::incoming(offer, &self.neighbourhood()) {
-            Ok(offer) => offer,
-            Err(why) => {
-                tracing::debug!("an offer of {peer} is not taken: {why}");
-                return;
-            }
-        };
-        let id = self.reserve();
-        let (inbox, me) = (self.inbox.clone(), self.options.me);
-        let begin: Begin = Box::new(move |link, options| {
-            Box::pin(async move {
-                let answer = match link.answer(offer, &options).await {
-                    Ok(answer) => sdp::outgoing(&answer),
-                    Err(error) => {
-                        tracing::debug!("an offer of {peer} could not be answered: {error}");
-                        return false;
-                    }
-                };
-                let answer = ToTracker::Answer {
-                    info_hash: swarm,
-                    peer_id: me,
-                    to_peer_id: peer,
-                    offer_id,
-                    sdp: answer,
-                };
-                inbox.send(Internal::Answer { id, tracker, answer: Box::new(answer) }).await.is_ok()
-            })
-        });
-        if self.spawn(id, swarm, Some(peer), None, begin).await {
-            self.peers.insert(peer, id);
-        }
-    }
-
-    /// A peer answers one of our offers. When it has also sent one itself, the offer of the smaller id is kept.
-    pub(super) fn answered(&mut self, peer: PeerId, offer_id: &OfferId, answer: &str) {
-        let ours =
-            self.connections.iter().find(|(_, c)| c.offer.as_ref() == Some(offer_id)).map(|(id, _)| *id);
-        let Some(id) = ours else { return };
-        let refused = peer == self.options.me || self.shunned.contains(&peer);
-        let rival = self.peers.get(&peer).copied();
-        let glare_lost = rival.is_some_and(|rival| {
-            self.connections.get(&rival).is_some_and(|c| c.open || c.ours || peer < self.options.me)
-        });
-        let answer = sdp::incoming(answer, &self.neighbourhood());
-        let full = rival.is_none() && self.peers.len() >= self.room;
-        let (false, false, Ok(answer)) = (refused || full, glare_lost, answer) else {
-            self.close(id);
-            return;
-        };
-        if let Some(rival) = rival {
-            self.close(rival);
-        }
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let _ = connection.peer.set(peer);
-        connection.offer = None;
-        self.peers.insert(peer, id);
-        let link = connection.link.clone();
-        let (inbox, deadline) = (self.inbox.clone(), self.options.opening);
-        self.tasks.spawn(async move {
-            let accepted = tokio::time::timeout(deadline, link.accept(answer)).await;
-            if !matches!(accepted, Ok(Ok(()))) {
-                let _ = inbox.send(Internal::Ended(id, Ended::Gone)).await;
-            }
-        });
+        self.spawn((id, swarm), None, Some(offer_id), begin).await;
     }
 
     /// Binds the sockets of a connection and starts its task; false when that fails.
-    async fn spawn(
+    pub(super) async fn spawn(
         &mut self,
-        id: ConnectionId,
-        swarm: SwarmId,
-        peer: Option<PeerId>,
+        (id, swarm): (ConnectionId, SwarmId),
+        stranger: Option<(PeerId, Fingerprint)>,
         offer: Option<OfferId>,
         begin: Begin,
     ) -> bool {
@@ -371,7 +308,7 @@ impl Owner {
         let (control, control_queue) = mpsc::channel(CONTROL);
         let (bulk, bulk_queue) = mpsc::channel(BULK);
         let known = Arc::new(OnceLock::new());
-        if let Some(peer) = peer {
+        if let Some((peer, _)) = stranger {
             let _ = known.set(peer);
         }
         let life = Life {
@@ -384,10 +321,21 @@ impl Owner {
         };
         let ours = offer.is_some();
         let task = self.tasks.spawn(life.live(begin, ours, control_queue, bulk_queue));
-        self.connections.insert(
-            id,
-            Connection { peer: known, swarm, link, ours, open: false, offer, control, bulk, task, port },
-        );
+        let (certificate, open) = (stranger.map(|(_, certificate)| certificate), false);
+        let connection = Connection {
+            peer: known,
+            certificate,
+            swarm,
+            link,
+            ours,
+            open,
+            offer,
+            control,
+            bulk,
+            task,
+            port,
+        };
+        self.connections.insert(id, connection);
         true
     }
 
@@ -404,7 +352,7 @@ impl Owner {
         self.last_port
     }
 
-    async fn internal(&mut self, news: Internal) {
+    pub(super) async fn internal(&mut self, news: Internal) {
         match news {
             Internal::Offers { news, made } => self.announce_with(news, made),
             Internal::Answer { id, tracker, answer } => {
@@ -419,6 +367,9 @@ impl Owner {
                 let Some(&peer) = connection.peer.get() else { return };
                 connection.open = true;
                 let swarm = connection.swarm;
+                if let Some(certificate) = connection.certificate {
+                    self.shunned.met(peer, certificate);
+                }
                 self.tell(Event::Joined { peer, swarm }).await;
                 let _ = ready.send(());
             }
@@ -495,7 +446,7 @@ impl Owner {
     }
 
     /// Ends a connection and frees what it holds.
-    fn close(&mut self, id: ConnectionId) {
+    pub(super) fn close(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(&id) else { return };
         if let Some(peer) = connection.peer.get()
             && self.peers.get(peer) == Some(&id)
@@ -514,7 +465,7 @@ impl Owner {
         let _ = self.events.send(event).await;
     }
 
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.close(id);
         }
@@ -522,10 +473,6 @@ impl Owner {
         self.trackers.clear();
         let over = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), over).await;
-    }
-
-    fn neighbourhood(&self) -> Neighbourhood {
-        Neighbourhood { own: self.options.addresses.now(), lan: self.options.lan }
     }
 }
 
