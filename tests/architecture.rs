@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &str); 15] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
