@@ -63,12 +63,13 @@ pub fn supply(
         session.active.settle(index);
         next = session.active.next_awake(index + 1);
         let mut verdict = due(session, index, neighbours, view);
-        // Each leaves fewer that may be sent, so this ends.
+        // Each that is sent leaves fewer that may be, so this ends.
         while let Some((Verdict::Origin(reason), gaps)) = &verdict {
+            let before = session.active[index].fetches.len();
             fetch(session, index, *reason, gaps, neighbours, view, next_fetch, out);
             // What was left to neighbours is due later, and another player's request may be due as well.
-            verdict =
-                session.timeline.choice.adaptive.then(|| due(session, index, neighbours, view)).flatten();
+            let more = session.timeline.choice.adaptive && session.active[index].fetches.len() > before;
+            verdict = more.then(|| due(session, index, neighbours, view)).flatten();
         }
         match verdict {
             Some((Verdict::Wait(until, why), _)) => wake = earlier(wake, (until, why)),

@@ -33,9 +33,7 @@ pub async fn prepare(
     match &found.when {
         When::Now => {}
         When::In(wait) => {
-            // What is due now is asked for as it is.
             if kept.is_doubtful()
-                && !wait.is_zero()
                 && let Some(answer) = probe(asked, full, way, caller, shared, (&kept, *wait)).await
             {
                 return Some(answer);

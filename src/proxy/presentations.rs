@@ -106,13 +106,13 @@ impl Presentations {
         })
     }
 
-    /// How far behind the edge a player should be told to stay, where the MPD does not say: three segments, and well within what
-    /// is still there. Nothing, where that is not even one.
+    /// How far behind the edge a player should be told to stay, where the MPD does not say: three segments, and a segment from where
+    /// they are deleted. Nothing, where that is not even one.
     #[must_use]
     pub fn delay(&self, viewer: ViewerKey, asked: &Url) -> Option<Duration> {
         let kept = self.lock();
         let of = &kept.iter().rev().find(|k| k.viewer == viewer && k.asked == asked.as_str())?.presentation;
-        let most = of.window().map_or(Duration::MAX, |window| window / 2);
+        let most = of.window().map_or(Duration::MAX, |window| window.saturating_sub(of.target));
         of.wants_delay.then(|| most.min(of.target * 3)).filter(|delay| *delay >= of.target)
     }
 
@@ -234,7 +234,8 @@ mod tests {
         for (said, segment, delay) in [
             ("", 4, Some(12)),
             ("timeShiftBufferDepth=\"PT60S\"", 4, Some(12)),
-            ("timeShiftBufferDepth=\"PT16S\"", 4, Some(8)),
+            ("timeShiftBufferDepth=\"PT16S\"", 4, Some(12)),
+            ("timeShiftBufferDepth=\"PT12S\"", 4, Some(8)),
             ("timeShiftBufferDepth=\"PT6S\"", 4, None),
             ("suggestedPresentationDelay=\"PT2S\"", 4, None),
         ] {

@@ -98,8 +98,8 @@ pub enum Told {
     Unknown,
 }
 
-/// Reloads a live manifest, which its player says in `full`, for a caller who asked for it at `asked`, with this Range: joins the reload that is under way, or
-/// begins one when there is a copy good enough. Of anything else nothing is known here.
+/// Reloads a live manifest, which its player says in `full`, for a caller who asked for it at `asked`, with this Range: joins the
+/// reload that is under way, or begins one when there is a copy good enough. Of anything else nothing is known here.
 pub async fn reload(
     caller: &Caller,
     (url, full): (&Url, &Url),

@@ -46,8 +46,8 @@ const NOT_YET: u64 = 6;
 const BEHIND: &str = "location ~ \\.mpd$ { types { } default_type application/dash+xml; \
     sub_filter_types application/dash+xml; \
     sub_filter 'suggestedPresentationDelay=\"PT2S\"' 'suggestedPresentationDelay=\"PT4S\"'; }";
-/// Segments of each track that a live DASH by number has when ffmpeg begins, more than its MPD keeps (seven). In one that is
-/// younger than its timeShiftBufferDepth ffmpeg 5.1 takes the number of each next segment from the clock (the oldest one
+/// Segments of each track that a live DASH by number has when ffmpeg and mpv begin, more than its MPD keeps (seven). In one that is
+/// younger than its timeShiftBufferDepth FFmpeg 5.1, which is in both, takes the number of each next segment from the clock (the oldest one
 /// would have a negative number, which it reads as a huge one): it then leaves one out when it asks late, directly as well.
 const GROWN: usize = 8;
 
@@ -92,7 +92,7 @@ fn shared(format: &str, page_player: &str) {
     let (mut playing, mut ours_of) = (Vec::new(), Vec::new());
     // ffmpeg last.
     for (place, program) in PROGRAMS.into_iter().enumerate().rev() {
-        let by_number = program == Program::Ffmpeg && format == "live-number";
+        let by_number = program != Program::Vlc && format == "live-number";
         if by_number {
             until("the stream has grown", || (media::segments(dir.path()) >= 2 * GROWN).then_some(()));
         }

@@ -98,6 +98,9 @@ impl Program {
             Self::Mpv => mpv(url, pace, &out),
             Self::Vlc => vlc(url, pace, &out),
         };
+        if matches!(pace, Pace::Whole) {
+            command = in_no_hurry(&command);
+        }
         command.args(more).env_remove("http_proxy").envs(proxy.map(|proxy| ("http_proxy", proxy)));
         Playing {
             program: self,
@@ -129,6 +132,19 @@ impl Program {
         };
         log.lines().filter(complaint).map(kind).collect()
     }
+}
+
+/// The same command for whom nothing depends on when it is done: what plays in real time beside it goes first.
+fn in_no_hurry(command: &Command) -> Command {
+    let mut niced = Command::new("nice");
+    niced.args(["-n", "10"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => niced.env(name, value),
+            None => niced.env_remove(name),
+        };
+    }
+    niced
 }
 
 fn ffmpeg(url: &str, pace: Pace, out: &str) -> Command {
