@@ -117,7 +117,10 @@ fn due(
     if waiting.is_none()
         && let Some(verdict) = for_swarm(session, pieces, neighbours, view)
     {
-        return Some((verdict, pieces.missing(0, None)));
+        // What has come and is not hashed yet is nobody's turn any more.
+        let gaps = pieces.missing(0, None);
+        let takes = matches!(verdict, Verdict::Origin(_) | Verdict::Claim(..));
+        return (!takes || !gaps.is_empty()).then_some((verdict, gaps));
     }
     let due = match (rescue(session, pieces, neighbours, view), &waiting) {
         (Some((Verdict::Wait(at, _), _)), Some((Verdict::Wait(other, _), _))) if at >= *other => waiting,
