@@ -143,11 +143,15 @@ pub fn outgoing(text: &str) -> String {
     kept
 }
 
-/// Whether our own description says where others see us: by a STUN server's word, or at a relay.
+/// Whether our own description says where others see us: by a STUN server's word, at a relay, or by a public address of our own.
 #[must_use]
 pub fn is_seen_from_outside(text: &str) -> bool {
     let mut candidates = text.lines().filter(|line| line.starts_with("a=candidate:"));
-    candidates.any(|line| [" typ srflx", " typ relay"].iter().any(|kind| line.contains(kind)))
+    candidates.any(|line| {
+        let told = [" typ srflx", " typ relay"].iter().any(|kind| line.contains(kind));
+        let own = line.strip_prefix("a=candidate:").and_then(address_of);
+        told || own.and_then(reach::class) == Some(Reach::Public)
+    })
 }
 
 /// The address of a UDP candidate (RFC 8839 §5.1) at a port a viewer may have.
@@ -257,6 +261,19 @@ mod tests {
         }
         assert!(read(&good.replacen("AB:", "", 1)).is_err(), "too short");
         assert!(read(&good.replacen("AB:", "AB:AB:", 1)).is_err(), "too long");
+    }
+
+    #[test]
+    fn who_has_a_public_address_needs_nobody_to_tell() {
+        for (candidate, seen) in [
+            ("1 1 udp 1 10.1.0.5 5000 typ host", false),
+            ("1 1 udp 1 fd00::5 5000 typ host", false),
+            ("1 1 udp 1 10.1.0.5 5000 typ srflx raddr 0.0.0.0 rport 0", true),
+            ("1 1 udp 1 2a00:1450::5 5000 typ host", true),
+            ("1 1 udp 1 1.1.1.1 5000 typ host", true),
+        ] {
+            assert_eq!(is_seen_from_outside(&description(&[candidate])), seen, "{candidate}");
+        }
     }
 
     #[test]
