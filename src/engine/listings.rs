@@ -26,9 +26,6 @@ const RENDITIONS: usize = 512;
 /// Segments that all viewers' listings have together, of half a KiB each with all that is kept of them: about 100 MiB. Past it
 /// listings are given up, and passed through until they are listed again.
 const SEGMENTS: usize = 200_000;
-/// Segments of recordings that nobody plays at the moment, all together: about 10 MiB. A player that goes on with one after a pause
-/// does not load its playlist again; past the bound the one left longest ago is passed through.
-const LEFT: usize = 20_000;
 
 /// A listed segment, as a request found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +91,9 @@ pub struct Rendition {
     pub headers: HeaderMap,
     viewers: Vec<Viewed>,
     /// What it is of which no more is to come.
-    recording: Option<Timeline>,
+    pub(super) recording: Option<Timeline>,
     /// Nobody has played it for so long that it is no longer known to anybody but this.
-    is_left: bool,
+    pub(super) is_left: bool,
     /// Where each segment is, as the newest manifest that lists it says, and how far that one may lead.
     places: HashMap<SegmentId, (u64, Place, Reach)>,
 }
@@ -104,7 +101,7 @@ pub struct Rendition {
 /// All renditions.
 #[derive(Debug)]
 pub struct Listings {
-    renditions: HashMap<SwarmId, Rendition>,
+    pub(super) renditions: HashMap<SwarmId, Rendition>,
     most: usize,
     uses: u64,
     given_up: u64,
@@ -117,12 +114,12 @@ impl Default for Listings {
 }
 
 impl Rendition {
-    fn segments(&self) -> usize {
+    pub(super) fn segments(&self) -> usize {
         self.viewers.iter().map(|viewed| viewed.segments).sum()
     }
 
     /// The number of the last use it was put to.
-    fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.viewers.iter().map(|viewed| viewed.used.0).max().unwrap_or(0)
     }
 
@@ -310,31 +307,6 @@ impl Listings {
         };
         Some((place.clone(), Caller { reach: *reach, ..caller }))
     }
-
-    /// The viewers of a rendition have gone, as far as can be told: of a recording they may go on with what they have loaded.
-    pub fn leave(&mut self, swarm: SwarmId) {
-        match self.renditions.get_mut(&swarm) {
-            Some(rendition) if rendition.recording.is_some() => rendition.is_left = true,
-            _ => drop(self.renditions.remove(&swarm)),
-        }
-        let left =
-            |of: &Self| of.renditions.values().filter(|r| r.is_left).map(Rendition::segments).sum::<usize>();
-        while left(self) > LEFT && self.forget_one_left() {}
-    }
-
-    /// Somebody goes on with a recording that was left: what is to be made known of it again.
-    pub fn resume(&mut self, swarm: SwarmId) -> Option<Timeline> {
-        let rendition = self.renditions.get_mut(&swarm).filter(|rendition| rendition.is_left)?;
-        rendition.is_left = false;
-        rendition.recording.clone()
-    }
-
-    /// Of those that were left the one that was used longest ago; false when there is none.
-    fn forget_one_left(&mut self) -> bool {
-        let left = self.renditions.iter().filter(|(_, rendition)| rendition.is_left);
-        let first = left.min_by_key(|(_, rendition)| rendition.used()).map(|(swarm, _)| *swarm);
-        first.is_some_and(|swarm| self.renditions.remove(&swarm).is_some())
-    }
 }
 
 /// The part of a segment that `span` of its file asks for; `None` when it reaches outside of the segment.
@@ -361,6 +333,7 @@ fn within(range: Option<&std::ops::Range<u64>>, span: Span) -> Option<(u64, u32,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::recordings::LEFT;
     use crate::model::timeline::{Choice, Kind, Segment};
     use std::time::Duration;
 

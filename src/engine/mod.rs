@@ -30,6 +30,7 @@ pub mod origin;
 pub mod peer;
 pub mod peers;
 mod receiving;
+mod recordings;
 pub mod report;
 pub mod sdp;
 pub mod signalling;
