@@ -40,7 +40,7 @@ const FORBIDDEN: [(&str, &str); 15] = [
 const ONLY: [(&str, &str, &str); 2] =
     [("simulator", "tracker", "swarms"), ("simulator", "viewer", "playout")];
 /// Files and folders without tasks, sockets, files, clocks and chance of their own.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "src/model/",
     "src/wire/",
     "src/manifest/",
@@ -62,6 +62,7 @@ const PURE: [&str; 25] = [
     "src/proxy/address.rs",
     "src/proxy/addressed.rs",
     "src/proxy/directives.rs",
+    "src/proxy/query.rs",
     "src/proxy/range.rs",
     "src/proxy/headers.rs",
     "src/config/place.rs",

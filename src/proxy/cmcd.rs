@@ -6,20 +6,15 @@ use std::borrow::Cow;
 
 use url::Url;
 
+use super::query;
+
 /// What the pair in the query begins with.
 const NAME: &str = "CMCD=";
 
 /// The URL as a manifest names it.
 #[must_use]
 pub fn without(url: &Url) -> Cow<'_, Url> {
-    let query = url.query().unwrap_or_default();
-    if !query.split('&').any(is_one) {
-        return Cow::Borrowed(url);
-    }
-    let others: Vec<&str> = query.split('&').filter(|pair| !is_one(pair)).collect();
-    let mut plain = url.clone();
-    plain.set_query((!others.is_empty()).then(|| others.join("&")).as_deref());
-    Cow::Owned(plain)
+    query::without(url, is_one)
 }
 
 fn is_one(pair: &str) -> bool {

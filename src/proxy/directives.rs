@@ -6,13 +6,15 @@ use std::borrow::Cow;
 
 use url::Url;
 
+use super::query;
+
 /// What all of their names begin with.
 const NAMES: &str = "_HLS_";
 
 /// Whether there are any in this URL.
 #[must_use]
 pub fn any(url: &Url) -> bool {
-    url.query().is_some_and(|query| query.split('&').any(is_one))
+    query::has(url, is_one)
 }
 
 /// Whether one makes the origin wait for what is to come.
@@ -24,13 +26,10 @@ pub fn is_blocking(url: &Url) -> bool {
 /// The playlist's URL, which is the same for all that a player asks of it.
 #[must_use]
 pub fn without(url: &Url) -> Cow<'_, str> {
-    if !any(url) {
-        return Cow::Borrowed(url.as_str());
+    match query::without(url, is_one) {
+        Cow::Borrowed(same) => Cow::Borrowed(same.as_str()),
+        Cow::Owned(plain) => Cow::Owned(plain.into()),
     }
-    let others: Vec<&str> = url.query().unwrap_or_default().split('&').filter(|pair| !is_one(pair)).collect();
-    let mut plain = url.clone();
-    plain.set_query((!others.is_empty()).then(|| others.join("&")).as_deref());
-    Cow::Owned(plain.into())
 }
 
 /// `url` with those of another's query, where it has any; the rest of that query is dropped.

@@ -33,6 +33,7 @@ mod names;
 mod options;
 mod parts;
 mod presentations;
+mod query;
 pub mod range;
 mod recent;
 mod reloads;
