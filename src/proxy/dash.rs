@@ -14,22 +14,39 @@ use super::files::File;
 use super::intake::told_at;
 use super::presentations::Kept;
 use super::request::Way;
-use super::{Shared, range, repair};
+use super::{Shared, range, repair, segment};
 use crate::delivery::policy::LONGEST_HOLD;
+use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{Caller, fields};
 use crate::manifest::Limits;
 use crate::manifest::dash::sidx::{Subsegment, subsegments};
 use crate::manifest::dash::{Found, When};
 
-/// Prepares for a GET of `url`, which the player says in `full`; an answer means that nothing more is to be done.
+/// What is to be done after the preparation.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Nothing more.
+    Answered(Response<Body>),
+    /// As with anything else.
+    Go,
+    /// It is due. Encoders and clocks are late at times: until then that it is not there is not the origin's last word.
+    Due {
+        /// A segment's duration later, and no later than players bear.
+        until: Instant,
+    },
+}
+
+/// Prepares for a GET of `url`, which the player says in `full`.
 pub async fn prepare(
     asked: &HeaderMap,
     (url, full): (&Url, &Url),
     way: Way,
     caller: &Caller,
     shared: &Arc<Shared>,
-) -> Option<Response<Body>> {
-    let (kept, found) = shared.presentations.find(caller, url)?;
+) -> Prepared {
+    let asked_at = Instant::now();
+    let Some((kept, found)) = shared.presentations.find(caller, url) else { return Prepared::Go };
+    let mut prepared = Prepared::Go;
     match &found.when {
         When::Now => {}
         When::In(wait) => {
@@ -38,21 +55,21 @@ pub async fn prepare(
                 && !wait.is_zero()
                 && let Some(answer) = probe(asked, full, way, caller, shared, (&kept, *wait)).await
             {
-                return Some(answer);
+                return Prepared::Answered(answer);
             }
             tokio::time::sleep((*wait).min(LONGEST_HOLD)).await;
+            let until = (Instant::now() + kept.presentation.target).min(asked_at + LONGEST_HOLD);
+            prepared = Prepared::Due { until };
         }
         When::Later => {
+            let refused = |why| sentence(StatusCode::NOT_FOUND, why);
             if !kept.is_doubtful() {
-                return Some(sentence(StatusCode::NOT_FOUND, "by its MPD that segment is not there yet"));
+                return Prepared::Answered(refused("by its MPD that segment is not there yet"));
             }
             let wait = kept.presentation.target;
-            return probe(asked, full, way, caller, shared, (&kept, wait)).await.or_else(|| {
-                Some(sentence(
-                    StatusCode::NOT_FOUND,
-                    "by its MPD and its origin that segment is not there yet",
-                ))
-            });
+            let answer = probe(asked, full, way, caller, shared, (&kept, wait)).await;
+            let why = "by its MPD and its origin that segment is not there yet";
+            return Prepared::Answered(answer.unwrap_or_else(|| refused(why)));
         }
         When::Unindexed(head) => {
             let of = found.representation;
@@ -60,12 +77,53 @@ pub async fn prepare(
                 kept.index(of, index(url, head.clone(), caller, shared).await);
             }
             if !kept.is_indexed(of) {
-                return None;
+                return Prepared::Go;
             }
         }
     }
     list(&kept, &found, (url, caller), shared).await;
-    None
+    prepared
+}
+
+/// What the origin says of a segment that is due and that no MPD lists yet. ffmpeg and mpv leave out what they are told once is
+/// not there.
+pub async fn due(
+    asked: &HeaderMap,
+    (url, full): (&Url, &Url),
+    way: Way,
+    caller: &Caller,
+    shared: &Arc<Shared>,
+    until: Instant,
+) -> Response<Body> {
+    let began = Instant::now();
+    let range = asked.get(header::RANGE).and_then(|range| Some(range.to_str().ok()?.to_owned()));
+    let mut answered = repair::ask(caller, &Method::GET, full, range.clone(), None, shared).await;
+    for times in 1.. {
+        let pause = origin_pause(times);
+        if !answered.as_ref().is_ok_and(|response| is_absent(response.status))
+            || Instant::now() + pause > until
+        {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        // Another player's MPD may list it by now.
+        if let Some(answer) = segment::answer(asked, url, way, caller, shared).await {
+            return answer;
+        }
+        answered = repair::ask(caller, &Method::GET, full, range.clone(), None, shared).await;
+    }
+    match answered {
+        Ok(response) => {
+            shared.absent.note(caller.viewer, url, response.status);
+            let response = repair::resumed(response, &Method::GET, shared);
+            pass_on(response, way == Way::Ours, began.elapsed())
+        }
+        Err(error) => no_answer(&error),
+    }
+}
+
+fn is_absent(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 async fn list(kept: &Kept, found: &Found, (url, caller): (&Url, &Caller), shared: &Shared) {
@@ -91,7 +149,7 @@ async fn probe(
     let began = Instant::now();
     let range = asked.get(header::RANGE).and_then(|range| Some(range.to_str().ok()?.to_owned()));
     match repair::ask(caller, &Method::GET, url, range, None, shared).await {
-        Ok(response) if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) => {
+        Ok(response) if is_absent(response.status) => {
             kept.confirm();
             None
         }

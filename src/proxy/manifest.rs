@@ -13,6 +13,7 @@ use url::Url;
 use super::addressed::Ours;
 use super::answer::{Body, full, mark, no_answer, pass_on, sentence};
 use super::coming::{self, Coming, Read};
+use super::dash::Prepared;
 use super::intake::take_in;
 use super::names::{extension, named_format, named_manifest};
 use super::recent::{Again, Manifest};
@@ -128,11 +129,15 @@ async fn known(head: &HeaderMap, asked: &Asked<'_>, shared: &Arc<Shared>) -> Opt
             "the origin has just said twice that this is not there",
         ));
     }
-    if let Some(answer) = dash::prepare(head, (url, full), *way, caller, shared).await {
+    let prepared = dash::prepare(head, (url, full), *way, caller, shared).await;
+    if let Prepared::Answered(answer) = prepared {
         return Some(answer);
     }
     if let Some(answer) = segment::answer(head, url, *way, caller, shared).await {
         return Some(answer);
+    }
+    if let Prepared::Due { until } = prepared {
+        return Some(dash::due(head, (url, full), *way, caller, shared, until).await);
     }
     if !is_of_all(range(head, url, *way).as_deref()) {
         return None;

@@ -110,6 +110,34 @@ async fn the_next_segment_is_waited_for_and_later_ones_are_refused_here() {
     assert!(origin.seen().len() <= before + 2);
 }
 
+/// An encoder that is held up, or whose clock is behind: ffmpeg and mpv leave out what they are refused once.
+#[tokio::test]
+async fn a_segment_that_is_due_and_late_is_waited_for() {
+    let (began, late) = (Instant::now(), Duration::from_millis(900));
+    let is_there = move |number| number <= 6 || number == 7 && began.elapsed() >= late;
+    let origin = Origin::start(move |seen| match number(seen) {
+        // The seventh should be there since a tenth of a second.
+        None => {
+            let template = "<SegmentTemplate timescale=\"1\" media=\"$RepresentationID$/$Number$.m4s\">\
+                <SegmentTimeline><S t=\"0\" d=\"2\" r=\"5\"/></SegmentTimeline></SegmentTemplate>";
+            answer(200, &[MIME], live_with(Duration::from_millis(14_100), template))
+        }
+        Some(number) if is_there(number) => answer(200, &[("content-type", "video/mp4")], "media"),
+        Some(_) => answer(404, &[], "not yet"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    daemon.get(&origin.prefix("/live/s.mpd")).await;
+    let ask = async |number: u64| daemon.get(&origin.prefix(&format!("/live/v/{number}.m4s"))).await;
+    let asked = |of| origin.seen().iter().filter(|seen| number(seen) == Some(of)).count();
+    let reply = ask(7).await;
+    assert_eq!((reply.status, reply.text()), (200, "media"));
+    assert!(began.elapsed() >= late && (2..=4).contains(&asked(7)), "{} times", asked(7));
+    let reply = ask(8).await;
+    assert_eq!((reply.status, reply.text()), (404, "not yet"), "it stays away");
+    assert!(asked(8) <= 5, "{} times", asked(8));
+}
+
 #[tokio::test]
 async fn a_clock_that_is_wrong_is_found_out() {
     // By its MPD the presentation has just begun; in truth segments of a minute later are there.
