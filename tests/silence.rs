@@ -29,7 +29,10 @@ fn hanging(what: &'static str, sent: Option<usize>) -> (Scripted, Sender<()>) {
         let body = if head.contains(".m3u8") { PLAYLIST.as_bytes().to_vec() } else { content() };
         if head.contains(what) && std::mem::take(&mut *first.lock().unwrap()) {
             if let Some(sent) = sent {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nETag: \"1\"\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..sent]));
             }
             let _ = gate.lock().unwrap().recv();
@@ -37,9 +40,13 @@ fn hanging(what: &'static str, sent: Option<usize>) -> (Scripted, Sender<()>) {
         }
         let from = from_of(head);
         if from == 0 {
-            return respond(stream, "200 OK", "", &body);
+            return respond(stream, "200 OK", "Content-Type: video/mp4\r\nETag: \"1\"\r\n", &body);
         }
-        let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
+        let range = format!(
+            "Content-Type: video/mp4\r\nETag: \"1\"\r\nContent-Range: bytes {from}-{}/{}\r\n",
+            body.len() - 1,
+            body.len()
+        );
         respond(stream, "206 Partial Content", &range, &body[from..]);
     });
     (origin, release)
@@ -47,14 +54,17 @@ fn hanging(what: &'static str, sent: Option<usize>) -> (Scripted, Sender<()>) {
 
 #[test]
 fn a_silent_origin_is_asked_once_more_beside() {
-    // No answer, a head alone, some of the body; and the first manifest.
-    for (what, sent) in [("a.ts", None), ("a.ts", Some(0)), ("a.ts", Some(70_000)), ("index.m3u8", None)] {
+    // No answer, a head alone, some of the body; the first manifest; and what no manifest lists.
+    let listed = [("a.ts", None), ("a.ts", Some(0)), ("a.ts", Some(70_000)), ("index.m3u8", None)];
+    let unlisted = [("init.mp4", None), ("init.mp4", Some(0)), ("init.mp4", Some(70_000))];
+    for (what, sent) in listed.into_iter().chain(unlisted) {
         let (origin, release) = hanging(what, sent);
         // Nothing else ends the wait: a connection that hangs is not given up before the test is.
         let patient = ["PACELINE_ORIGIN_FIRST_BYTE_TIMEOUT_S", "PACELINE_ORIGIN_IDLE_TIMEOUT_S"];
         let daemon = Daemon::start(&[], &patient.map(|key| (key, "300")));
         assert_eq!(daemon.get(&origin.url("index.m3u8")).status, 200);
-        let reply = daemon.get(&origin.url("a.ts"));
+        let file = if what == "index.m3u8" { "a.ts" } else { what };
+        let reply = daemon.get(&origin.url(file));
         assert_eq!((reply.status, reply.body == content()), (200, true), "{what}, {sent:?}");
         assert_eq!(origin.requests.load(Ordering::SeqCst), 3, "{what}, {sent:?}");
         drop(release);

@@ -38,7 +38,8 @@ pub struct Limits {
     pub segments: usize,
     /// The longest line, in bytes.
     pub line: usize,
-    /// The most variants, alternative renditions and I-frame playlists of a master playlist together.
+    /// The most variants, alternative renditions and I-frame playlists of a master playlist together, and Representations of a
+    /// Period; those of all Periods may be ten times as many.
     pub renditions: usize,
 }
 
@@ -156,10 +157,14 @@ pub enum Format {
     Dash,
 }
 
+/// What tells an MPD that neither name nor type tells, in bytes: what may stand in front of its root.
+pub const XML_SIGNATURE: usize = 1024;
+
 /// Whether a body that begins with `first_bytes` is a manifest.
 ///
 /// HLS is recognised by `#EXTM3U` alone, at the very start or after a UTF-8 BOM, since origins send every content
-/// type with it; give at least ten bytes. DASH is XML that is also named so, by content type or by `.mpd`.
+/// type with it; give at least ten bytes. DASH is XML that is named so, by content type or by `.mpd`, or whose root is MPD, as
+/// far as that can be seen: give [`XML_SIGNATURE`] of what begins with `<`.
 #[must_use]
 pub fn is_manifest(content_type: Option<&str>, url: &Url, first_bytes: &[u8]) -> Option<Format> {
     let text = lines::without_bom(first_bytes);
@@ -169,5 +174,18 @@ pub fn is_manifest(content_type: Option<&str>, url: &Url, first_bytes: &[u8]) ->
     let essence = content_type.and_then(|of| of.split(';').next()).unwrap_or_default().trim();
     let named = essence.eq_ignore_ascii_case("application/dash+xml")
         || url.path().to_ascii_lowercase().ends_with(".mpd");
-    (named && text.trim_ascii_start().starts_with(b"<")).then_some(Format::Dash)
+    let text = text.trim_ascii_start();
+    let beginning = text.get(..XML_SIGNATURE).unwrap_or(text);
+    (text.starts_with(b"<") && (named || begins_an_mpd(beginning))).then_some(Format::Dash)
+}
+
+/// Whether the first element is MPD, in whatever namespace.
+fn begins_an_mpd(text: &[u8]) -> bool {
+    let is_root = |at: usize| {
+        let ends = text.get(at + 3).is_some_and(|next| next.is_ascii_whitespace() || *next == b'>');
+        let prefix = text[..at].rsplit(|byte| *byte == b'<').next().unwrap_or_default();
+        let name = prefix.strip_suffix(b":").unwrap_or(prefix);
+        ends && name.iter().all(u8::is_ascii_alphanumeric) && prefix.len() < at
+    };
+    memchr::memmem::find_iter(text, b"MPD").any(is_root)
 }

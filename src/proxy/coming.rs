@@ -17,7 +17,7 @@ use super::recent::Manifest;
 use super::turns::{LONG, Turn, Turns};
 use crate::delivery::policy::LONGEST_HOLD;
 use crate::engine::origin::{self, Caller, Reach};
-use crate::manifest::{Error, Format, is_manifest};
+use crate::manifest::{Error, Format, XML_SIGNATURE, is_manifest};
 
 /// What tells a playlist from anything else, in bytes: a byte order mark and `#EXTM3U`.
 const SIGNATURE: usize = 10;
@@ -92,6 +92,9 @@ impl Coming {
         let enough = if coded { self.read_past_most().await } else { self.body.read(SIGNATURE).await };
         if !enough && self.body.failure().is_some() {
             return Read::Broken;
+        }
+        if !coded && self.body.bytes().trim_ascii_start().starts_with(b"<") {
+            self.body.read(XML_SIGNATURE).await;
         }
         let decoded = if coded { self.decode().await } else { None };
         let beginning = decoded.as_ref().unwrap_or(&self.body.bytes()).clone();

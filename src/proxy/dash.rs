@@ -122,7 +122,8 @@ pub async fn due(
     }
 }
 
-fn is_absent(status: StatusCode) -> bool {
+/// Whether that says that something is not there.
+pub fn is_absent(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 

@@ -1,17 +1,16 @@
 //! What a manifest says is known from here on: what it lists to the engine, its place in its channel, and it is itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header;
 use url::Url;
 
 use super::headers::OF_THE_BYTES;
-use super::recent::Manifest;
+use super::recent::{Changes, Manifest};
 use super::{Shared, coding};
 use crate::engine::origin::{Caller, fields};
 use crate::manifest::choice::choices;
-use crate::manifest::dash as mpd;
+use crate::manifest::dash::{self as mpd, Presentation};
 use crate::manifest::hls::{self, Master, Playlist};
 use crate::manifest::identity::by_sequence;
 use crate::manifest::{Format, Limits};
@@ -30,18 +29,13 @@ pub async fn take_in(
         }
     }
     let manifest = Arc::new(manifest);
-    let (target, grows) = list(&manifest, (asked, caller), shared).await;
-    shared.recent.keep(caller, asked, Arc::clone(&manifest), target, grows);
+    let changes = list(&manifest, (asked, caller), shared).await;
+    shared.recent.keep(caller, asked, Arc::clone(&manifest), changes);
     manifest
 }
 
-/// Tells the engine what the manifest lists; one that can't be understood is passed on all the same. Returns its target
-/// duration, where it has one, and whether it will change.
-async fn list(
-    manifest: &Manifest,
-    (asked, caller): (&Url, &Caller),
-    shared: &Shared,
-) -> (Option<Duration>, bool) {
+/// Tells the engine what the manifest lists; one that can't be understood is passed on all the same.
+async fn list(manifest: &Manifest, (asked, caller): (&Url, &Caller), shared: &Shared) -> Changes {
     let (limits, rules, viewer) = (Limits::default(), &shared.setup.rules, caller.viewer);
     let streams = &shared.streams;
     let channel = streams.channel(asked, rules).or_else(|| streams.channel(&manifest.url, rules));
@@ -55,7 +49,7 @@ async fn list(
         ) {
             Ok(Playlist::Master(master)) => {
                 remember(&master, (asked, caller), channel.as_deref(), shared);
-                return (None, false);
+                return Changes::default();
             }
             Ok(Playlist::Media(mut media)) => {
                 if let Some(rendition) = shared.masters.rendition(viewer, asked) {
@@ -67,20 +61,24 @@ async fn list(
                 shared.files.list(viewer, &media.listing);
                 shared.parts.name(viewer, media.listing.timeline.swarm, media.part_urls);
                 shared.engine.listed(media.listing, &named, channel).await;
-                return (Some(media.target), !media.ended);
+                return Changes { target: Some(media.target), update: None, grows: !media.ended };
             }
             Err(error) => error,
         },
         Format::Dash => match mpd::parse(&manifest.url, &manifest.text, &limits, rules) {
             Ok(presentation) => {
-                let (target, grows) = (presentation.target, presentation.dynamic);
+                let Presentation { target, update, dynamic: grows, left_out, .. } = presentation;
+                let url = shown(&manifest.url);
+                if left_out > 0 && shared.masters.is_first_complaint(&url) {
+                    tracing::warn!(manifest = %url, left_out, "{left_out} Representations of the MPD at {url} are not shared: it has too many");
+                }
                 shared.presentations.keep(
                     (viewer, manifest.reach),
                     (asked, channel),
                     presentation,
                     &manifest.headers,
                 );
-                return (Some(target), grows);
+                return Changes { target: Some(target), update, grows };
             }
             Err(error) => error,
         },
@@ -89,7 +87,7 @@ async fn list(
     if shared.masters.is_first_complaint(&url) {
         tracing::warn!(manifest = %url, why = %error, "the manifest at {url} brings nothing to share: {error}");
     }
-    (None, false)
+    Changes::default()
 }
 
 /// Who asked at one place, as another may know him: what was meant for the host that was asked is not for the one that lists.

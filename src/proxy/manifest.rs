@@ -166,7 +166,8 @@ fn is_of_all(range: Option<&str>) -> bool {
 }
 
 /// Asks the origin on behalf of this player alone. One that has a copy waits no longer than players do: several give up a
-/// reload that takes 10 s, and with it the stream.
+/// reload that takes 10 s, and with it the stream. What is the first in its folder that is not there is asked for once more: players
+/// end with a playlist, a key or an init segment that was missing for a moment.
 async fn ask(
     method: &Method,
     range: Option<String>,
@@ -176,7 +177,21 @@ async fn ask(
     shared: &Shared,
 ) -> Result<origin::Response, origin::Error> {
     let Asked { url, full, caller, began, .. } = asked;
-    let asking = repair::ask(caller, method, full, range, body, shared);
+    let is_get = *method == Method::GET;
+    let strays = || shared.absent.strays(caller.viewer, url).filter(|_| is_get);
+    let asking = async {
+        tokio::time::sleep(strays().unwrap_or_default()).await;
+        let answered = repair::ask(caller, method, full, range.clone(), body, shared).await;
+        if !is_get
+            || has_copy
+            || strays().is_some()
+            || !answered.as_ref().is_ok_and(|one| dash::is_absent(one.status))
+        {
+            return answered;
+        }
+        tokio::time::sleep(origin_pause(1)).await;
+        repair::ask(caller, method, full, range, None, shared).await
+    };
     let answered = if has_copy {
         tokio::time::timeout_at((*began + LONGEST_HOLD).into(), asking).await.unwrap_or_else(|_| {
             let host = url.host_str().unwrap_or_default().to_owned();
@@ -185,7 +200,7 @@ async fn ask(
     } else {
         asking.await
     };
-    if let (&Method::GET, Ok(response)) = (method, &answered) {
+    if let (true, Ok(response)) = (is_get, &answered) {
         shared.absent.note(caller.viewer, url, response.status);
     }
     answered

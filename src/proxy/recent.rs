@@ -26,6 +26,8 @@ const PATIENCE: u32 = 3;
 /// … and the next answer waits until three quarters of a target duration have passed, or this.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
+/// What says that it is loaded anew less often says nothing of when its origin has failed.
+const UPDATE: Duration = Duration::from_secs(30);
 /// How long the end of a stream is told to who was away when it came.
 const ENDED: Duration = Duration::from_secs(60);
 
@@ -53,6 +55,8 @@ struct Kept {
     manifest: Arc<Manifest>,
     fetched: Instant,
     target: Option<Duration>,
+    /// A player that has it loads it anew no sooner than this.
+    update: Duration,
     grows: bool,
     asked: u32,
     /// It came when nobody waited for it, and nobody was answered with it since.
@@ -67,6 +71,17 @@ pub type Name = (u64, Reach, Option<http::HeaderValue>, String);
 #[derive(Debug, Default)]
 pub struct Recent {
     kept: Mutex<VecDeque<Kept>>,
+}
+
+/// How a manifest changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// Its target duration, where it has one.
+    pub target: Option<Duration>,
+    /// How often it asks to be loaded anew, where it says (MPD@minimumUpdatePeriod).
+    pub update: Option<Duration>,
+    /// Whether it will change.
+    pub grows: bool,
 }
 
 /// A copy that is good enough for now.
@@ -90,16 +105,9 @@ pub enum Again {
 }
 
 impl Recent {
-    /// Takes in a manifest that was just fetched: its target duration, where it has one, and whether it will change. A long one
-    /// is not kept.
-    pub fn keep(
-        &self,
-        caller: &Caller,
-        asked: &Url,
-        manifest: Arc<Manifest>,
-        target: Option<Duration>,
-        grows: bool,
-    ) {
+    /// Takes in a manifest that was just fetched. A long one is not kept.
+    pub fn keep(&self, caller: &Caller, asked: &Url, manifest: Arc<Manifest>, changes: Changes) {
+        let Changes { target, update, grows } = changes;
         let name = name(caller, asked);
         let mut kept = self.lock();
         kept.retain(|k| k.name != name);
@@ -111,6 +119,7 @@ impl Recent {
             manifest,
             fetched: Instant::now(),
             target,
+            update: update.unwrap_or_default().min(UPDATE),
             grows,
             asked: 0,
             unseen: false,
@@ -171,7 +180,8 @@ impl Recent {
         let known = kept.iter().find(|k| k.name == name && k.grows)?;
         let target = known.target?;
         let good = || Good { manifest: Arc::clone(&known.manifest), target };
-        (known.fetched.elapsed() <= target.saturating_mul(2)).then(good)
+        let limit = target.max(known.update).saturating_add(target);
+        (known.fetched.elapsed() <= limit).then(good)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use url::Url;
 
 use super::{Shared, directives, range};
-use crate::delivery::policy::{FETCH_TRIES, LONGEST_HOLD};
+use crate::delivery::policy::{ASK_BESIDE, FETCH_TRIES, LONGEST_HOLD};
 use crate::delivery::retry::origin_pause;
 use crate::engine::origin::{Body, Caller, Error, Origin, Request, Response};
 
@@ -117,8 +117,8 @@ fn retry_after(headers: &HeaderMap) -> Duration {
     date(said).and_then(|at| at.duration_since(now).ok()).unwrap_or_default()
 }
 
-/// The same answer with a body that is gone on with by Range when it breaks off, where that is safe: the file has a name
-/// for its version, and its length is known. Where it came from is asked as it was before: after a redirect that is another
+/// The same answer with a body that is gone on with by Range when it breaks off, and asked for once more beside when nothing comes
+/// of it, where that is safe: the file has a name for its version, and its length is known. Where it came from is asked as it was before: after a redirect that is another
 /// host than the player's, which only has to break off to be asked again.
 pub fn resumed(response: Response, method: &Method, shared: &Shared) -> Response {
     let Some(span) = span_of(&response).filter(|_| *method == Method::GET) else { return response };
@@ -136,7 +136,10 @@ pub fn resumed(response: Response, method: &Method, shared: &Shared) -> Response
         end: span.1,
         failures: 0,
     };
-    let body = Resuming { body: Some(body), resume, opening: None };
+    // A part that is to come is silent for as long as it takes.
+    let held = shared.parts.are_at(caller.viewer, &url);
+    let alarm = (!held).then(|| Box::pin(tokio::time::sleep(ASK_BESIDE)));
+    let body = Resuming { body: Some(body), resume, opening: None, alarm, waiting: false };
     Response { url, caller, reach, status, headers, body: body.boxed() }
 }
 
@@ -176,14 +179,19 @@ type Opening = Pin<Box<dyn Future<Output = Result<(Body, u8), Error>> + Send>>;
 struct Resuming {
     body: Option<Body>,
     resume: Resume,
+    /// The rest is being asked for; beside the body, where there is one.
     opening: Option<std::sync::Mutex<Opening>>,
+    /// When the rest is asked for though the body is there; once.
+    alarm: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// It is waited for: a player that pauses reads nothing, and the body is not silent for that.
+    waiting: bool,
 }
 
 impl Resume {
     /// Asks for the rest, again where that fails in a way that may be over in a moment. `error` is what is told in the end: how
     /// the body broke off.
     async fn open(mut self, error: Error) -> Result<(Body, u8), Error> {
-        self.caller.headers.insert(header::IF_RANGE, self.validator);
+        self.caller.headers.insert(header::IF_RANGE, self.validator.clone());
         let (began, mut wait) = (Instant::now(), origin_pause(self.failures));
         loop {
             tokio::time::sleep(wait).await;
@@ -196,7 +204,8 @@ impl Resume {
             };
             let answer = self.origin.send(request).await;
             let Some(pause) = pause(&answer, self.failures + 1) else {
-                let rest = answer.ok().filter(|response| is_rest(response, self.at..self.end));
+                let rest =
+                    answer.ok().filter(|response| is_rest(response, self.at..self.end, &self.validator));
                 return rest.map(|response| (response.body, self.failures)).ok_or(error);
             };
             (wait, self.failures) = (pause, self.failures + 1);
@@ -207,10 +216,49 @@ impl Resume {
     }
 }
 
+impl Resuming {
+    fn open(&mut self, error: Error) {
+        let opening: Opening = Box::pin(self.resume.clone().open(error));
+        self.opening = Some(std::sync::Mutex::new(opening));
+    }
+
+    /// Takes the rest for the body as soon as it is there. Ready with an error where there is no body and no rest.
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
+        let Some(opening) = &mut self.opening else { return Poll::Ready(None) };
+        let opening = opening.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let opened = std::task::ready!(opening.as_mut().poll(cx));
+        self.opening = None;
+        match opened {
+            Ok((body, failures)) => {
+                (self.body, self.resume.failures) = (Some(body), failures);
+                Poll::Ready(None)
+            }
+            // What is there may go on yet.
+            Err(error) => Poll::Ready(Some(error).filter(|_| self.body.is_none())),
+        }
+    }
+
+    /// So many bytes of the body came: what is asked for beside begins where it was before.
+    fn came(&mut self, bytes: usize) {
+        self.resume.at += bytes as u64;
+        self.opening = None;
+        self.waiting = false;
+    }
+}
+
 /// Whether these are the bytes that were asked for.
-fn is_rest(response: &Response, bytes: Range<u64>) -> bool {
-    response.status == StatusCode::PARTIAL_CONTENT
-        && range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes)
+fn is_rest(response: &Response, bytes: Range<u64>, validator: &HeaderValue) -> bool {
+    let same = [header::ETAG, header::LAST_MODIFIED]
+        .iter()
+        .any(|name| response.headers.get(name) == Some(validator));
+    match response.status {
+        StatusCode::PARTIAL_CONTENT => {
+            range::content_range(&response.headers).is_some_and(|(span, _)| span == bytes)
+        }
+        // Before there was any of it, all of it.
+        StatusCode::OK => same && span_of(response) == Some((bytes.start, bytes.end)),
+        _ => false,
+    }
 }
 
 impl http_body::Body for Resuming {
@@ -220,37 +268,39 @@ impl http_body::Body for Resuming {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         loop {
-            if let Some(opening) = &mut this.opening {
-                let opening = opening.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-                match std::task::ready!(opening.as_mut().poll(cx)) {
-                    Ok((body, failures)) => {
-                        (this.body, this.opening, this.resume.failures) = (Some(body), None, failures);
-                    }
-                    Err(error) => {
-                        this.opening = None;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                }
+            if let Poll::Ready(Some(error)) = this.poll_opening(cx) {
+                return Poll::Ready(Some(Err(error)));
             }
-            let Some(body) = &mut this.body else { return Poll::Ready(None) };
-            let error = match std::task::ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        this.resume.at += data.len() as u64;
-                    }
+            let Some(body) = &mut this.body else {
+                return if this.opening.is_some() { Poll::Pending } else { Poll::Ready(None) };
+            };
+            let error = match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.came(frame.data_ref().map_or(0, Bytes::len));
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                None if this.resume.at >= this.resume.end => return Poll::Ready(None),
-                None => Error::Unreachable("the origin closed the connection early".to_owned()),
-                Some(Err(error)) => error,
+                Poll::Ready(None) if this.resume.at >= this.resume.end => return Poll::Ready(None),
+                Poll::Ready(None) => Error::Unreachable("the origin closed the connection early".to_owned()),
+                Poll::Ready(Some(Err(error))) => error,
+                Poll::Pending => {
+                    let Some(alarm) = &mut this.alarm else { return Poll::Pending };
+                    if !std::mem::replace(&mut this.waiting, true) {
+                        alarm.as_mut().reset(tokio::time::Instant::now() + ASK_BESIDE);
+                    }
+                    std::task::ready!(alarm.as_mut().poll(cx));
+                    this.alarm = None;
+                    this.open(Error::Unreachable("nothing more came".to_owned()));
+                    continue;
+                }
             };
             this.body = None;
             this.resume.failures += 1;
             if this.resume.failures >= FETCH_TRIES || this.resume.at >= this.resume.end {
                 return Poll::Ready(Some(Err(error)));
             }
-            let opening: Opening = Box::pin(this.resume.clone().open(error));
-            this.opening = Some(std::sync::Mutex::new(opening));
+            if this.opening.is_none() {
+                this.open(error);
+            }
         }
     }
 

@@ -49,6 +49,10 @@ pub struct Presentation {
     pub target: Duration,
     /// MPD@suggestedPresentationDelay is missing where it would help: nothing is said of a latency.
     pub wants_delay: bool,
+    /// MPD@minimumUpdatePeriod: how often a player loads it anew.
+    pub update: Option<Duration>,
+    /// How many Representations are too many to be known.
+    pub left_out: usize,
     /// In the order of the MPD; only those that can be listed.
     representations: Vec<Representation>,
     /// MPD@availabilityStartTime.

@@ -1,6 +1,7 @@
 //! From the parsed XML to what a player would make of it: inheritance, base URLs, periods, timelines.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const LONGEST: i64 = 3_600_000_000;
 /// How often as many segments as one Representation may have all of them together may spell out: a few bytes of an
 /// MPD can stand for very many, and count for each Representation below them. What comes after those is not listed.
 const SPELLED: usize = 10;
+/// How often as many Representations as one Period may have all of them together may have.
+const PERIODS: usize = 10;
 /// The target duration of a presentation that does not say.
 const USUAL_TARGET: Duration = Duration::from_secs(6);
 
@@ -138,33 +141,7 @@ impl<'a> Reader<'a> {
             early: early(&self.mpd.base_url),
             ..Inherited::default()
         };
-        let mut representations: Vec<Representation> = Vec::new();
-        let choices = choice::choices(&self.mpd.periods, &self.rules.identity(self.base));
-        for ((index, period), span) in self.mpd.periods.iter().enumerate().zip(self.spans(dynamic)) {
-            let Some(span) = span else { continue };
-            let level = top
-                .with(&period.BaseURL, (&period.SegmentTemplate, &period.SegmentList, &period.SegmentBase));
-            for (set, choice) in period.adaptations.iter().zip(&choices[index]) {
-                let level =
-                    level.with(&set.BaseURL, (&set.SegmentTemplate, &set.SegmentList, &set.SegmentBase));
-                for of in &set.representations {
-                    let level =
-                        level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
-                    if representations.len() < self.limits.renditions {
-                        let read = self.representation(of, &level, &span, dynamic).map(|read| {
-                            let said =
-                                [&period.ContentProtection, &set.ContentProtection, &of.ContentProtection];
-                            let encryption = encryption(said.into_iter().flatten(), self.base);
-                            Representation { choice: *choice, encryption, ..read }
-                        });
-                        // Of two with one name, viewers could not tell which is meant.
-                        let known =
-                            |one: &Representation| representations.iter().any(|r| r.swarm == one.swarm);
-                        representations.extend(read.filter(|one| !known(one)));
-                    }
-                }
-            }
-        }
+        let (representations, left_out) = self.periods(&top, dynamic);
         let longest = representations.iter().map(|of| of.target).max();
         let target = self.mpd.maxSegmentDuration.filter(|d| !d.is_zero()).or(longest).unwrap_or(USUAL_TARGET);
         Presentation {
@@ -176,10 +153,68 @@ impl<'a> Reader<'a> {
                 && self.mpd.suggestedPresentationDelay.is_none()
                 && !latency::is_low(self.mpd)
                 && !representations.is_empty(),
+            update: self.mpd.minimumUpdatePeriod.filter(|_| dynamic),
             representations,
+            left_out,
             start: Wall(self.mpd.availabilityStartTime.map_or(0, |at| at.timestamp_micros())),
             depth: self.mpd.timeShiftBufferDepth,
         }
+    }
+
+    /// The Representations of all Periods, in order, and how many are left out. In what is live the newest Periods are played:
+    /// where there is no room for all of them it is for those.
+    fn periods(&self, top: &Inherited, dynamic: bool) -> (Vec<Representation>, usize) {
+        let choices = choice::choices(&self.mpd.periods, &self.rules.identity(self.base));
+        let mut all: Vec<_> = self.mpd.periods.iter().zip(self.spans(dynamic)).zip(&choices).collect();
+        if dynamic {
+            all.reverse();
+        }
+        let (mut known, mut left_out) = (HashSet::new(), 0);
+        let mut found: Vec<Vec<Representation>> = Vec::with_capacity(all.len());
+        for ((period, span), choices) in all {
+            let Some(span) = span else { continue };
+            let taken = found.iter().map(Vec::len).sum();
+            let room = self.limits.renditions.saturating_mul(PERIODS).saturating_sub(taken);
+            let room = room.min(self.limits.renditions);
+            let (mut read, more) = self.period((period, &span), top, choices, dynamic, room);
+            // Of two with one name, viewers could not tell which is meant.
+            read.retain(|one| known.insert(one.swarm));
+            left_out += more;
+            found.push(read);
+        }
+        if dynamic {
+            found.reverse();
+        }
+        (found.into_iter().flatten().collect(), left_out)
+    }
+
+    /// Those of one Period, `room` at most, and how many more it has.
+    fn period(
+        &self,
+        (period, span): (&mpd::Period, &Span),
+        top: &Inherited,
+        choices: &[Choice],
+        dynamic: bool,
+        room: usize,
+    ) -> (Vec<Representation>, usize) {
+        let level =
+            top.with(&period.BaseURL, (&period.SegmentTemplate, &period.SegmentList, &period.SegmentBase));
+        let (mut representations, mut more) = (Vec::new(), 0);
+        for (set, choice) in period.adaptations.iter().zip(choices) {
+            let level = level.with(&set.BaseURL, (&set.SegmentTemplate, &set.SegmentList, &set.SegmentBase));
+            for of in &set.representations {
+                if representations.len() >= room {
+                    more += 1;
+                    continue;
+                }
+                let level = level.with(&of.BaseURL, (&of.SegmentTemplate, &of.SegmentList, &of.SegmentBase));
+                let Some(read) = self.representation(of, &level, span, dynamic) else { continue };
+                let said = [&period.ContentProtection, &set.ContentProtection, &of.ContentProtection];
+                let encryption = encryption(said.into_iter().flatten(), self.base);
+                representations.push(Representation { choice: *choice, encryption, ..read });
+            }
+        }
+        (representations, more)
     }
 
     /// Where each Period begins; `None` for one that waits for others to end.

@@ -13,7 +13,7 @@ fn url(text: &str) -> Url {
 }
 
 #[test]
-fn hls_is_known_by_its_first_line_and_dash_by_its_name() {
+fn hls_is_known_by_its_first_line_and_dash_by_its_name_or_root() {
     let (hls, dash) = (Some(Format::Hls), Some(Format::Dash));
     for (content_type, address, bytes, format) in [
         (Some("text/plain"), "https://a.example/x.php", &b"#EXTM3U\n"[..], hls),
@@ -25,6 +25,16 @@ fn hls_is_known_by_its_first_line_and_dash_by_its_name() {
         (None, "https://a.example/X.MPD?y", b"\xef\xbb\xbf\n<MPD>", dash),
         (Some("video/mp2t"), "https://a.example/x.ts", b"<G@", None),
         (None, "https://a.example/x.mpd", b"", None),
+        (
+            Some("text/xml"),
+            "https://a.example/manifest",
+            b"<?xml version=\"1.0\"?>\n<!-- x -->\n<MPD\n a=\"\">",
+            dash,
+        ),
+        (None, "https://a.example/manifest", b"\xef\xbb\xbf<dash:MPD>", dash),
+        (Some("text/xml"), "https://a.example/manifest", b"<MPDX>", None),
+        (Some("text/html"), "https://a.example/manifest", b"<html>An MPD is", None),
+        (Some("text/html"), "https://a.example/manifest", b"<p>a<MP", None),
     ] {
         assert_eq!(is_manifest(content_type, &url(address), bytes), format, "{content_type:?} {address}");
     }

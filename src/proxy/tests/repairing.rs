@@ -213,6 +213,46 @@ async fn a_playlist_opened_twice_is_fetched_once_by_each_viewer() {
     assert_eq!(origin.seen().len(), 4, "a blocking reload always waits for news");
 }
 
+/// A live MPD that says it is loaded anew only so often: its copy is not too old when it is.
+#[tokio::test]
+async fn a_live_mpd_that_fails_is_answered_with_its_last_copy_when_it_is_loaded_anew() {
+    let (asked, began) = (AtomicUsize::new(0), Instant::now());
+    let origin = Origin::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            let mpd = "<MPD type=\"dynamic\" availabilityStartTime=\"2026-01-01T00:00:00Z\" minimumUpdatePeriod=\"PT10S\">\
+                <Period start=\"PT0S\"><AdaptationSet><SegmentTemplate media=\"$Number$.m4s\" duration=\"1\"/>\
+                <Representation id=\"v\"/></AdaptationSet></Period></MPD>";
+            answer(200, &[("content-type", "application/dash+xml")], mpd)
+        }
+        _ => answer(404, &[], "gone"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let first = daemon.get(&origin.prefix("/live.mpd")).await;
+    assert_eq!(first.status, 200);
+    // More than two of its segments later.
+    while began.elapsed() < Duration::from_millis(2500) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let reply = daemon.get(&origin.prefix("/live.mpd")).await;
+    assert_eq!((reply.status, reply.text()), (200, first.text()));
+    assert!(origin.seen().len() > 1, "the origin was asked");
+}
+
+/// Players end with a playlist, a key or an init segment that is not there for a moment.
+#[tokio::test]
+async fn what_is_not_there_once_is_asked_for_again() {
+    let asked = AtomicUsize::new(0);
+    let origin = Origin::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => answer(404, &[], "not yet"),
+        _ => answer(200, &[("content-type", "application/octet-stream")], "0123456789abcdef"),
+    })
+    .await;
+    let daemon = Daemon::start().await;
+    let reply = daemon.get(&origin.prefix("/keys/key.bin")).await;
+    assert_eq!((reply.status, reply.text()), (200, "0123456789abcdef"));
+}
+
 #[tokio::test]
 async fn what_is_absent_twice_is_not_asked_for_at_once_again() {
     let origin = Origin::start(|_| answer(404, &[], "no")).await;

@@ -72,7 +72,21 @@ fn what_is_too_much_is_refused() {
     let text =
         text.replace("</AdaptationSet>", &format!("{again}{}</AdaptationSet>", again.replace('x', "y")));
     let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
-    assert_eq!(read.representations().len(), 2, "as many as are allowed");
+    assert_eq!((read.representations().len(), read.left_out), (2, 1), "as many as are allowed");
+    for (kind, kept) in [("static", ["0/v", "19/v"]), ("dynamic", ["5/v", "24/v"])] {
+        let period = |n: usize| {
+            format!(
+                r#"<Period id="{n}" start="PT{n}S"><AdaptationSet><SegmentTemplate media="{n}-$Number$" duration="1"/>\
+                <Representation id="v"/></AdaptationSet></Period>"#
+            )
+        };
+        let text = format!(r#"<MPD type="{kind}">{}</MPD>"#, (0..25).map(period).collect::<String>());
+        let limits = Limits { renditions: 2, ..Limits::default() };
+        let read = parse(&url(BASE), text.as_bytes(), &limits, &Rules::default()).unwrap();
+        let names: Vec<&str> = read.representations().iter().map(|of| of.name.as_str()).collect();
+        assert_eq!((names.len(), read.left_out), (20, 5), "{kind}");
+        assert_eq!([names[0], names[19]], kept, "{kind}: in order, and of what is live the newest");
+    }
     // Few bytes that stand for many segments, and for as many again in each Representation.
     let limits = Limits { segments: 10, ..Limits::default() };
     let timeline = r#"<SegmentTemplate media="$RepresentationID$/$Time$"><SegmentTimeline><S d="2" r="9"/></SegmentTimeline></SegmentTemplate>"#;
