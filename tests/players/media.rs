@@ -22,9 +22,12 @@ pub const HLS: [&str; 5] = ["ts", "fmp4", "range", "aes", "variants"];
 /// The same for DASH.
 pub const DASH: [&str; 4] = ["number", "timeline", "list", "base"];
 
+/// The same of two encodings, one after the other; by HLS and by DASH.
+pub const BROKEN: [&str; 2] = ["breaks", "periods"];
+
 /// The name of a format's manifest in its folder.
 pub fn manifest(format: &str) -> &'static str {
-    if HLS.contains(&format) || ["live", "live-long", "event"].contains(&format) {
+    if HLS.contains(&format) || format == BROKEN[0] || ["live", "live-long", "event"].contains(&format) {
         "index.m3u8"
     } else {
         "index.mpd"
@@ -72,6 +75,59 @@ pub fn recordings(dir: &Path) {
     }
     variants(dir, &high, &low);
     base(&dir.join("base"), &high);
+    encode(&dir.join("other.mp4"), SECONDS / 2, "320x180", "300k", 880);
+    breaks(&dir.join("breaks"), [&high, &at("other.mp4")]);
+    periods(&dir.join("periods"), [&high, &at("other.mp4")]);
+}
+
+/// The playlists of two encodings as one, each with its own init segment.
+fn breaks(dir: &Path, sources: [&str; 2]) {
+    std::fs::create_dir_all(dir).unwrap();
+    let mut all = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:VOD\n".to_owned();
+    for (number, from) in sources.into_iter().enumerate() {
+        let (playlist, init) = (dir.join(format!("{number}.m3u8")), format!("{number}init.mp4"));
+        let segments = dir.join(format!("{number}_%d.m4s")).display().to_string();
+        let to = playlist.display().to_string();
+        let mut args = vec!["-v", "error", "-i", from, "-c", "copy", "-f", "hls", "-hls_time", "2"];
+        args.extend(["-hls_list_size", "0", "-hls_segment_type", "fmp4", "-hls_fmp4_init_filename", &init]);
+        args.extend(["-hls_segment_filename", &segments, &to]);
+        ffmpeg(&args);
+        let playlist = std::fs::read_to_string(playlist).unwrap();
+        let media = playlist.lines().filter(|line| {
+            ["#EXT-X-MAP", "#EXTINF"].iter().any(|tag| line.starts_with(tag)) || !line.starts_with('#')
+        });
+        all += if number > 0 { "#EXT-X-DISCONTINUITY\n" } else { "" };
+        media.for_each(|line| all += &format!("{line}\n"));
+    }
+    std::fs::write(dir.join("index.m3u8"), all + "#EXT-X-ENDLIST\n").unwrap();
+}
+
+/// The Periods of two MPDs as one's, each found by a base URL of its own.
+fn periods(dir: &Path, sources: [&str; 2]) {
+    let mut all = String::new();
+    for (number, from) in sources.into_iter().enumerate() {
+        let folder = dir.join(number.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let to = folder.join("index.mpd").display().to_string();
+        let dash = ["-seg_duration", "2", "-use_template", "1", "-use_timeline", "0", &to];
+        ffmpeg(&[&["-v", "error", "-i", from, "-c", "copy", "-f", "dash"][..], &dash].concat());
+        let mpd = std::fs::read_to_string(to).unwrap();
+        let (_, sets) = mpd.split_once("<Period").and_then(|(_, rest)| rest.split_once('>')).unwrap();
+        let (sets, _) = sets.split_once("</Period>").unwrap();
+        let length = if number == 0 { SECONDS } else { SECONDS / 2 };
+        write!(
+            all,
+            "<Period id=\"{number}\" duration=\"PT{length}S\"><BaseURL>{number}/</BaseURL>{sets}</Period>"
+        )
+        .unwrap();
+    }
+    let mpd = format!(
+        "<?xml version=\"1.0\"?><MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" mediaPresentationDuration=\"PT{}S\" \
+         minBufferTime=\"PT2S\">{all}</MPD>",
+        SECONDS + SECONDS / 2
+    );
+    std::fs::write(dir.join("index.mpd"), mpd).unwrap();
 }
 
 /// Two pictures and two sounds, by a multivariant playlist.
