@@ -86,17 +86,30 @@ fn answer(fault: Fault, path: &str, file: &[u8], head: &str, stream: &mut TcpStr
     }
 }
 
-/// What each program makes of each fault directly and by prefix, all at once: they wait more than they work.
 #[test]
 fn nobody_notices_a_fault() {
-    let well = PROGRAMS.map(|program| program.play(&origin(Fault::None).url("ts/index.m3u8"), None));
+    is_not_noticed("ts/index.m3u8", false);
+}
+
+#[test]
+fn nobody_notices_a_fault_in_dash_by_a_forward_proxy() {
+    is_not_noticed("number/index.mpd", true);
+}
+
+/// What each program makes of each fault directly and by prefix or forward proxy, all at once: they wait more than they work.
+fn is_not_noticed(manifest: &str, forward: bool) {
+    let well = PROGRAMS.map(|program| program.play(&origin(Fault::None).url(manifest), None));
     let mut broken = Vec::new();
     for fault in FAULTS {
         let ways = PROGRAMS.map(|program| {
             let (alone, behind, daemon) = (origin(fault), origin(fault), Daemon::start(&[], &[]));
-            let directly = program.start(&alone.url("ts/index.m3u8"), None, Pace::Whole);
-            let url = daemon.prefix(&behind.url("ts/index.m3u8"));
-            let ours = program.start(&url, None, Pace::Whole);
+            let directly = program.start(&alone.url(manifest), None, Pace::Whole);
+            let (url, proxy) = (behind.url(manifest), format!("http://{}", daemon.address));
+            let ours = if forward {
+                program.start(&url, Some(&proxy), Pace::Whole)
+            } else {
+                program.start(&daemon.prefix(&url), None, Pace::Whole)
+            };
             (program, directly, ours, (alone, behind, daemon))
         });
         for ((program, directly, ours, _origins), well) in ways.into_iter().zip(&well) {
@@ -109,7 +122,7 @@ fn nobody_notices_a_fault() {
                 let (played, all) = (ours.frames.len(), well.frames.len());
                 broken.push(format!("{fault:?}, {program:?}: {played} frames of {all}:\n{}", ours.log));
             }
-            if (fault, program) == (Fault::Unavailable, Program::Vlc) {
+            if !forward && (fault, program) == (Fault::Unavailable, Program::Vlc) {
                 let (played, all) = (directly.frames.len(), well.frames.len());
                 assert!(played < all * 3 / 4, "VLC survives a 503 by itself: {played} of {all}");
             }
