@@ -362,7 +362,7 @@ fn without_a_journal_the_sentence_alone_is_on_standard_error() {
 
 #[test]
 fn uploads_are_steered_from_the_command_line() {
-    let daemon = Daemon::start(&[], &[]);
+    let daemon = Daemon::with_tracker("ws://127.0.0.1:1/");
     let via = daemon.address.to_string();
     let upload = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
@@ -374,6 +374,10 @@ fn uploads_are_steered_from_the_command_line() {
     assert_eq!(upload(&["on", "--limit", "2M"]), (Some(0), "upload on, at most 2.0 Mbit/s\n".to_owned()));
     assert_eq!(daemon.stats()["upload"], true);
     assert_eq!(upload(&["--limit", "0"]), (Some(0), "upload on, no limit\n".to_owned()));
+    let mut peers_off = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    assert!(peers_off.args(["p2p", "off", "--via", &via]).status().unwrap().success());
+    assert_eq!(upload(&[]).1, "upload on, no limit, but peers are off\n");
+    assert_eq!(daemon.stats()["upload"], true, "the switch is as it was");
     assert_eq!(upload(&["--limit", "fast"]).0, Some(2));
     assert_eq!(upload(&["auto", "--channel", "news"]), (Some(2), String::new()), "no mode of a channel");
     // A configuration that is read again says what holds.
