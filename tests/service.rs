@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, live, player, raw, recording, until};
+use common::{
+    Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, raw, recording, until,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What a service manager hears.
@@ -358,6 +360,35 @@ fn without_a_journal_the_sentence_alone_is_on_standard_error() {
         until("it to be ready", || std::fs::read_to_string(&stderr).ok().filter(|text| text.ends_with('\n')));
     assert!(line.contains("tracker ready: start viewers with --tracker ws://127.0.0.1:"), "{line}");
     assert!(!line.contains("address="), "{line}");
+}
+
+/// A script that lets the system choose a port learns it from nobody else.
+#[test]
+fn the_address_is_told_whatever_is_logged() {
+    for level in ["warn", "off", "info"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--no-p2p"]).env("PACELINE_LOG_LEVEL", level);
+        let daemon = Process::spawn("daemon", &mut command);
+        let line = until("the address", || {
+            let log = daemon.log();
+            log.lines().find(|line| line.contains("point a player at")).map(str::to_owned)
+        });
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        assert_eq!(get(address.parse().unwrap(), "/-/health").unwrap().status, 200, "{level}: {line}");
+        assert_eq!(daemon.log().matches("point a player at").count(), 1, "{level}: {}", daemon.log());
+        assert!(level == "info" || daemon.log().lines().count() == 1, "{level}: {}", daemon.log());
+    }
+    // The journal has what its level lets through.
+    let dir = tempfile::tempdir().unwrap();
+    let (stderr, manager) = (dir.path().join("stderr"), Manager::new());
+    let stream = File::create(&stderr).unwrap().metadata().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" serve --listen 127.0.0.1:0 --no-p2p 2>>\"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_paceline")).arg(&stderr).env("NOTIFY_SOCKET", &manager.path);
+    command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+    let _daemon = Process::spawn("daemon", command.env("PACELINE_LOG_LEVEL", "warn"));
+    manager.hears("READY=1");
+    assert_eq!(std::fs::read_to_string(&stderr).unwrap(), "");
 }
 
 #[test]

@@ -321,9 +321,13 @@ fn reached_at(address: SocketAddr, allowed_hosts: &[String]) -> String {
     }
 }
 
-/// Says where to point a player.
+/// Says where to point a player, whatever level is logged.
 fn greet(address: &str, lonely: bool) {
-    tracing::info!(address, "ready: point a player at http://{address}/ followed by the stream's URL");
+    let sentence = format!("ready: point a player at http://{address}/ followed by the stream's URL");
+    tracing::info!(address, "{sentence}");
+    if !tracing::enabled!(tracing::Level::INFO) {
+        logging::aside(&sentence);
+    }
     tracing::info!(address, "what it does is shown at http://{address}/-/");
     if lonely {
         tracing::warn!(
