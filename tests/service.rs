@@ -473,11 +473,20 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
     let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
     std::fs::write(dir.path().join("index.m3u8"), playlist).unwrap();
     let origin = Nginx::serve(dir.path(), "");
+    // A disk that hangs: whoever opens this waits for somebody who reads it.
+    let (state, tracker) = (dir.path().join("state.json").display().to_string(), Tracker::start());
+    assert!(Command::new("mkfifo").arg(format!("{state}.new")).status().unwrap().success());
+    let neighbour = Daemon::with_tracker(&tracker.url());
+    let _watches = begun(&neighbour, &origin);
     for stalled in [false, true] {
-        let mut daemon = Daemon::start(&[], &[]);
+        let (args, kept) = (["--tracker", &tracker.url()], [("PACELINE_P2P_STATE", &*state)]);
+        let mut daemon = if stalled { Daemon::start(&args, &kept) } else { Daemon::start(&[], &[]) };
         let (mut reads, mut got) = begun(&daemon, &origin);
         // The second one never reads on.
         let stands = stalled.then(|| begun(&daemon, &origin));
+        if stalled {
+            daemon.await_neighbours(1);
+        }
         daemon.process.signal("-TERM");
         let began = Instant::now();
         until("it takes no more players", || TcpStream::connect(daemon.address).is_err().then_some(()));
