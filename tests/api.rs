@@ -120,6 +120,10 @@ fn every_route_and_method_is_documented() {
     assert_eq!(there, names("## Endpoints of the tracker", "endpoint"));
     methods(daemon.address, "## Endpoints of the daemon");
     methods(tracker.address, "## Endpoints of the tracker");
+    for (address, path) in [(daemon.address, "/-/events"), (tracker.address, "/events")] {
+        assert_eq!(asked(address, "HEAD", path), (405, Some("GET".to_owned())), "{path}");
+    }
+    assert_eq!(asked(tracker.address, "HEAD", "/health").0, 200);
     // Each has a chapter with a command.
     for path in documented {
         let chapter = section(&format!("### `{path}`"));
