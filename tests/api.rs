@@ -120,6 +120,10 @@ fn every_route_and_method_is_documented() {
     assert_eq!(there, names("## Endpoints of the tracker", "endpoint"));
     methods(daemon.address, "## Endpoints of the daemon");
     methods(tracker.address, "## Endpoints of the tracker");
+    for (address, path) in [(daemon.address, "/-/events"), (tracker.address, "/events")] {
+        assert_eq!(asked(address, "HEAD", path), (405, Some("GET".to_owned())), "{path}");
+    }
+    assert_eq!(asked(tracker.address, "HEAD", "/health").0, 200);
     // Each has a chapter with a command.
     for path in documented {
         let chapter = section(&format!("### `{path}`"));
@@ -151,6 +155,8 @@ fn every_field_and_metric_is_documented() {
         (stats["accounts"].as_u64() >= Some(2) && there("networks") && there("largest_swarms")).then_some(())
     });
     let address = daemons[0].address;
+    until("something from a peer", || (daemons[0].total("p2p_bytes") > 0).then_some(()));
+    assert!(agree(address) > 0.0, "it is told of what peers brought");
     for (path, heading) in [
         ("/-/stats", "### `/-/stats`"),
         ("/-/stats?format=peer5", "### `/-/stats?format=peer5`"),
@@ -161,6 +167,55 @@ fn every_field_and_metric_is_documented() {
     assert_eq!(metrics_of(address, "/-/metrics"), names("### `/-/metrics`", "metric"));
     assert_eq!(fields_of(tracker.address, "/stats"), names("### `/stats` of the tracker", "field"));
     assert_eq!(metrics_of(tracker.address, "/metrics"), names("### `/metrics` of the tracker", "metric"));
+}
+
+/// Statistics, what others are told of them, and statistics again: what counts up lies between the two.
+fn agree(address: SocketAddr) -> f64 {
+    let json = |path: &str| -> Value { serde_json::from_slice(&get(address, path).unwrap().body).unwrap() };
+    let before = json("/-/stats");
+    let (metrics, peer5) = (get(address, "/-/metrics").unwrap().text(), json("/-/stats?format=peer5"));
+    let after = json("/-/stats");
+    let sample = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    };
+    let at = |of: &Value, pointer: &str| of.pointer(pointer).and_then(Value::as_f64);
+    let within = |what: &str, told: f64, pointer: &str| {
+        let [least, most] =
+            [&before, &after].map(|of| at(of, pointer).unwrap_or_else(|| panic!("no {pointer}")));
+        assert!((least..=most).contains(&told), "{what} is {told}, {pointer} {least} and then {most}");
+    };
+    for (name, pointer) in [
+        ("paceline_received_bytes_total{source=\"http\"}", "/totals/http_bytes"),
+        ("paceline_received_bytes_total{source=\"p2p\"}", "/totals/p2p_bytes"),
+        ("paceline_uploaded_bytes_total{source=\"p2p\"}", "/totals/uploaded_bytes"),
+        ("paceline_wasted_bytes_total{source=\"any\"}", "/totals/wasted_bytes"),
+        ("paceline_served_bytes_total{source=\"player\"}", "/totals/served_bytes"),
+        ("paceline_late_segments_total", "/totals/late_segments"),
+        ("paceline_peer_faults_total{kind=\"refused\"}", "/faults/refused"),
+        ("paceline_uptime_seconds", "/uptime_s"),
+        ("paceline_neighbours{kind=\"live\"}", "/streams/0/neighbours"),
+        ("paceline_trackers_up", "/trackers/up"),
+    ] {
+        within(name, sample(name), pointer);
+    }
+    for reason in before["totals"]["segments"].as_object().unwrap().keys() {
+        let name = format!("paceline_segments_total{{reason=\"{reason}\"}}");
+        within(&name, sample(&name), &format!("/totals/segments/{reason}"));
+    }
+    for (name, pointer) in [
+        ("/numOfPeers", "/streams/0/neighbours"),
+        ("/totalHttpDownloaded", "/totals/http_bytes"),
+        ("/totalP2PDownloaded", "/totals/p2p_bytes"),
+        ("/totalP2PUploaded", "/totals/uploaded_bytes"),
+        ("/streams/0/numOfPeers", "/streams/0/neighbours"),
+        ("/streams/0/totalHttpDownloaded", "/streams/0/http_bytes"),
+        ("/streams/0/totalP2PDownloaded", "/streams/0/p2p_bytes"),
+        ("/streams/0/totalP2PUploaded", "/streams/0/uploaded_bytes"),
+    ] {
+        within(name, at(&peer5, name).unwrap_or_else(|| panic!("no {name} in {peer5:#}")), pointer);
+    }
+    sample("paceline_received_bytes_total{source=\"p2p\"}").min(at(&peer5, "/totalP2PDownloaded").unwrap())
 }
 
 #[test]

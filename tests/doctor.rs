@@ -2,9 +2,11 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use common::{Process, free_port, until};
 use serde_json::Value;
@@ -71,6 +73,67 @@ fn a_certificate_of_another_time_makes_the_clock_suspect() {
             "{years:?}: {suspect:?}"
         );
         assert_eq!(suspect.0, "advice");
+    }
+}
+
+/// What is advised of it, for a machine that has this in its environment.
+fn advised(variables: &[(&str, &str)], about: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    let found = findings(command.args(["check", "--json"]).envs(variables.iter().copied()));
+    let [(severity, what)] = &found.iter().filter(|(_, what)| what.contains(about)).collect::<Vec<_>>()[..]
+    else {
+        panic!("{about}: {found:#?}")
+    };
+    assert_eq!(severity, "advice", "{what}");
+    what.clone()
+}
+
+#[test]
+fn a_stun_server_that_says_nothing_is_named() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = format!("stun:{}", silent.local_addr().unwrap());
+    let said = advised(&[("PACELINE_ICE_STUN", &server)], "STUN server");
+    assert_eq!(said, format!("the STUN server {server} does not answer"));
+    silent.set_nonblocking(true).unwrap();
+    assert!(silent.recv(&mut [0; 64]).is_ok(), "it was asked");
+}
+
+#[test]
+fn a_port_for_peers_that_is_taken_is_named() {
+    let taken = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let variables = [("PACELINE_ICE_UDP_PORT", &*port.to_string()), ("PACELINE_ICE_STUN", "none")];
+    assert_eq!(advised(&variables, "UDP port"), format!("UDP port {port} is taken"));
+}
+
+/// Whoever asks is told that it is an hour later, or earlier.
+#[test]
+fn a_clock_that_is_wrong_is_told_by_how_much() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for later in [true, false] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    asked.push(byte[0]);
+                }
+                let now = SystemTime::now();
+                let date = httpdate::fmt_http_date(if later { now + HOUR } else { now - HOUR });
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 3\r\n\r\nok\n");
+            }
+        });
+        let said = advised(&[("PACELINE_TRACKER_URLS", &url), ("PACELINE_ICE_STUN", "none")], "clock");
+        let off =
+            said.strip_prefix("the clock is ").and_then(|rest| rest.strip_suffix(" s off the tracker's"));
+        // A second is what the date leaves out, and a machine under load takes its time.
+        let off: u64 = off.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+        assert!((3_540..=3_660).contains(&off), "{said}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the documents say is true: commands exist, the example configuration is the default, links lead somewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -348,11 +348,26 @@ fn units_start_what_exists() {
         let text = read(unit);
         let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/paceline ")).unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_paceline"))
-            .args(start.split(' ').filter(|word| *word != "$OPTIONS"))
+            .args(start.split(' ').filter(|word| !word.starts_with('$')))
             .arg("--help")
             .output()
             .unwrap();
         assert!(output.status.success(), "{unit}: `{start}` is no command");
+    }
+}
+
+/// Both read one file, and no flag of the one but `--config` and `--listen` is one of the other.
+#[test]
+fn units_have_options_of_their_own() {
+    let environment = read("systemd/paceline.env");
+    let mut seen = BTreeSet::new();
+    for unit in UNITS {
+        let text = read(unit);
+        let start = text.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+        let options = start.split(" $").nth(1).unwrap_or_else(|| panic!("{unit}: {start}"));
+        assert!(seen.insert(options.to_owned()), "{unit}: ${options} is another unit's as well");
+        let line = format!("#{options}=--config /etc/paceline/paceline.toml");
+        assert!(environment.lines().any(|there| there == line), "no `{line}` in systemd/paceline.env");
     }
 }
 
@@ -521,7 +536,7 @@ fn every_variable_of_the_units_environment_is_understood() {
     let text = read("systemd/paceline.env");
     let variables = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
     // What is no key of the configuration is an argument of the command in the unit.
-    let known = |name: &str| name.starts_with("PACELINE_") || name == "OPTIONS";
+    let known = |name: &str| name.starts_with("PACELINE_") || ["OPTIONS", "TRACKER_OPTIONS"].contains(&name);
     assert!(
         variables.clone().filter(|(name, _)| !name.starts_with(' ')).all(|(name, _)| known(name)),
         "{text}"

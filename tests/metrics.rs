@@ -40,6 +40,10 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
     recording(dir.path(), 8, &[]);
     let budget = [("PACELINE_P2P_UPLOAD_MONTHLY", "40GB")];
     let (nginx, daemon) = (Nginx::serve(dir.path(), ""), Daemon::start(&[], &budget));
+    daemon.get(&nginx.url("/index.m3u8"));
+    let looked_at = get(daemon.address, "/-/metrics").unwrap().text();
+    assert_eq!(value(&looked_at, "paceline_streams{kind=\"vod\"}"), 1.0);
+    assert!(!looked_at.contains("\npaceline_buffered_seconds{"), "nobody can have run dry: {looked_at}");
     let played = get_all(&daemon, &nginx);
     let text = until("the bytes to be counted", || {
         let text = get(daemon.address, "/-/metrics")?.text();
@@ -51,6 +55,11 @@ fn the_daemons_metrics_say_what_its_statistics_say() {
         daemon.total("http_bytes") as f64
     );
     assert_eq!(value(&text, "paceline_streams{kind=\"vod\"}"), 1.0);
+    let buffered = |text: &str| -> Vec<String> {
+        let samples = text.lines().filter(|line| line.starts_with("paceline_buffered_seconds{"));
+        samples.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(buffered(&text), ["paceline_buffered_seconds{kind=\"vod\"}"], "nobody plays the other kinds");
     let by_reason = |text: &str| -> f64 {
         let samples = text.lines().filter(|line| line.starts_with("paceline_segments_total{"));
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
@@ -214,6 +223,9 @@ fn the_dashboard_for_grafana_shows_what_there_is() {
             }
         }
     }
+    let of_buffers =
+        expressions.iter().find(|(_, expression)| expression.contains("paceline_buffered_seconds"));
+    assert!(!of_buffers.unwrap().1.contains('>'), "who has run dry has to be seen");
     rates_and_filters(&expressions, &variables);
     understood(&expressions);
 }

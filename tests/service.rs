@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, Nginx, PATIENCE, Process, Tracker, free_port, live, player, raw, recording, until};
+use common::{
+    Daemon, Nginx, PATIENCE, Process, Tracker, free_port, get, live, player, raw, recording, until,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What a service manager hears.
@@ -360,9 +362,38 @@ fn without_a_journal_the_sentence_alone_is_on_standard_error() {
     assert!(!line.contains("address="), "{line}");
 }
 
+/// A script that lets the system choose a port learns it from nobody else.
+#[test]
+fn the_address_is_told_whatever_is_logged() {
+    for level in ["warn", "off", "info"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--no-p2p"]).env("PACELINE_LOG_LEVEL", level);
+        let daemon = Process::spawn("daemon", &mut command);
+        let line = until("the address", || {
+            let log = daemon.log();
+            log.lines().find(|line| line.contains("point a player at")).map(str::to_owned)
+        });
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+        assert_eq!(get(address.parse().unwrap(), "/-/health").unwrap().status, 200, "{level}: {line}");
+        assert_eq!(daemon.log().matches("point a player at").count(), 1, "{level}: {}", daemon.log());
+        assert!(level == "info" || daemon.log().lines().count() == 1, "{level}: {}", daemon.log());
+    }
+    // The journal has what its level lets through.
+    let dir = tempfile::tempdir().unwrap();
+    let (stderr, manager) = (dir.path().join("stderr"), Manager::new());
+    let stream = File::create(&stderr).unwrap().metadata().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" serve --listen 127.0.0.1:0 --no-p2p 2>>\"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_paceline")).arg(&stderr).env("NOTIFY_SOCKET", &manager.path);
+    command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+    let _daemon = Process::spawn("daemon", command.env("PACELINE_LOG_LEVEL", "warn"));
+    manager.hears("READY=1");
+    assert_eq!(std::fs::read_to_string(&stderr).unwrap(), "");
+}
+
 #[test]
 fn uploads_are_steered_from_the_command_line() {
-    let daemon = Daemon::start(&[], &[]);
+    let daemon = Daemon::with_tracker("ws://127.0.0.1:1/");
     let via = daemon.address.to_string();
     let upload = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
@@ -374,6 +405,10 @@ fn uploads_are_steered_from_the_command_line() {
     assert_eq!(upload(&["on", "--limit", "2M"]), (Some(0), "upload on, at most 2.0 Mbit/s\n".to_owned()));
     assert_eq!(daemon.stats()["upload"], true);
     assert_eq!(upload(&["--limit", "0"]), (Some(0), "upload on, no limit\n".to_owned()));
+    let mut peers_off = Command::new(env!("CARGO_BIN_EXE_paceline"));
+    assert!(peers_off.args(["p2p", "off", "--via", &via]).status().unwrap().success());
+    assert_eq!(upload(&[]).1, "upload on, no limit, but peers are off\n");
+    assert_eq!(daemon.stats()["upload"], true, "the switch is as it was");
     assert_eq!(upload(&["--limit", "fast"]).0, Some(2));
     assert_eq!(upload(&["auto", "--channel", "news"]), (Some(2), String::new()), "no mode of a channel");
     // A configuration that is read again says what holds.
@@ -438,11 +473,20 @@ fn players_finish_their_segment_at_the_end_and_whoever_does_not_holds_up_nobody(
     let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
     std::fs::write(dir.path().join("index.m3u8"), playlist).unwrap();
     let origin = Nginx::serve(dir.path(), "");
+    // A disk that hangs: whoever opens this waits for somebody who reads it.
+    let (state, tracker) = (dir.path().join("state.json").display().to_string(), Tracker::start());
+    assert!(Command::new("mkfifo").arg(format!("{state}.new")).status().unwrap().success());
+    let neighbour = Daemon::with_tracker(&tracker.url());
+    let _watches = begun(&neighbour, &origin);
     for stalled in [false, true] {
-        let mut daemon = Daemon::start(&[], &[]);
+        let (args, kept) = (["--tracker", &tracker.url()], [("PACELINE_P2P_STATE", &*state)]);
+        let mut daemon = if stalled { Daemon::start(&args, &kept) } else { Daemon::start(&[], &[]) };
         let (mut reads, mut got) = begun(&daemon, &origin);
         // The second one never reads on.
         let stands = stalled.then(|| begun(&daemon, &origin));
+        if stalled {
+            daemon.await_neighbours(1);
+        }
         daemon.process.signal("-TERM");
         let began = Instant::now();
         until("it takes no more players", || TcpStream::connect(daemon.address).is_err().then_some(()));

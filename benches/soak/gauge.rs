@@ -1,12 +1,13 @@
-//! What a daemon holds: resident memory, descriptors, threads, tasks.
+//! What a daemon holds, and the tracker: resident memory, descriptors, threads, tasks.
 
 use std::fmt;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::House;
 use crate::common::Daemon;
 
-/// What one daemon holds at a moment.
+/// What one process holds at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// MiB.
@@ -15,24 +16,34 @@ pub struct Reading {
     pub descriptors: usize,
     /// Of the system.
     pub threads: usize,
-    /// Of the runtime that serves players, and of the one that speaks to peers.
+    /// Of the runtime that serves players, and of the one that speaks to peers; a tracker counts none.
     pub tasks: (u64, u64),
 }
 
 impl Reading {
-    pub fn of(daemon: &Daemon) -> Self {
+    /// Every daemon's, and the tracker's after them.
+    pub fn all(house: &House) -> Vec<Self> {
+        let tracker = Self::of_process(house.tracker.process.pid(), (0, 0));
+        house.daemons.iter().map(Self::of).chain([tracker]).collect()
+    }
+
+    fn of(daemon: &Daemon) -> Self {
         // The question itself is a connection and a task: asked before it is counted, it is in every reading alike.
         let stats = daemon.stats();
-        let process = format!("/proc/{}", daemon.process.pid());
+        let tasks = |side: &str| stats["tasks"][side].as_u64().unwrap();
+        Self::of_process(daemon.process.pid(), (tasks("players"), tasks("peers")))
+    }
+
+    fn of_process(pid: u32, tasks: (u64, u64)) -> Self {
+        let process = format!("/proc/{pid}");
         let count = |folder: &str| fs::read_dir(format!("{process}/{folder}")).unwrap().count();
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        let tasks = |side: &str| stats["tasks"][side].as_u64().unwrap();
         Self {
             resident: line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0,
             descriptors: count("fd"),
             threads: count("task"),
-            tasks: (tasks("players"), tasks("peers")),
+            tasks,
         }
     }
 
@@ -80,14 +91,13 @@ pub fn median(readings: impl Iterator<Item = Reading>) -> Reading {
     }
 }
 
-/// The most that each daemon holds at any moment of so long: some of it, as a thread that looks at the battery, comes and
-/// goes.
-pub fn most(daemons: &[Daemon], time: Duration) -> Vec<Reading> {
+/// The most that each holds at any moment of so long: some of it, as a thread that looks at the battery, comes and goes.
+pub fn most(house: &House, time: Duration) -> Vec<Reading> {
     let began = Instant::now();
-    let mut most: Vec<Reading> = daemons.iter().map(Reading::of).collect();
+    let mut most = Reading::all(house);
     while began.elapsed() < time {
         std::thread::sleep(Duration::from_secs(1));
-        most = most.iter().zip(daemons).map(|(most, daemon)| most.or(&Reading::of(daemon))).collect();
+        most = most.iter().zip(&Reading::all(house)).map(|(most, now)| most.or(now)).collect();
     }
     most
 }

@@ -188,6 +188,10 @@ fn uploads(now: &Value) -> String {
             text += &format!(", {} a {period}", Size(bytes));
         }
     }
+    // The switches are two: this one stays as it is while the other is off.
+    if now["p2p"] == false && now["upload_mode"] != "never" {
+        text += ", but peers are off";
+    }
     text
 }
 
@@ -399,6 +403,17 @@ mod tests {
         assert_eq!(said(true, 1, 0, json!([off, on])), "tracker not reached (0 of 1): nobody new is met");
         assert!(said(false, 1, 0, one).starts_with("from origin"), "nobody is looked for");
         assert!(table(&json!({ "streams": nothing })).lines().nth(1).unwrap().starts_with("from origin"));
+    }
+
+    #[test]
+    fn uploads_without_peers_are_told_apart() {
+        let said = |p2p: bool, mode: &str| {
+            uploads(&json!({ "p2p": p2p, "upload": mode != "never", "upload_mode": mode, "upload_limit": 0 }))
+        };
+        assert_eq!(said(true, "always"), "upload on, no limit");
+        assert_eq!(said(false, "always"), "upload on, no limit, but peers are off");
+        assert_eq!(said(false, "auto"), "upload auto, no limit, but peers are off");
+        assert_eq!(said(false, "never"), "upload off, no limit");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! what it speaks of as fields (`PACELINE_STREAM`, `PACELINE_TRACKER`, …); elsewhere the sentence goes to standard error.
 
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -59,11 +59,25 @@ fn standard_error(searched: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     }
 }
 
-/// The journal, where standard error leads to it (systemd.exec(5), `JOURNAL_STREAM`) and it can be reached.
+/// Says on standard error what somebody waits for there and the level hides. A journal has what its level lets through, and
+/// nobody waits there.
+pub fn aside(sentence: &str) {
+    if !leads_to_the_journal() {
+        // Whoever closed it does not want to hear it.
+        let _ = writeln!(std::io::stderr(), "{sentence}");
+    }
+}
+
+/// Whether standard error does (systemd.exec(5), `JOURNAL_STREAM`).
+fn leads_to_the_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    stderr.is_ok_and(|stderr| named == format!("{}:{}", stderr.dev(), stderr.ino()))
+}
+
+/// The journal, where standard error leads to it and it can be reached.
 fn journal() -> Option<Journal> {
-    let named = std::env::var("JOURNAL_STREAM").ok()?;
-    let stderr = File::from(std::io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
-    if named != format!("{}:{}", stderr.dev(), stderr.ino()) {
+    if !leads_to_the_journal() {
         return None;
     }
     let priorities =

@@ -29,8 +29,10 @@ use crate::proxy::{self, BindError, Setup};
 use crate::tracker;
 
 /// How long the engine may take to end, and then the P2P side to say goodbye to peers and trackers. With the time that
-/// the proxy gives its players (seven seconds) the daemon ends within ten.
+/// the proxy gives its players (seven seconds) and [`WRITE`] the daemon ends within ten.
 const GOODBYE: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_500)];
+/// How long the last writing of `p2p.state` may take; a disk that hangs, or a share that is gone, holds up nobody.
+const WRITE: Duration = Duration::from_millis(500);
 
 /// Arguments of `serve`; each goes before the environment and the file.
 #[derive(Debug, ClapArgs)]
@@ -321,9 +323,13 @@ fn reached_at(address: SocketAddr, allowed_hosts: &[String]) -> String {
     }
 }
 
-/// Says where to point a player.
+/// Says where to point a player, whatever level is logged.
 fn greet(address: &str, lonely: bool) {
-    tracing::info!(address, "ready: point a player at http://{address}/ followed by the stream's URL");
+    let sentence = format!("ready: point a player at http://{address}/ followed by the stream's URL");
+    tracing::info!(address, "{sentence}");
+    if !tracing::enabled!(tracing::Level::INFO) {
+        logging::aside(&sentence);
+    }
     tracing::info!(address, "what it does is shown at http://{address}/-/");
     if lonely {
         tracing::warn!(
@@ -351,8 +357,12 @@ async fn alive(handle: &Handle) -> bool {
 /// Ends it; what its last players cost is written down.
 async fn end(mut daemon: Daemon, state: Option<StateFile>) {
     daemon.drain().await;
-    if let Some(mut state) = state {
-        state.update(&daemon.handle).await;
+    if let Some(mut state) = state
+        && tokio::time::timeout(WRITE, state.update(&daemon.handle)).await.is_err()
+    {
+        tracing::warn!(
+            "what is kept over a restart (p2p.state) could not be written in time: it is as it was"
+        );
     }
     daemon.stop().await;
 }

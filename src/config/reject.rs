@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::place::line_at;
 
 /// What is wrong, and where.
@@ -85,10 +86,28 @@ pub fn with_nearest(message: &str) -> String {
     let unknown = names.next().unwrap_or_default().to_owned();
     // Every second piece between backticks is a name; the first one was the unknown key.
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    match nearest(&unknown, &known) {
-        Some(name) => format!("unknown {what} `{unknown}`; did you mean `{name}`?"),
-        None => format!("unknown {what} `{unknown}`; known here are {}", known.join(", ")),
+    let here = nearest(&unknown, &known);
+    let elsewhere = if *what == "key" { elsewhere(&unknown, here.unwrap_or_default()) } else { None };
+    match (here, elsewhere) {
+        (Some(name), None) => format!("unknown {what} `{unknown}`; did you mean `{name}`?"),
+        (Some(name), Some(key)) => format!("unknown {what} `{unknown}`; did you mean `{name}` or `{key}`?"),
+        (None, Some(key)) => {
+            format!("unknown {what} `{unknown}`; did you mean `{key}`? Known here are {}", known.join(", "))
+        }
+        (None, None) => format!("unknown {what} `{unknown}`; known here are {}", known.join(", ")),
     }
+}
+
+/// The key of any section that looks most like this one, if it does so more than `here` does: as `section.key`.
+fn elsewhere(unknown: &str, here: &str) -> Option<String> {
+    let all = toml::Table::try_from(Config::default()).ok()?;
+    let keys = all.iter().filter_map(|(section, keys)| Some((section, keys.as_table()?)));
+    let keys: Vec<(&str, String)> = keys
+        .flat_map(|(section, keys)| keys.keys().map(move |key| (key.as_str(), format!("{section}.{key}"))))
+        .collect();
+    let names: Vec<&str> = keys.iter().map(|(key, _)| *key).chain([here]).collect();
+    let best = nearest(unknown, &names).filter(|name| *name != here)?;
+    keys.into_iter().find(|(key, _)| *key == best).map(|(_, path)| path)
 }
 
 /// `invalid type: string "…", expected …` and `relative URL without a base: "…"` without what was written.
@@ -116,6 +135,32 @@ pub fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_another_section_is_found_there() {
+        for (text, said) in [
+            (
+                "[proxy]\nupload_limit = 1\n",
+                "unknown key `upload_limit`; did you mean `p2p.upload_limit`? Known here are listen,",
+            ),
+            ("[proxy]\nuplaod_limit = 1\n", "unknown key `uplaod_limit`; did you mean `p2p.upload_limit`? "),
+            (
+                "upload_limit = 1\n",
+                "unknown key `upload_limit`; did you mean `p2p.upload_limit`? Known here are proxy,",
+            ),
+            ("[p2p]\nupload_limits = 1\n", "unknown key `upload_limits`; did you mean `upload_limit`?"),
+            ("[proxi]\nlisten = 1\n", "unknown key `proxi`; did you mean `proxy`?"),
+            ("[p2p]\nlevel = \"warn\"\n", "unknown key `level`; did you mean `log.level`? "),
+            (
+                "[channels.news]\nurl = \"http://o/\"\nupload_daily = 1\n",
+                "unknown key `upload_daily`; did you mean `upload` or `p2p.upload_daily`?",
+            ),
+        ] {
+            let error = toml::from_str::<Config>(text).unwrap_err();
+            let Error::Line { why, .. } = explain(&error, text, Path::new("x")) else { panic!("{error}") };
+            assert!(why.starts_with(said), "{why}");
+        }
+    }
 
     #[test]
     fn what_was_written_where_it_does_not_belong_is_not_repeated() {

@@ -81,6 +81,7 @@ fn stream(node: &Node, session: &Session, listings: &Listings, now: Time) -> Val
         "swarm": session.swarm.to_string(),
         "swarm_size": session.viewers,
         "neighbours": node.neighbours_in(session.swarm),
+        "players": session.players().count(),
         "buffered_s": rounded(session.buffered(now).as_secs_f64()),
         "http_bytes": http,
         "p2p_bytes": p2p,

@@ -50,7 +50,7 @@ pub struct Change {
 pub struct Switches {
     /// Whether peers are used at all.
     pub p2p: bool,
-    /// Whether anything is sent to peers.
+    /// Whether anything may be sent to peers; without `p2p` nothing is.
     pub upload: bool,
     /// `auto`, `always` or `never`.
     pub upload_mode: Upload,

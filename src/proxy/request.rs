@@ -87,12 +87,7 @@ async fn route(
     let (mut numbered, mut of_channel) = (None, false);
     let (url, way, reach) = match target {
         Target::Connect { host, port } => return Ok(tunnel::open(asked, (&host, port), served, shared).await),
-        Target::Control(path) => {
-            return Ok(match headers::check_browser(asked.headers(), &[], true) {
-                Ok(()) => control::answer(asked, &path, client, shared).await,
-                Err(why) => sentence(StatusCode::FORBIDDEN, &why.to_string()),
-            });
-        }
+        Target::Control(path) => return Ok(control(asked, &path, client, shared).await),
         Target::Forward(url) => (url, Way::Forward, served),
         Target::Prefix { url, reach, granted } => {
             of_channel = granted;
@@ -125,6 +120,21 @@ async fn route(
         shared.masters.number(caller.viewer, &url, name);
     }
     Ok(manifest::answer(asked, url, (way, of_channel.then_some(most)), caller, shared).await)
+}
+
+/// The daemon's own paths are for its own page. A page that may play may see how it plays, and no more: glue code for Peer5
+/// is a script in it.
+async fn control(asked: Request<Incoming>, path: &str, client: Client, shared: &Shared) -> Response<Body> {
+    let Err(why) = headers::check_browser(asked.headers(), &[], true) else {
+        return control::answer(asked, path, client, shared).await;
+    };
+    let allowed = &shared.setup.options.allowed_origins;
+    let reads = matches!(*asked.method(), Method::GET | Method::HEAD);
+    let is_known = headers::check_browser(asked.headers(), allowed, false).is_ok();
+    if reads && is_known && path == control::FOR_PAGES {
+        return control::of_page(&shared.engine).await;
+    }
+    sentence(StatusCode::FORBIDDEN, &why.to_string())
 }
 
 /// What a web page is answered that may not play, or asks whether it may.

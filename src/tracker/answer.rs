@@ -29,18 +29,22 @@ pub async fn answer(
     door: &Arc<Door>,
     upgraded: &Upgraded,
 ) -> Result<Response<Body>, Infallible> {
-    if asked.method() != Method::GET {
-        let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return Ok(answer);
-    }
-    if let Some(key) = websocket_key(asked.headers()) {
-        return Ok(open(asked, &key, door, upgraded));
-    }
-    let may = door.access().allows(from, asked.uri(), asked.headers());
     let path = asked.uri().path();
     // The paths of a daemon are good here as well.
     let name = path.strip_prefix("/-/").or(path.strip_prefix('/')).unwrap_or(path);
+    let gets = asked.method() == Method::GET;
+    // Events have no end, and so no head that would be that of a GET. What is sent of other answers to HEAD, hyper knows.
+    let allowed = if name == "events" { "GET" } else { "GET, HEAD" };
+    if !gets && (asked.method() != Method::HEAD || name == "events") {
+        let text = format!("only {allowed} is answered here");
+        let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, &text);
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+        return Ok(answer);
+    }
+    if let Some(key) = websocket_key(asked.headers()).filter(|_| gets) {
+        return Ok(open(asked, &key, door, upgraded));
+    }
+    let may = door.access().allows(from, asked.uri(), asked.headers());
     Ok(match name {
         "health" => health(&Pulse::of(&door.inbox)).await,
         "" if !may => sentence(

@@ -38,6 +38,24 @@ pub fn blocks(document: &str) -> Vec<Block> {
     found
 }
 
+/// What stands between single backticks, outside of all blocks; what a line break divides is one.
+pub fn inline(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(document).unwrap_or_else(|error| panic!("{document}: {error}"));
+    let mut fenced = false;
+    let outside = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    });
+    // A paragraph at a time: a backtick without its other half spoils no more than that.
+    let text: Vec<&str> = outside.collect();
+    let paragraphs = text.split(|line| line.trim().is_empty()).map(|lines| lines.join(" "));
+    let codes =
+        |paragraph: String| paragraph.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let plain = |code: String| code.split_whitespace().collect::<Vec<_>>().join(" ");
+    paragraphs.flat_map(codes).map(plain).collect()
+}
+
 impl Block {
     /// Its commands: a line each, without comments.
     pub fn commands(&self) -> impl Iterator<Item = &str> {

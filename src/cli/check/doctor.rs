@@ -18,7 +18,7 @@ use url::Url;
 use super::stun::{self, Seen, Silent};
 use crate::config::Config;
 use crate::engine::origin::tls_config;
-use crate::engine::{peers, signalling};
+use crate::engine::{peers, sdp, signalling};
 use crate::proxy::{self, BindError};
 
 /// How long each thing that is asked may take to answer.
@@ -174,12 +174,9 @@ async fn tracker(url: &Url, token: &str) -> Finding {
     }
 }
 
-/// Whether UDP gets out and back, and what the NAT does to it.
+/// Whether UDP gets out and back, and what the NAT does to it: over IPv6, too, where this machine has an address there.
 async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
     let servers = peers::stun_servers(&config.ice, trackers);
-    let Ok(socket) = UdpSocket::bind(("0.0.0.0", 0)).await else {
-        return vec![blocker("no UDP socket can be opened".to_owned(), "peers are only reached over UDP")];
-    };
     let mut findings = Vec::new();
     if config.ice.udp_port != 0 && UdpSocket::bind(("0.0.0.0", config.ice.udp_port)).await.is_err() {
         findings.push(advice(
@@ -192,11 +189,35 @@ async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
         findings.push(advice(what, "set ice.stun, or a tracker that answers STUN"));
         return findings;
     }
-    let mut seen = Vec::new();
-    for server in &servers {
+    let own = sdp::default_addresses();
+    let v6 = own.iter().any(IpAddr::is_ipv6);
+    // Without any there is something wrong, and it shows over IPv4.
+    let v4 = !v6 || own.iter().any(IpAddr::is_ipv4);
+    if v4 {
+        findings.extend(over(Ipv4Addr::UNSPECIFIED.into(), &servers, !v6).await);
+    }
+    if v6 {
+        let of_v6 = over(Ipv6Addr::UNSPECIFIED.into(), &servers, !v4).await;
+        // A name that leads nowhere does so whatever is asked over.
+        findings.extend(of_v6.into_iter().filter(|of| !findings.contains(of)).collect::<Vec<_>>());
+    }
+    findings
+}
+
+/// What STUN servers say over one protocol, from the unspecified address of it; whether it is the `only` one here.
+async fn over(any: IpAddr, servers: &[String], only: bool) -> Vec<Finding> {
+    let over = if any.is_ipv6() { " over IPv6" } else { "" };
+    let Ok(socket) = UdpSocket::bind((any, 0)).await else {
+        let what = format!("no UDP socket can be opened{over}");
+        return vec![blocker(what, "peers are only reached over UDP")];
+    };
+    let (mut findings, mut seen) = (Vec::new(), Vec::new());
+    for server in servers {
         match stun::ask(&socket, server).await {
             Ok(one) => seen.push(one),
-            Err(why) => findings.push(silent(why, server)),
+            // There is rarely a NAT before an address of IPv6: peers are told the right one without a server.
+            Err(Silent::OtherFamily) if any.is_ipv6() && !only => {}
+            Err(why) => findings.push(silent(why, server, any)),
         }
     }
     findings.extend(nat(&seen, socket.local_addr().ok().map(|local| local.port())));
@@ -204,40 +225,46 @@ async fn udp(config: &Config, trackers: &[Url]) -> Vec<Finding> {
 }
 
 /// Why there is no answer of a STUN server, and what to do.
-fn silent(why: Silent, server: &str) -> Finding {
+fn silent(why: Silent, server: &str, any: IpAddr) -> Finding {
+    let (over, other, here) =
+        if any.is_ipv6() { (" over IPv6", "IPv4", "IPv6") } else { ("", "IPv6", "IPv4") };
     match why {
         Silent::Unknown => advice(
             format!("the name of the STUN server {server} is not known"),
             "is it right, and does this machine's name server answer?",
         ),
-        Silent::OnlyIpv6 => advice(
-            format!("the STUN server {server} has addresses of IPv6 only"),
-            "peers are met over IPv4: name a server in ice.stun that has an address there",
-        ),
+        Silent::OtherFamily => Finding {
+            kind: "advice",
+            what: format!("the STUN server {server} has addresses of {other} only"),
+            advice: Some(format!(
+                "over {here} it can't say how this machine is seen: name a server in ice.stun that has addresses of both"
+            )),
+        },
         Silent::NoAnswer => advice(
-            format!("the STUN server {server} does not answer"),
+            format!("the STUN server {server} does not answer{over}"),
             "UDP may be closed on the way, or the server is gone; without STUN or TURN nobody outside is met",
         ),
     }
 }
 
-/// What the addresses that servers saw tell of the NAT (RFC 4787 §4.1). It may go by the address that a packet is for: two
-/// ports of one server are one destination to it.
+/// What the addresses that servers saw, all of one protocol, tell of the NAT (RFC 4787 §4.1). It may go by the address that a
+/// packet is for: two ports of one server are one destination to it.
 fn nat(seen: &[Seen], port: Option<u16>) -> Option<Finding> {
     let Seen { by, at } = *seen.first()?;
+    let over = if at.is_ipv6() { " over IPv6" } else { "" };
     Some(if seen.iter().any(|other| other.at != at) {
         advice(
-            "the NAT gives each destination another port (symmetric): few peers can be met".to_owned(),
+            format!("the NAT gives each destination another port{over} (symmetric): few peers can be met"),
             "set ice.turn to a TURN server, or open UDP on the router",
         )
     } else if seen.iter().any(|other| other.by != by) {
-        ok(format!("UDP is open, and seen as {at} by all: peers can be met"))
+        ok(format!("UDP is open{over}, and seen as {at} by all: peers can be met"))
     } else if is_own(at.ip()) && Some(at.port()) == port {
-        ok(format!("UDP is open, without a NAT in front of the one STUN server that answers ({at})"))
+        ok(format!("UDP is open{over}, without a NAT in front of the one STUN server that answers ({at})"))
     } else {
         advice(
             format!(
-                "UDP is open, and seen as {at}; what kind of NAT that is, one STUN server alone can't tell"
+                "UDP is open{over}, and seen as {at}; what kind of NAT that is, one STUN server alone can't tell"
             ),
             "name two on different machines in ice.stun, and check again: they stand for the tracker's own, so name that one \
              as well to keep it",
@@ -294,6 +321,7 @@ async fn clock(trackers: &[Url]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracker::stun_response;
 
     #[test]
     fn the_kind_of_nat_is_told_as_far_as_it_can_be() {
@@ -317,5 +345,35 @@ mod tests {
         }
         let own = Seen { by: Ipv4Addr::LOCALHOST.into(), at: SocketAddr::from(([127, 0, 0, 1], 5)) };
         assert_eq!(nat(&[own], Some(5)).unwrap().kind, "ok", "there is no NAT");
+    }
+
+    #[tokio::test]
+    async fn each_protocol_has_a_nat_of_its_own() {
+        for (ip, any, words) in [
+            ("127.0.0.1:0", IpAddr::from(Ipv4Addr::UNSPECIFIED), "UDP is open, without a NAT"),
+            ("[::1]:0", Ipv6Addr::UNSPECIFIED.into(), "UDP is open over IPv6, without a NAT"),
+        ] {
+            let server = UdpSocket::bind(ip).await.unwrap();
+            let name = format!("stun:{}", server.local_addr().unwrap());
+            let answers = tokio::spawn(async move {
+                let mut request = [0; 64];
+                let (length, from) = server.recv_from(&mut request).await.unwrap();
+                server.send_to(&stun_response(&request[..length], from).unwrap(), from).await.unwrap();
+            });
+            let found = over(any, &[name], true).await;
+            answers.await.unwrap();
+            let [finding] = &found[..] else { panic!("{found:?}") };
+            assert!(finding.kind == "ok" && finding.what.starts_with(words), "{finding:?}");
+        }
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        let servers = ["stun:[::1]:9".to_owned()];
+        let found = over(v4, &servers, false).await;
+        assert!(found[0].what.ends_with("has addresses of IPv6 only"), "{found:?}");
+        let servers = ["stun:127.0.0.1:9".to_owned()];
+        assert_eq!(over(v6, &servers, false).await, [], "nobody misses it");
+        assert!(over(v6, &servers, true).await[0].what.ends_with("has addresses of IPv4 only"));
+        let at = |port: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], port));
+        let seen = [1, 2].map(|by| Seen { by: IpAddr::from([198, 51, 100, by]), at: at(by.into()) });
+        assert!(nat(&seen, None).unwrap().what.contains("another port over IPv6 (symmetric)"));
     }
 }

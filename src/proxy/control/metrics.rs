@@ -134,8 +134,11 @@ fn fill(registry: &Registry, stats: &Value) -> Result<(), Error> {
         let sum = |key: &str| of_kind().filter_map(|stream| stream[key].as_f64()).fold(0.0, |a, b| a + b);
         streams.with_label_values(&[kind]).set(of_kind().count() as f64);
         neighbours.with_label_values(&[kind]).set(sum("neighbours"));
-        let lowest = of_kind().filter_map(|stream| stream["buffered_s"].as_f64()).reduce(f64::min);
-        buffered.with_label_values(&[kind]).set(lowest.unwrap_or_default());
+        // Of a kind that nobody plays there is none: a 0 is a player that has run dry.
+        let played = of_kind().filter(|stream| stream["players"] != 0);
+        if let Some(lowest) = played.filter_map(|stream| stream["buffered_s"].as_f64()).reduce(f64::min) {
+            buffered.with_label_values(&[kind]).set(lowest);
+        }
     }
     gauge("paceline_build_info", "Always 1; the version is the label.", &["version"])?
         .with_label_values(&[env!("CARGO_PKG_VERSION")])

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde_json::Value;
 
 pub(crate) mod events;
 mod metrics;
@@ -18,6 +19,8 @@ use crate::engine::steering::{Change, Refused};
 
 /// The header that a change has to carry: a page of another site can't send it without being asked for permission first.
 pub const CHANGE: &str = "x-paceline";
+/// What the pages of `proxy.allowed_origins` may read of it.
+pub const FOR_PAGES: &str = "stats?format=peer5";
 /// The longest change, in bytes.
 const CHANGE_BODY: usize = 4096;
 
@@ -33,9 +36,7 @@ pub(super) async fn answer(
     match (path, asked.method()) {
         ("health", &Method::GET | &Method::HEAD) => sentence(StatusCode::OK, "ok"),
         ("stats", &Method::GET | &Method::HEAD) => match engine.stats().await {
-            serde_json::Value::Null => {
-                sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running")
-            }
+            Value::Null => gone(),
             stats => match query {
                 "" => json(&stats),
                 "format=peer5" => json(&peer5::document(&stats)),
@@ -44,7 +45,7 @@ pub(super) async fn answer(
         },
         ("metrics", &Method::GET | &Method::HEAD) => match metrics::text(&engine.stats().await) {
             Some(text) => metrics_answer(text),
-            None => sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running"),
+            None => gone(),
         },
         ("p2p", &Method::GET | &Method::HEAD) => switch(Change::default(), engine).await,
         ("p2p", &Method::POST) if client.is_private() => change(asked, engine).await,
@@ -65,6 +66,18 @@ pub(super) async fn answer(
             ),
         },
     }
+}
+
+/// Answers [`FOR_PAGES`] to a page that may play. What else plays here, and from where, is none of its business.
+pub(super) async fn of_page(engine: &Handle) -> Response<Body> {
+    match engine.stats().await {
+        Value::Null => gone(),
+        stats => json(&peer5::totals(&stats)),
+    }
+}
+
+fn gone() -> Response<Body> {
+    sentence(StatusCode::SERVICE_UNAVAILABLE, "the P2P engine is not running")
 }
 
 async fn change(asked: Request<Incoming>, engine: &Handle) -> Response<Body> {

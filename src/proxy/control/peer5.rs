@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 /// A daemon does not see the player's clock: `rebuffer.end` tells by how much segments came after the player can have run
 /// dry at the earliest, and `seek.end` how long after a request for another place the first whole segment from there came.
 pub fn document(stats: &Value) -> Value {
-    let streams = stats["streams"].as_array().map_or(&[][..], Vec::as_slice);
-    let most = streams.iter().filter_map(|stream| stream["neighbours"].as_u64()).max().unwrap_or(0);
+    let mut all = totals(stats);
+    all["streams"] = streams(stats).iter().map(stream).collect();
+    all
+}
+
+/// Those of all streams together, which name none of them.
+pub fn totals(stats: &Value) -> Value {
+    let most = streams(stats).iter().filter_map(|stream| stream["neighbours"].as_u64()).max().unwrap_or(0);
     let totals = &stats["totals"];
     json!({
         "load.end": totals["waits_ms"]["startup"],
@@ -19,8 +25,11 @@ pub fn document(stats: &Value) -> Value {
         "totalHttpDownloaded": totals["http_bytes"],
         "totalP2PDownloaded": totals["p2p_bytes"],
         "totalP2PUploaded": totals["uploaded_bytes"],
-        "streams": streams.iter().map(stream).collect::<Vec<_>>(),
     })
+}
+
+fn streams(stats: &Value) -> &[Value] {
+    stats["streams"].as_array().map_or(&[][..], Vec::as_slice)
 }
 
 fn stream(of: &Value) -> Value {

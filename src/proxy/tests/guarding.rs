@@ -3,6 +3,10 @@
 use super::client::Client;
 use super::origin::{Origin, answer};
 use super::{Daemon, soon};
+use crate::delivery::policy;
+use crate::engine;
+use crate::engine::budget::Limits;
+use crate::engine::steering::{Configured, Kept};
 
 async fn raw(daemon: &Daemon, text: &str) -> (super::client::Reply, Client) {
     let mut client = daemon.client().await;
@@ -96,6 +100,66 @@ async fn web_pages_can_neither_drive_nor_read() {
     assert_eq!(preflight.header("access-control-allow-headers"), Some("*"));
     assert!(!preflight.headers.contains_key("access-control-allow-private-network"));
     assert_eq!(client.ask("GET", "/-/stats", allowed).await.status, 403, "playing is not steering");
+}
+
+#[tokio::test]
+async fn a_page_that_may_play_sees_how_it_plays_and_nothing_else() {
+    let origin = Origin::start(|_| {
+        let list = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
+        answer(200, &[("content-type", "application/vnd.apple.mpegurl")], list)
+    })
+    .await;
+    let policy = policy::Policy::new(&policy::Options::default(), 1 << 20);
+    let daemon = Daemon::with(|config| {
+        config.options.allowed_origins = vec!["https://player.example".to_owned()];
+        config.engine = Some(engine::Options {
+            configured: Configured {
+                policy,
+                mode: policy::Upload::Never,
+                budget: Limits::default(),
+                channels: [].into(),
+                keeps: false,
+            },
+            kept: Kept::default(),
+            trackers: 0,
+            entropy: [1; 12],
+            seed: 1,
+        });
+    })
+    .await;
+    let mut client = daemon.client().await;
+    assert_eq!(client.get(&origin.prefix("/secret/index.m3u8")).await.status, 200);
+    let peer5 = "/-/stats?format=peer5";
+    let own = client.get(peer5).await;
+    assert!(own.text().contains("/secret/index.m3u8"), "its own page is told what plays: {}", own.text());
+
+    let page = "Origin: https://player.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: empty\r\n";
+    let reply = client.ask("GET", peer5, page).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://player.example"));
+    assert_eq!(reply.header("cross-origin-resource-policy"), Some("cross-origin"));
+    let said: serde_json::Value = serde_json::from_str(reply.text()).unwrap();
+    assert_eq!((&said["numOfPeers"], said.get("streams")), (&0.into(), None));
+    assert!(!reply.text().contains("secret"), "{}", reply.text());
+    assert_eq!(client.ask("HEAD", peer5, page).await.status, 200);
+
+    for (method, path) in [
+        ("GET", "/-/stats"),
+        ("GET", "/-/stats?format=peer5&x"),
+        ("GET", "/-/p2p"),
+        ("GET", "/-/metrics"),
+        ("GET", "/-/events"),
+        ("GET", "/-/"),
+        ("POST", peer5),
+        ("OPTIONS", peer5),
+    ] {
+        assert_eq!(client.ask(method, path, page).await.status, 403, "{method} {path}");
+    }
+    for other in ["Origin: https://evil.example\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let reply = client.ask("GET", peer5, other).await;
+        assert_eq!(reply.status, 403, "{other}");
+        assert!(!reply.headers.contains_key("access-control-allow-origin"), "{other}");
+    }
 }
 
 #[tokio::test]

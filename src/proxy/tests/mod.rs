@@ -24,8 +24,8 @@ use url::Url;
 
 use super::grants::Grants;
 use super::{Channel, Options, Setup, bind, run};
-use crate::engine::Handle;
 use crate::engine::origin as outwards;
+use crate::engine::{self, Handle};
 use crate::manifest::identity::{Naming, Rules};
 use client::Client;
 
@@ -42,6 +42,8 @@ struct Config {
     origin: outwards::Options,
     channels: Vec<(&'static str, String)>,
     tls: Option<rustls::ClientConfig>,
+    /// With an engine, which has no peers; without one everything is passed through.
+    engine: Option<engine::Options>,
 }
 
 /// A proxy without P2P; ends when dropped.
@@ -62,13 +64,18 @@ impl Daemon {
             origin: outwards::Options::default(),
             channels: Vec::new(),
             tls: None,
+            engine: None,
         };
         change(&mut config);
         let listeners = bind(&config.options).await.unwrap();
         let address = listeners[0].local_addr().unwrap();
         let tls = config.tls.unwrap_or_else(|| outwards::tls_config().unwrap());
         let own = outwards::OwnListeners::default();
-        let engine = Handle::pass_through(outwards::Origin::with_tls(config.origin, own, tls).unwrap());
+        let origin = outwards::Origin::with_tls(config.origin, own, tls).unwrap();
+        let engine = match config.engine {
+            Some(options) => engine::start(options, origin, None).0,
+            None => Handle::pass_through(origin),
+        };
         let channels = config.channels.into_iter();
         let channels = channels
             .map(|(name, url)| (name.to_owned(), Channel::new(Url::parse(&url).unwrap(), Naming::Url)));
