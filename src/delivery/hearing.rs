@@ -53,14 +53,15 @@ impl Node {
         Stirs::Everything
     }
 
-    /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it.
+    /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it. With it, it has
+    /// forgotten what it was told of it.
     fn lost(&mut self, n: usize, segment: SegmentId, out: &mut Vec<Output>) -> Stirs {
         let (peer, now) = (self.neighbours[n].peer, self.now);
         peering::take_back(&mut self.neighbours[n], |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
             let Some(pieces) = session.active.noted_mut(segment) else { continue };
-            pieces.words.loses(n);
+            pieces.words.unsay(n);
             contest::take_back(pieces, peer);
             release(pieces, &mut self.neighbours, n, now, out);
             if !pieces.complete() {

@@ -216,3 +216,26 @@ fn what_a_stranger_said_of_another_rendition_counts_there_once_it_is_believed() 
     assert_eq!(known(&rig, 1, sound(2)), Some(0));
     assert_eq!(known(&rig, 0, segment(2)), Some(1));
 }
+
+/// Who gives a segment up gives up with it what others said of it.
+#[test]
+fn a_neighbour_that_lost_a_segment_and_comes_back_to_it_is_told_of_it_again() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    let window = Message::Window { slot: Slot(0), first: 0, last: u64::MAX };
+    let told = |out: &[Output]| {
+        let of = |o: &Output| match o {
+            Output::Say { message: Message::Have { segment: of, pieces, .. }, .. } if *of == segment(0) => {
+                Some(pieces.len())
+            }
+            _ => None,
+        };
+        out.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let all = usize::from(grid().pieces());
+    let out = rig.say(1, window.clone());
+    assert!(told(&out).is_empty(), "it knows already");
+    rig.say(1, Message::Lost { segment: segment(0) });
+    assert_eq!(told(&rig.say(1, window.clone())), [all]);
+    assert!(told(&rig.say(1, window)).is_empty());
+}
