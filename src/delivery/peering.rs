@@ -78,7 +78,7 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
     if policy.p2p && !session.terms.upload {
         out.push(Output::Say { peer, message: Message::Takes { slot: session.slot } });
     }
-    let (first, last) = session.window(policy.prefetch);
+    let (first, last) = session.window(policy);
     out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
 }
 
@@ -172,7 +172,7 @@ pub fn is_true(pieces: &Pieces, length: u32, said: &[(u8, PieceHash)]) -> Option
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
 fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Policy, now: Time) -> bool {
     let Some(front) = session.foremost() else { return false };
-    let horizon = session.horizon(front, policy.prefetch);
+    let horizon = session.horizon(front, policy);
     if let Some(listed) = session.listed(have.segment).cloned() {
         if listed.sequence < front || listed.sequence > horizon {
             return false;

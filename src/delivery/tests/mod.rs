@@ -13,6 +13,7 @@ mod properties;
 mod resting;
 mod rig;
 mod rules;
+mod short;
 mod silence;
 mod switching;
 mod trackers;
