@@ -18,4 +18,5 @@ mod silence;
 mod switching;
 mod trackers;
 mod turns;
+mod twice;
 mod universe;
