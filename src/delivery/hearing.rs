@@ -32,8 +32,7 @@ impl Node {
                 return self.requested(n, (segment, piece), within, out);
             }
             Message::Busy { segment, piece, retry_ms } => {
-                self.busy(n, segment, piece, retry_ms);
-                return if retry_ms == 0 { Stirs::Everything } else { Stirs::Asking(None) };
+                return self.busy(n, segment, piece, retry_ms);
             }
             Message::Cancel { segment, piece } => {
                 self.uploads.cancel(peer, segment, piece);
@@ -285,7 +284,7 @@ impl Node {
         Stirs::Little
     }
 
-    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) {
+    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) -> Stirs {
         let (now, draw) = (self.now, self.chance.unit());
         let neighbour = &mut self.neighbours[n];
         if retry_ms == 0 {
@@ -298,9 +297,16 @@ impl Node {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
         }
         let asked = self.land(segment, piece, n);
-        if let Some(asked) = asked.filter(|_| retry_ms == 0) {
-            self.neighbours[n].withdrew(now - asked, now);
+        let neighbour = &mut self.neighbours[n];
+        let owed = neighbour.owes();
+        match asked {
+            Some(asked) if retry_ms == 0 => neighbour.withdrew(now - asked, now),
+            Some(_) => neighbour.refused_one(),
+            None => {}
         }
+        // Who waited for what it has waits no longer, once it is not counted on any more.
+        let waits = retry_ms != 0 && owed == neighbour.owes();
+        if waits { Stirs::Asking(None) } else { Stirs::Everything }
     }
 }
 
