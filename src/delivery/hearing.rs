@@ -9,7 +9,7 @@ use super::policy::{IN_FLIGHT_FEW, REPEATS, UPLOAD_QUEUE};
 use super::session::Session;
 use super::supply::withdraw;
 use super::upload::{Displaced, Queued, Request};
-use super::{Node, Output, Report, Wake, contest, peering};
+use super::{Node, Output, Report, Wake, contest, early, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
@@ -56,7 +56,7 @@ impl Node {
     /// forgotten what it was told of it.
     fn lost(&mut self, n: usize, segment: SegmentId, out: &mut Vec<Output>) -> Stirs {
         let (peer, now) = (self.neighbours[n].peer, self.now);
-        peering::take_back(&mut self.neighbours[n], |_, of| of == segment);
+        early::take_back(&mut self.neighbours[n], |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
             let Some(pieces) = session.active.noted_mut(segment) else { continue };
@@ -88,9 +88,7 @@ impl Node {
         let words = |s: &Session| s.active.get(segment).and_then(|p| p.words.has(n)).unwrap_or_default();
         let before = words(&self.sessions[s]);
         self.have(n, s, message, out);
-        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
-            self.announce_now();
-        }
+        self.pass_on(s, segment);
         if self.neighbours.get(n).is_none_or(|n| n.peer != peer) {
             return Stirs::Everything;
         }
@@ -118,7 +116,7 @@ impl Node {
             }
         }
         let neighbour = &mut self.neighbours[n];
-        peering::take_back(neighbour, |of, _| of == slot);
+        early::take_back(neighbour, |of, _| of == slot);
         neighbour.watches.retain(|w| w.slot != slot);
     }
 
@@ -204,8 +202,34 @@ impl Node {
                     withdraw(pieces, &mut self.neighbours, |_| true, out);
                 }
             }
-            peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Early => early::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Fine if !confirmed => early::remember(&mut self.neighbours[n], message),
             peering::Verdict::Fine => {}
+        }
+    }
+
+    /// That a segment is being loaded is passed on at once.
+    fn pass_on(&mut self, s: usize, segment: SegmentId) {
+        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
+            self.announce_now();
+        }
+    }
+
+    /// More is listed in session `s`, or wanted: what neighbours said of that before is heard again.
+    pub(super) fn hear_early(&mut self, s: usize, out: &mut Vec<Output>) {
+        let swarm = self.sessions[s].swarm;
+        let mut said = Vec::new();
+        for neighbour in self.neighbours.iter_mut().filter(|n| n.confirmed && !n.pending.is_empty()) {
+            let peer = neighbour.peer;
+            said.extend(early::recall(neighbour, swarm).into_iter().map(|message| (peer, message)));
+        }
+        for (peer, message) in said {
+            let Message::Have { segment, .. } = message else { continue };
+            // What was heard before it may have ended the connection.
+            if let Some(n) = self.position(peer) {
+                self.have(n, s, message, out);
+                self.pass_on(s, segment);
+            }
         }
     }
 

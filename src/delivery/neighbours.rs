@@ -82,7 +82,7 @@ pub struct Neighbour {
     joins: (Time, u16),
     /// Requests that it refused because it was busy, since the last piece that came.
     refusals: u8,
-    /// Announcements from before it was confirmed, to be gone by afterwards.
+    /// Announcements to be gone by later: from before it was confirmed, or of what is not wanted yet.
     pub pending: Vec<Message>,
 }
 

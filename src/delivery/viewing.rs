@@ -28,6 +28,7 @@ impl Node {
             demand.active = now;
         }
         session.open_window(&session.terms.over(&self.policy), now);
+        self.hear_early(index, out);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.evict(out);
         Stirs::Everything
@@ -78,6 +79,7 @@ impl Node {
         self.watching(index, was_watched, moved, out);
         if before != self.sessions[index].front_of(viewer) {
             self.goes_on(index, viewer, sequence, out);
+            self.hear_early(index, out);
         }
         self.feed(index, segment, out);
         Stirs::Everything
