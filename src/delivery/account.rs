@@ -72,6 +72,8 @@ pub struct Bytes {
     pub http: u64,
     /// From peers, accepted.
     pub p2p: u64,
+    /// Of those, what the origin brought as well, before or after: it counts as the origin's, and as wasted.
+    pub both: u64,
     /// To peers.
     pub uploaded: u64,
     /// Came although they were here already, or were wrong.
@@ -85,6 +87,7 @@ impl Bytes {
     pub fn add(&mut self, other: Self) {
         self.http += other.http;
         self.p2p += other.p2p;
+        self.both += other.both;
         self.uploaded += other.uploaded;
         self.wasted += other.wasted;
         self.served += other.served;
@@ -96,18 +99,21 @@ impl Bytes {
         Self {
             http: self.http - before.http,
             p2p: self.p2p - before.p2p,
+            both: self.both - before.both,
             uploaded: self.uploaded - before.uploaded,
             wasted: self.wasted - before.wasted,
             served: self.served - before.served,
         }
     }
 
-    /// Bytes from peers / (bytes from peers + bytes from the origin); 0 before the first byte. What came from the origin
-    /// twice counts once.
+    /// Bytes from peers / (bytes from peers + bytes from the origin); 0 before the first byte. What came from both counts as
+    /// the origin's alone: peers saved it nothing.
     #[must_use]
     pub fn peer_efficiency(&self) -> f64 {
-        let all = self.p2p + self.http;
-        if all == 0 { 0.0 } else { self.p2p as f64 / all as f64 }
+        // What came from a peer in an earlier account may have come from the origin in this one.
+        let useful = self.p2p.saturating_sub(self.both);
+        let all = useful + self.http;
+        if all == 0 { 0.0 } else { useful as f64 / all as f64 }
     }
 }
 
@@ -299,6 +305,15 @@ mod tests {
         let bytes = Bytes { http: 20, p2p: 80, ..Bytes::default() };
         assert!((bytes.peer_efficiency() - 0.8).abs() < 1e-9);
         assert_eq!(Bytes::default().peer_efficiency(), 0.0);
+        let twice = Bytes { http: 20, p2p: 90, both: 10, wasted: 10, ..Bytes::default() };
+        assert!(
+            (twice.peer_efficiency() - 0.8).abs() < 1e-9,
+            "bytes that the origin had to send are not saved"
+        );
+        let mut sum = twice;
+        sum.add(twice);
+        assert_eq!(sum.since(twice), twice);
+        assert_eq!(Bytes { both: 10, ..Bytes::default() }.peer_efficiency(), 0.0);
         assert_eq!((ceiling(0), ceiling(1), ceiling(5)), (0.0, 0.0, 0.8));
     }
 

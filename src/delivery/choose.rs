@@ -124,7 +124,7 @@ fn wanted(session: &Session, policy: &Policy, now: Time) -> SmallVec<[Want; 4]> 
     let buffered = session.buffered(now);
     let ahead = buffered + session.timeline.target;
     let Some(front) = session.front() else { return wanted };
-    let horizon = session.horizon(front, policy.prefetch);
+    let horizon = session.horizon(front, policy);
     for (index, pieces) in session.active.awake() {
         let sequence = pieces.segment.sequence;
         if pieces.complete() || !pieces.shareable {

@@ -1,11 +1,13 @@
 //! What memory to give up.
 //!
 //! Played live segments go after [`LIVE_KEEP`]; beyond the limit the segments go that nobody here needs, first those of
-//! which the neighbours have most copies, then the oldest. What a player waits for, or what is on its way, stays.
+//! which the neighbours have most copies, then the oldest; and then those that are needed last. What a player waits for, or
+//! what is on its way, stays.
 //!
 //! How much is here is counted as it comes, and only where that is much is everything looked at.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::pieces::Pieces;
 use super::policy::{EVICTION_PART, EVICTION_STEP, LIVE_KEEP};
@@ -49,12 +51,15 @@ pub fn surplus(sessions: &[Session], limit: u64) -> (Vec<(usize, SegmentId)>, u6
             let (bytes, needed) = (pieces.footprint(), !is_behind(pieces, rear));
             if bytes > 0 {
                 let copies = pieces.words.bits().filter(|&bits| bits != 0).count();
-                spare.push((needed, Reverse(copies), pieces.segment.sequence, index, pieces.id(), bytes));
+                let (ahead, copies) =
+                    if needed { (ahead(session, pieces), 0) } else { (Duration::ZERO, copies) };
+                let rank = (needed, Reverse(ahead), Reverse(copies), pieces.segment.sequence);
+                spare.push((rank, index, pieces.id(), bytes));
             }
         }
     }
-    spare.sort_by_key(|&(needed, copies, sequence, ..)| (needed, copies, sequence));
-    for (_, _, _, index, id, bytes) in spare {
+    spare.sort_by_key(|&(rank, ..)| rank);
+    for (_, index, id, bytes) in spare {
         if used <= limit {
             break;
         }
@@ -69,6 +74,14 @@ fn is_behind(pieces: &Pieces, rear: Option<u64>) -> bool {
     rear.is_none_or(|rear| pieces.segment.sequence < rear)
 }
 
+/// How much media lies between a segment and the player that comes to it next.
+fn ahead(session: &Session, pieces: &Pieces) -> Duration {
+    let sequence = pieces.segment.sequence;
+    let before = session.players().map(|d| d.front).filter(|&front| front <= sequence).max();
+    let between = sequence - before.unwrap_or(sequence);
+    session.timeline.target.saturating_mul(u32::try_from(between).unwrap_or(u32::MAX))
+}
+
 fn expired(session: &Session, pieces: &Pieces, now: Time) -> bool {
     let listed =
         session.timeline.segments.first().is_some_and(|first| pieces.segment.sequence >= first.sequence);
@@ -80,8 +93,6 @@ fn expired(session: &Session, pieces: &Pieces, now: Time) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::delivery::AskId;
     use crate::delivery::demand::Demand;
@@ -142,8 +153,15 @@ mod tests {
         let (gone, used) = surplus(&sessions, 7 * LENGTH - 1);
         assert_eq!((names(&gone), used), (vec![1], 6 * LENGTH), "no more than has to");
         let (gone, used) = surplus(&sessions, 0);
-        assert_eq!(names(&gone), [1, 0, 2, 4, 3, 6]);
+        assert_eq!(names(&gone), [1, 0, 2, 6, 4, 3], "of what is needed the last first, whoever has it");
         assert_eq!(used, LENGTH, "what a player waits for stays");
+    }
+
+    #[test]
+    fn what_the_nearest_player_comes_to_last_goes_before_what_another_comes_to_sooner() {
+        let mut sessions = [session(Kind::Vod, &[(3, 0), (4, 0), (5, 0), (7, 0), (8, 0)])];
+        sessions[0].demands.push(Demand::new(2, 7, Time::ZERO));
+        assert_eq!(names(&surplus(&sessions, 0).0), [5, 4, 8, 3, 7]);
     }
 
     #[test]

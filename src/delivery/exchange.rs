@@ -133,6 +133,15 @@ pub enum Input {
         /// Which piece.
         piece: u8,
     },
+    /// A piece that was to be sent is not in memory any more.
+    Unsent {
+        /// To whom.
+        peer: PeerId,
+        /// The segment.
+        segment: SegmentId,
+        /// Which piece.
+        piece: u8,
+    },
     /// A tracker tells how many viewers a swarm has, us included.
     SwarmSize {
         /// Its index.
@@ -236,7 +245,7 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// Send a piece from memory; [`Input::Sent`] follows.
+    /// Send a piece from memory; [`Input::Sent`] follows, or [`Input::Unsent`].
     SendPiece {
         /// To whom.
         peer: PeerId,

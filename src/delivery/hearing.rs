@@ -9,7 +9,7 @@ use super::policy::{IN_FLIGHT_FEW, REPEATS, UPLOAD_QUEUE};
 use super::session::Session;
 use super::supply::withdraw;
 use super::upload::{Displaced, Queued, Request};
-use super::{Node, Output, Report, Wake, contest, peering};
+use super::{Node, Output, Report, Wake, contest, early, peering};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::{Message, Slot};
@@ -32,8 +32,7 @@ impl Node {
                 return self.requested(n, (segment, piece), within, out);
             }
             Message::Busy { segment, piece, retry_ms } => {
-                self.busy(n, segment, piece, retry_ms);
-                return if retry_ms == 0 { Stirs::Everything } else { Stirs::Asking(None) };
+                return self.busy(n, segment, piece, retry_ms);
             }
             Message::Cancel { segment, piece } => {
                 self.uploads.cancel(peer, segment, piece);
@@ -53,14 +52,15 @@ impl Node {
         Stirs::Everything
     }
 
-    /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it.
+    /// A neighbour no longer has a segment: what was asked of it will not come, and is not held against it. With it, it has
+    /// forgotten what it was told of it.
     fn lost(&mut self, n: usize, segment: SegmentId, out: &mut Vec<Output>) -> Stirs {
         let (peer, now) = (self.neighbours[n].peer, self.now);
-        peering::take_back(&mut self.neighbours[n], |_, of| of == segment);
+        early::take_back(&mut self.neighbours[n], |_, of| of == segment);
         let mut stirs = Stirs::Nothing;
         for session in &mut self.sessions {
             let Some(pieces) = session.active.noted_mut(segment) else { continue };
-            pieces.words.loses(n);
+            pieces.words.unsay(n);
             contest::take_back(pieces, peer);
             release(pieces, &mut self.neighbours, n, now, out);
             if !pieces.complete() {
@@ -88,9 +88,7 @@ impl Node {
         let words = |s: &Session| s.active.get(segment).and_then(|p| p.words.has(n)).unwrap_or_default();
         let before = words(&self.sessions[s]);
         self.have(n, s, message, out);
-        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
-            self.announce_now();
-        }
+        self.pass_on(s, segment);
         if self.neighbours.get(n).is_none_or(|n| n.peer != peer) {
             return Stirs::Everything;
         }
@@ -118,7 +116,7 @@ impl Node {
             }
         }
         let neighbour = &mut self.neighbours[n];
-        peering::take_back(neighbour, |of, _| of == slot);
+        early::take_back(neighbour, |of, _| of == slot);
         neighbour.watches.retain(|w| w.slot != slot);
     }
 
@@ -204,8 +202,34 @@ impl Node {
                     withdraw(pieces, &mut self.neighbours, |_| true, out);
                 }
             }
-            peering::Verdict::Fine if !confirmed => peering::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Early => early::remember(&mut self.neighbours[n], message),
+            peering::Verdict::Fine if !confirmed => early::remember(&mut self.neighbours[n], message),
             peering::Verdict::Fine => {}
+        }
+    }
+
+    /// That a segment is being loaded is passed on at once.
+    fn pass_on(&mut self, s: usize, segment: SegmentId) {
+        if self.sessions[s].active.get(segment).is_some_and(|p| p.heard && p.dirty && p.held() == 0) {
+            self.announce_now();
+        }
+    }
+
+    /// More is listed in session `s`, or wanted: what neighbours said of that before is heard again.
+    pub(super) fn hear_early(&mut self, s: usize, out: &mut Vec<Output>) {
+        let swarm = self.sessions[s].swarm;
+        let mut said = Vec::new();
+        for neighbour in self.neighbours.iter_mut().filter(|n| n.confirmed && !n.pending.is_empty()) {
+            let peer = neighbour.peer;
+            said.extend(early::recall(neighbour, swarm).into_iter().map(|message| (peer, message)));
+        }
+        for (peer, message) in said {
+            let Message::Have { segment, .. } = message else { continue };
+            // What was heard before it may have ended the connection.
+            if let Some(n) = self.position(peer) {
+                self.have(n, s, message, out);
+                self.pass_on(s, segment);
+            }
         }
     }
 
@@ -284,7 +308,7 @@ impl Node {
         Stirs::Little
     }
 
-    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) {
+    fn busy(&mut self, n: usize, segment: SegmentId, piece: u8, retry_ms: u16) -> Stirs {
         let (now, draw) = (self.now, self.chance.unit());
         let neighbour = &mut self.neighbours[n];
         if retry_ms == 0 {
@@ -297,9 +321,16 @@ impl Node {
             neighbour.refused(now, Duration::from_millis(u64::from(retry_ms)), draw);
         }
         let asked = self.land(segment, piece, n);
-        if let Some(asked) = asked.filter(|_| retry_ms == 0) {
-            self.neighbours[n].withdrew(now - asked, now);
+        let neighbour = &mut self.neighbours[n];
+        let owed = neighbour.owes();
+        match asked {
+            Some(asked) if retry_ms == 0 => neighbour.withdrew(now - asked, now),
+            Some(_) => neighbour.refused_one(),
+            None => {}
         }
+        // Who waited for what it has waits no longer, once it is not counted on any more.
+        let waits = retry_ms != 0 && owed == neighbour.owes();
+        if waits { Stirs::Asking(None) } else { Stirs::Everything }
     }
 }
 

@@ -116,12 +116,14 @@ impl Node {
         let session = &mut self.sessions[s];
         let Some(pieces) = session.pieces(segment) else { return Stirs::Nothing };
         let (twice, before) = (pieces.held() & 1 << piece != 0, pieces.hash(piece));
+        let by_peer = pieces.doubtful() & 1 << piece != 0;
         let length = pieces.grid.map_or(0, |grid| grid.span(piece).len() as u64);
         let liars = pieces.own_piece(piece, hash);
         pieces.tidy();
         withdraw(pieces, &mut self.neighbours, |flight| flight.piece == piece, out);
         if twice {
             session.bytes.wasted += length;
+            session.bytes.both += if by_peer { length } else { 0 };
         }
         let disproved = before.is_some_and(|before| before != hash);
         self.settle(s, segment, piece, (disproved, &liars), out);

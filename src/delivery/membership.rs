@@ -174,7 +174,7 @@ impl Membership {
             if there >= most {
                 let ripe =
                     |n: &&Neighbour| n.in_swarm(session.swarm) && now - n.since >= pause && n.flights == 0;
-                leaves = neighbours.iter().filter(ripe).min_by_key(|n| (n.worth, n.peer)).map(|n| n.peer);
+                leaves = neighbours.iter().filter(ripe).min_by_key(|n| (n.keeping(), n.peer)).map(|n| n.peer);
             }
             if (there < most || leaves.is_some()) && session.announced_at.is_some() {
                 session.announce_at = Some(now);

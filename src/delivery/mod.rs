@@ -12,6 +12,7 @@ pub mod choices;
 mod choose;
 pub mod contest;
 pub mod demand;
+mod early;
 mod eviction;
 mod exchange;
 pub mod fetches;

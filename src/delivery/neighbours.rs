@@ -17,6 +17,9 @@ use crate::wire::message::{Message, Slot};
 const SETTLING: Duration = Duration::from_secs(2);
 /// Pieces that did not come, in a row, from which on a neighbour is not counted on.
 const MISSES: u8 = 2;
+/// Requests that were refused, in a row, from which on it is not counted on either. Honest ones refuse most requests where
+/// uplinks are scarce, but hardly so many with none in between.
+const REFUSALS: u8 = 20;
 /// What was brought so long ago counts little any more.
 const FADING: Duration = Duration::from_secs(60);
 
@@ -77,7 +80,9 @@ pub struct Neighbour {
     pub useful_at: Time,
     /// Since when how many renditions were joined by it.
     joins: (Time, u16),
-    /// Announcements from before it was confirmed, to be gone by afterwards.
+    /// Requests that it refused because it was busy, since the last piece that came.
+    refusals: u8,
+    /// Announcements to be gone by later: from before it was confirmed, or of what is not wanted yet.
     pub pending: Vec<Message>,
 }
 
@@ -104,6 +109,7 @@ impl Neighbour {
             since: now,
             useful_at: now,
             joins: (now, 0),
+            refusals: 0,
             pending: Vec::new(),
             piece_time: None,
         }
@@ -142,7 +148,7 @@ impl Neighbour {
             Some(usual) => (usual * 3 + took) / 4,
             None => took,
         });
-        self.misses = 0;
+        (self.misses, self.refusals) = (0, 0);
         self.delivered += bytes;
         self.recent = (self.faded(now) + bytes as f64, now);
         self.worth += bytes;
@@ -177,6 +183,11 @@ impl Neighbour {
     pub fn refused(&mut self, now: Time, hint: Duration, draw: f64) {
         let pause = BUSY_PAUSE.mul_f64(1.0 + 2.0 * draw).max(hint.min(BUSY_PAUSE * 10));
         self.busy_until = now + pause;
+    }
+
+    /// A request to it ended with that.
+    pub fn refused_one(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
     }
 
     /// A piece it owed is late: it is left alone for a while, the longer the more often that happened in a row, and
@@ -214,10 +225,21 @@ impl Neighbour {
         self.round_trip.zip(self.base.least()).is_some_and(|(newest, base)| newest > base + UPLINK_TARGET)
     }
 
-    /// It announced pieces and did not bring them, more than once in a row: what it says it has can't be counted on.
+    /// It announced pieces and did not bring them, more than once in a row, or was busy each time for long: what it says it has
+    /// can't be counted on.
     #[must_use]
     pub fn owes(&self) -> bool {
-        self.misses >= MISSES
+        self.misses >= MISSES || self.refuses()
+    }
+
+    fn refuses(&self) -> bool {
+        self.refusals >= REFUSALS
+    }
+
+    /// What speaks for keeping it. Who only takes and refuses whatever it is asked for is worth nothing for what it takes.
+    #[must_use]
+    pub fn keeping(&self) -> u64 {
+        if self.refuses() { 0 } else { self.worth }
     }
 
     /// Who is asked first: those that kept their word, the faster the earlier.
@@ -284,5 +306,18 @@ mod tests {
         slow.missed(Time::ZERO);
         slow.missed(Time::ZERO);
         assert!(slow.preference() > fast.preference());
+    }
+
+    #[test]
+    fn who_is_always_busy_is_asked_last_and_goes_first_until_it_brings_something() {
+        let mut busy = neighbour();
+        busy.worth = 1_000;
+        (1..REFUSALS).for_each(|_| busy.refused_one());
+        assert_eq!((busy.owes(), busy.keeping()), (false, 1_000));
+        busy.refused_one();
+        assert_eq!((busy.owes(), busy.keeping()), (true, 0));
+        assert!(busy.preference() > neighbour().preference());
+        busy.brought(Duration::from_millis(10), 1, Time::ZERO);
+        assert_eq!((busy.owes(), busy.keeping()), (false, 1_001));
     }
 }

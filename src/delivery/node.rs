@@ -132,6 +132,7 @@ impl Node {
                 self.piece_came(peer, segment, (piece, length, hash), out)
             }
             Input::Sent { peer, segment, piece } => self.sent(peer, segment, piece),
+            Input::Unsent { peer, segment, piece } => self.unsent(peer, segment, piece, out),
             Input::SwarmSize { tracker, swarm, viewers } => self.swarm_size(tracker, swarm, viewers),
             Input::Tracker { tracker, up, interval_s } => {
                 let now = self.now;
@@ -344,6 +345,14 @@ impl Node {
         match self.session_of(segment) {
             Some(s) => self.sessions[s].bytes.uploaded += bytes,
             None => self.past.uploaded += bytes,
+        }
+        Stirs::Little
+    }
+
+    /// What was to be sent is gone: its asker hears so, instead of waiting for it.
+    fn unsent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, out: &mut Vec<Output>) -> Stirs {
+        if self.uploads.unsent(peer, segment, piece, self.now) {
+            out.push(Output::Say { peer, message: Message::Busy { segment, piece, retry_ms: 0 } });
         }
         Stirs::Little
     }

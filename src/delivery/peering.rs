@@ -5,19 +5,17 @@
 
 use std::time::Duration;
 
-use super::Output;
 use super::neighbours::{Neighbour, Watches};
 use super::pieces::{Claim, Pieces, ones};
 use super::policy::{Policy, RANKED_SWARM};
 use super::session::Session;
+use super::{Output, early};
 use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::time::Time;
 use crate::model::timeline::{PieceGrid, Segment};
 use crate::wire::digest::PieceHash;
 use crate::wire::message::{Message, Slot};
 
-/// Announcements kept of a neighbour that is not confirmed yet; later ones are forgotten.
-const PENDING: usize = 64;
 /// Segments that are known on neighbours' word alone; more names for what comes next are not believed.
 const UNLISTED: usize = 4;
 /// Renditions that one neighbour may watch with us.
@@ -45,6 +43,8 @@ pub struct Have<'a> {
 pub enum Verdict {
     /// Nothing wrong.
     Fine,
+    /// What it speaks of is not wanted yet, and may be soon.
+    Early,
     /// Its word agreed with what we trust.
     Confirmed,
     /// Its word contradicts the origin.
@@ -78,7 +78,7 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
     if policy.p2p && !session.terms.upload {
         out.push(Output::Say { peer, message: Message::Takes { slot: session.slot } });
     }
-    let (first, last) = session.window(policy.prefetch);
+    let (first, last) = session.window(policy);
     out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
 }
 
@@ -86,7 +86,7 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
 pub fn part(session: &Session, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
     for neighbour in neighbours {
         let Some(theirs) = neighbour.watch(session.swarm) else { continue };
-        take_back(neighbour, |slot, _| slot == theirs.slot);
+        early::take_back(neighbour, |slot, _| slot == theirs.slot);
         out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
     }
 }
@@ -105,7 +105,7 @@ pub fn have(
     }
     if session.active.get(have.segment).is_none() && !expect(session, have, neighbour.confirmed, policy, now)
     {
-        return Verdict::Fine;
+        return early::place(session, have, policy);
     }
     let viewers = session.viewers;
     let Some(pieces) = session.pieces(have.segment) else { return Verdict::Fine };
@@ -172,7 +172,7 @@ pub fn is_true(pieces: &Pieces, length: u32, said: &[(u8, PieceHash)]) -> Option
 /// Opens the state of a segment that a neighbour announced, if it lies in what we want next.
 fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Policy, now: Time) -> bool {
     let Some(front) = session.foremost() else { return false };
-    let horizon = session.horizon(front, policy.prefetch);
+    let horizon = session.horizon(front, policy);
     if let Some(listed) = session.listed(have.segment).cloned() {
         if listed.sequence < front || listed.sequence > horizon {
             return false;
@@ -194,30 +194,6 @@ fn expect(session: &mut Session, have: &Have<'_>, confirmed: bool, policy: &Poli
     let (id, sequence, duration) = (have.segment, have.sequence, session.timeline.target);
     session.open(Segment { id, sequence, duration }, false, now);
     true
-}
-
-/// Keeps an announcement of a neighbour that is not confirmed. That it loads a segment no longer is noted even where no room is left.
-pub fn remember(neighbour: &mut Neighbour, message: Message) {
-    if let Message::Have { segment: over, loading: false, .. } = message {
-        for said in &mut neighbour.pending {
-            if let Message::Have { segment, loading, .. } = said
-                && *segment == over
-            {
-                *loading = false;
-            }
-        }
-    }
-    if neighbour.pending.len() < PENDING {
-        neighbour.pending.push(message);
-    }
-}
-
-/// Drops what a neighbour that is not confirmed has taken back: it must not be believed later.
-pub fn take_back(neighbour: &mut Neighbour, which: impl Fn(Slot, SegmentId) -> bool) {
-    neighbour.pending.retain(|message| match message {
-        Message::Have { slot, segment, .. } => !which(*slot, *segment),
-        _ => true,
-    });
 }
 
 /// A piece came from the origin: what unconfirmed neighbours said of it is now true or false.

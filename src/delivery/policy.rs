@@ -343,6 +343,10 @@ pub const EVICTION_STEP: u64 = 1 << 20;
 pub const EVICTION_PART: u64 = 16;
 /// Memory that is filled to one part in so many at most has room for whatever is on its way.
 pub const ROOMY: u64 = 2;
+/// Of the memory one part in so many is for what players are to have next …
+pub const AHEAD_PART_OF_MEMORY: u64 = 2;
+/// … but so many segments are taken ahead, however long they are: each is at most a quarter of the memory.
+pub const AHEAD_LEAST: usize = 2;
 /// How many finished segments the statistics list per stream.
 pub const RECORDS: usize = 50;
 

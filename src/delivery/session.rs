@@ -10,9 +10,9 @@ use super::demand::{Demand, Moved};
 use super::lottery::Crowd;
 use super::pieces::{Ask, Pieces};
 use super::policy::{
-    ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LARGEST_PART_OF_MEMORY, LIVE_GONE, LONGEST_OF_USUAL,
-    MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, Policy, RESTING, STALE, SWAP, Terms, UNLISTED_AHEAD,
-    VOD_GONE,
+    AHEAD_LEAST, AHEAD_PART_OF_MEMORY, ANEW, FETCH_SAFETY, FIRST_BYTE_GUESS, LARGEST_PART_OF_MEMORY,
+    LIVE_GONE, LONGEST_OF_USUAL, MISSING_NEWEST, PACED_LEAST, PACED_START, PROBES, Policy, RESTING, STALE,
+    SWAP, Terms, UNLISTED_AHEAD, VOD_GONE,
 };
 use super::shelf::Shelf;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -234,21 +234,45 @@ impl Session {
         &mut self.active[at]
     }
 
-    /// Makes sure that every listed segment from the front on, up to `prefetch` of media, has its state.
-    pub fn open_window(&mut self, prefetch: Duration, now: Time) {
+    /// Makes sure that every listed segment that is worth loading now has its state.
+    pub fn open_window(&mut self, policy: &Policy, now: Time) {
         let Some(front) = self.front() else { return };
-        let mut media = Duration::ZERO;
-        let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
-        for index in first..self.timeline.segments.len() {
+        let (first, end) = (self.first_past(front), self.reach(front, policy).0);
+        for index in first..end {
             let segment = self.timeline.segments[index];
-            media += segment.duration;
-            if media > prefetch {
-                break;
-            }
             if self.active.get(segment.id).is_none_or(|known| !known.listed) {
                 self.open(segment, true, now);
             }
         }
+    }
+
+    fn first_past(&self, front: u64) -> usize {
+        self.timeline.segments.partition_point(|s| s.sequence <= front)
+    }
+
+    /// How far ahead of a player at `front` segments are loaded: past the last that is listed and lies within the time and the
+    /// memory that there are for it, and how many that are not listed yet fit besides.
+    ///
+    /// What is loaded past that would push out what is played before it.
+    fn reach(&self, front: u64, policy: &Policy) -> (usize, u64) {
+        let (first, usual) = (self.first_past(front), self.usual_length.unwrap_or(0));
+        let (mut media, mut bytes) = (Duration::ZERO, 0);
+        let room = policy.memory / AHEAD_PART_OF_MEMORY;
+        let mut known = self.active.after(front).peekable();
+        for (index, segment) in self.timeline.segments.iter().enumerate().skip(first) {
+            let needed = index - first < AHEAD_LEAST || media < policy.critical;
+            while known.next_if(|p| p.segment.sequence < segment.sequence).is_some() {}
+            let here = known.peek().filter(|p| p.segment.sequence == segment.sequence);
+            bytes += here.and_then(|p| p.grid).map_or(usual, |grid| u64::from(grid.length()));
+            media += segment.duration;
+            if media > policy.prefetch || (bytes > room && !needed) {
+                return (index, 0);
+            }
+        }
+        let (all, grows) = (self.timeline.segments.len(), self.timeline.kind.grows());
+        let fit = (room.saturating_sub(bytes)).checked_div(usual).unwrap_or(UNLISTED_AHEAD);
+        let fit = fit.max(AHEAD_LEAST.saturating_sub(all - first) as u64);
+        (all, if grows { fit.min(UNLISTED_AHEAD) } else { 0 })
     }
 
     /// The listed segment with this name.
@@ -266,19 +290,10 @@ impl Session {
 
     /// The last sequence number worth loading now for a player at `front`, listed or on a neighbour's word.
     #[must_use]
-    pub fn horizon(&self, front: u64, prefetch: Duration) -> u64 {
-        let mut media = Duration::ZERO;
-        let mut last = front;
-        let first = self.timeline.segments.partition_point(|s| s.sequence <= front);
-        for segment in &self.timeline.segments[first..] {
-            media += segment.duration;
-            if media > prefetch {
-                return last;
-            }
-            last = segment.sequence;
-        }
-        let ahead = if self.timeline.kind.grows() { UNLISTED_AHEAD } else { 0 };
-        last.saturating_add(ahead)
+    pub fn horizon(&self, front: u64, policy: &Policy) -> u64 {
+        let (end, unlisted) = self.reach(front, policy);
+        let listed = self.timeline.segments[..end].last().map_or(front, |last| last.sequence.max(front));
+        listed.saturating_add(unlisted)
     }
 
     /// When the viewer's player runs dry before segment `sequence`, at the earliest. `None`: it has nothing yet.
@@ -438,10 +453,10 @@ impl Session {
 
     /// What neighbours shall tell us of: sequence numbers, both ends included.
     #[must_use]
-    pub fn window(&self, prefetch: Duration) -> (u64, u64) {
+    pub fn window(&self, policy: &Policy) -> (u64, u64) {
         let foremost = self.foremost();
         let first = self.rear().or(foremost).unwrap_or(0).saturating_sub(1);
-        let last = foremost.map_or(first, |front| self.horizon(front, prefetch));
+        let last = foremost.map_or(first, |front| self.horizon(front, policy));
         // Who is at the edge wants to hear of whatever comes next.
         let edge = self.timeline.segments.last().is_none_or(|newest| last >= newest.sequence);
         (first, if self.timeline.kind.grows() && edge { u64::MAX } else { last })

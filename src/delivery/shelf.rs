@@ -80,6 +80,12 @@ impl Shelf {
         self.pieces.iter().map(|p| &**p)
     }
 
+    /// Those past this sequence number.
+    pub fn after(&self, sequence: u64) -> impl Iterator<Item = &Pieces> {
+        let first = self.pieces.partition_point(|p| p.segment.sequence <= sequence);
+        self.pieces[first..].iter().map(|p| &**p)
+    }
+
     /// All of them, to change; wakes none.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pieces> {
         self.pieces.iter_mut().map(|p| &mut **p)

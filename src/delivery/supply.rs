@@ -398,7 +398,10 @@ fn fetch(
     if reason == Reason::Lottery && pieces.held() == 0 && session.viewers > RANKED_SWARM {
         pieces.seeding_until = Some(view.now + pieces.segment.duration / SEEDING);
     }
-    if matches!(reason, Reason::PeerSlow | Reason::Busy) {
+    // A turn that came because those that have it are not counted on says the same of them as having waited in vain.
+    let pieces = &session.active[index];
+    let owed = pieces.words.bits().zip(&*neighbours).any(|(bits, n)| n.owes() && bits & !pieces.held() != 0);
+    if matches!(reason, Reason::PeerSlow | Reason::Busy) || (reason == Reason::Lottery && owed) {
         session.short_at = Some(view.now);
     }
     session.ledger.of(segment, sequence).reason = reason;

@@ -255,6 +255,17 @@ impl Uploads {
         bytes
     }
 
+    /// The driver had not the piece that it was to send: it says nothing of the uplink, and is not under way. Whether it was.
+    pub fn unsent(&mut self, peer: PeerId, segment: SegmentId, piece: u8, now: Time) -> bool {
+        let before = self.under_way.len();
+        self.under_way.retain(|u| (u.peer, u.segment, u.piece) != (peer, segment, piece));
+        if self.under_way.len() == before {
+            return false;
+        }
+        self.pace.left(0, self.bytes_under_way(), now);
+        true
+    }
+
     /// A neighbour no longer wants a piece.
     pub fn cancel(&mut self, peer: PeerId, segment: SegmentId, piece: u8) {
         self.waiting.retain(|w| (w.peer, w.segment, w.piece) != (peer, segment, piece));
@@ -363,6 +374,21 @@ mod tests {
             uploads.request(Request { merit, ..request(n, (2, n % 64), 1, SOON) }, now)
         });
         assert_eq!(asks.filter(|queued| *queued == Queued::Accepted).count(), UPLOADS_WAITING);
+    }
+
+    #[test]
+    fn a_piece_that_was_gone_says_nothing_of_the_uplink() {
+        let mut uploads = uploads();
+        let mut now = slow(&mut uploads);
+        let rate = uploads.rate();
+        for piece in 0..5 {
+            uploads.request(request(9, (2, piece), 100_000, SOON), now);
+            assert_eq!(uploads.next(now), Some((peer(9), SegmentId(2), piece)));
+            now += Duration::from_secs(1);
+            assert!(uploads.unsent(peer(9), SegmentId(2), piece, now));
+            assert!(!uploads.unsent(peer(9), SegmentId(2), piece, now), "once");
+            assert_eq!((uploads.rate(), uploads.bytes_under_way()), (rate, 0));
+        }
     }
 
     #[test]

@@ -27,7 +27,8 @@ impl Node {
         if let Some(demand) = session.demands.iter_mut().find(|d| d.viewer == viewer) {
             demand.active = now;
         }
-        session.open_window(session.terms.over(&self.policy).prefetch, now);
+        session.open_window(&session.terms.over(&self.policy), now);
+        self.hear_early(index, out);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         self.evict(out);
         Stirs::Everything
@@ -70,7 +71,7 @@ impl Node {
         pieces.asks.push(asked);
         let sequence = pieces.segment.sequence;
         session.ledger.of(segment, sequence).ahead |= ahead;
-        session.open_window(session.terms.over(&self.policy).prefetch, now);
+        session.open_window(&session.terms.over(&self.policy), now);
         self.house_at.get_or_insert(now + HOUSEKEEPING);
         if rested {
             self.membership.reconsider(session, &self.neighbours, &self.policy);
@@ -78,6 +79,7 @@ impl Node {
         self.watching(index, was_watched, moved, out);
         if before != self.sessions[index].front_of(viewer) {
             self.goes_on(index, viewer, sequence, out);
+            self.hear_early(index, out);
         }
         self.feed(index, segment, out);
         Stirs::Everything
@@ -111,7 +113,7 @@ impl Node {
                 peering::introduce(neighbour.peer, session, &policy, out);
             }
         } else if session.joined {
-            let (first, last) = session.window(policy.prefetch);
+            let (first, last) = session.window(&policy);
             if moved != Moved::Seek && last == u64::MAX {
                 return;
             }

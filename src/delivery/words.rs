@@ -98,16 +98,12 @@ impl Words {
         *theirs = Theirs { bits: theirs.bits | bits, since, loading, announced: true, starts };
     }
 
-    /// Neighbour `n` no longer has the segment. What it was sent of it stays noted: nobody is served the same for ever.
-    pub fn loses(&mut self, n: usize) {
+    /// Neighbour `n` no longer has the segment, or has left the rendition, or we have: all that was said is void. What it was sent
+    /// stays noted: nobody is served the same for ever.
+    pub fn unsay(&mut self, n: usize) {
         if let Some(theirs) = self.theirs.get_mut(n) {
             *theirs = Theirs { starts: theirs.starts, ..Theirs::default() };
         }
-    }
-
-    /// Neighbour `n` has left the rendition, or we have: all that was said is void. What was sent stays noted.
-    pub fn unsay(&mut self, n: usize) {
-        self.loses(n);
         if let Some(ours) = self.ours.get_mut(n) {
             (ours.mentioned, ours.told) = (false, 0);
         }
@@ -203,7 +199,7 @@ mod tests {
         assert_eq!((words.anywhere(), words.copies(1), words.copies(2)), (0b111, 2, 1));
         words.lacks(3, 1);
         assert_eq!(words.of(3), 0b101);
-        words.loses(3);
+        words.unsay(3);
         assert_eq!((words.has(3), words.of(3)), (None, 0));
         let since = |words: &Words| words.has(4).and_then(|has| has.loading);
         for (second, believed) in [(1, 1), (2, 2), (3, 3), (4, 3), (5, 3)] {
@@ -214,7 +210,7 @@ mod tests {
             words.announces(4, 0, false, at(second + 1));
         }
         words.lacks(9, 63);
-        words.loses(9);
+        words.unsay(9);
     }
 
     #[test]

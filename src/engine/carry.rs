@@ -186,7 +186,7 @@ impl Brain {
     fn send_piece(&mut self, peer: PeerId, segment: SegmentId, piece: u8) {
         match self.buffers.get(&segment).and_then(|buffer| buffer.piece(piece)) {
             Some(bytes) => self.tell_peer(peer, Command::SendPiece { peer, segment, piece, bytes }),
-            None => self.undone.push(Input::Sent { peer, segment, piece }),
+            None => self.undone.push(Input::Unsent { peer, segment, piece }),
         }
     }
 
@@ -341,6 +341,13 @@ mod tests {
         brain.ask(SegmentAsk { url, span: Span::Whole, caller }, reply);
         assert!(answer.try_recv().is_err(), "it is not passed through");
         assert_eq!((brain.node.sessions().len(), brain.fetches.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_piece_that_is_gone_by_the_time_it_is_to_be_sent_is_not_told_as_sent() {
+        let (mut brain, peer, segment) = (brain(), PeerId::from_entropy([2; 12]), SegmentId(7));
+        brain.carry_out(Output::SendPiece { peer, segment, piece: 3 });
+        assert_eq!(brain.undone, [Input::Unsent { peer, segment, piece: 3 }]);
     }
 
     /// A player that checks them would throw right bytes away.

@@ -67,7 +67,7 @@ pub(super) fn squares(session: &Session, policy: &Policy, now: Time) -> Vec<Squa
     let all = || session.demands.iter().min_by_key(|d| d.front);
     let Some(demand) = session.players().min_by_key(|d| d.front).or_else(all) else { return Vec::new() };
     let critical = critical(session, policy).as_secs_f64();
-    let horizon = session.horizon(session.foremost().unwrap_or(demand.front), policy.prefetch);
+    let horizon = session.horizon(session.foremost().unwrap_or(demand.front), policy);
     // Without a whole segment in its hands the player begins with what it asked for.
     let (reached, ahead) = match demand.taken_to() {
         Some(taken) => (taken + 1, demand.buffered(now)),

@@ -216,3 +216,49 @@ fn what_a_stranger_said_of_another_rendition_counts_there_once_it_is_believed() 
     assert_eq!(known(&rig, 1, sound(2)), Some(0));
     assert_eq!(known(&rig, 0, segment(2)), Some(1));
 }
+
+/// Who gives a segment up gives up with it what others said of it.
+#[test]
+fn a_neighbour_that_lost_a_segment_and_comes_back_to_it_is_told_of_it_again() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    let window = Message::Window { slot: Slot(0), first: 0, last: u64::MAX };
+    let told = |out: &[Output]| {
+        let of = |o: &Output| match o {
+            Output::Say { message: Message::Have { segment: of, pieces, .. }, .. } if *of == segment(0) => {
+                Some(pieces.len())
+            }
+            _ => None,
+        };
+        out.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let all = usize::from(grid().pieces());
+    let out = rig.say(1, window.clone());
+    assert!(told(&out).is_empty(), "it knows already");
+    rig.say(1, Message::Lost { segment: segment(0) });
+    assert_eq!(told(&rig.say(1, window.clone())), [all]);
+    assert!(told(&rig.say(1, window)).is_empty());
+}
+
+#[test]
+fn who_was_to_be_sent_what_is_gone_hears_so_and_nothing_is_counted() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    let request = |piece| Message::Request { segment: segment(1), piece, within_ms: 4000 };
+    let sends = |out: &[Output], piece| {
+        out.contains(&Output::SendPiece { peer: peer(1), segment: segment(1), piece })
+    };
+    let out = rig.say(1, request(0));
+    assert!(sends(&out, 0), "{out:?}");
+    assert!(!sends(&rig.say(1, request(1)), 1), "one after the other");
+    rig.now += Duration::from_secs(1);
+    let (peer, segment) = (peer(1), segment(1));
+    let out = rig.tell(Input::Unsent { peer, segment, piece: 0 });
+    let message = Message::Busy { segment, piece: 0, retry_ms: 0 };
+    assert!(out.contains(&Output::Say { peer, message: message.clone() }), "{out:?}");
+    assert!(sends(&out, 1), "the next one goes: {out:?}");
+    let neighbour = &rig.node.neighbours()[0];
+    assert_eq!((neighbour.uploaded, neighbour.worth, rig.node.totals().uploaded), (0, 0, 0));
+    let out = rig.tell(Input::Unsent { peer, segment, piece: 0 });
+    assert!(!out.contains(&Output::Say { peer, message }), "it is not under way any more");
+}

@@ -191,6 +191,36 @@ fn a_segment_is_loaded_on_a_neighbours_word_but_not_played_before_it_is_listed()
     assert_eq!(requests(&rig.have(1, 9, 0..grid().pieces())), [], "far ahead of anything listed");
 }
 
+/// The neighbour's list is newer than ours by several segments.
+#[test]
+fn what_is_said_of_segments_far_ahead_is_gone_by_once_they_are_listed() {
+    let asked_for = |takes_back: Option<Message>| {
+        let mut rig = Rig::playing();
+        rig.befriend(1);
+        for sequence in [9, 13] {
+            assert_eq!(
+                requests(&rig.have(1, sequence, 0..grid().pieces())),
+                [],
+                "far ahead of anything listed"
+            );
+        }
+        takes_back.into_iter().for_each(|message| drop(rig.say(1, message)));
+        let mut out = rig.list(5..14);
+        let (_, more) = rig.ask(1, 8);
+        out.extend(more);
+        out.extend(rig.sleep_until(rig.now + Duration::from_secs(1)));
+        let asks = |sequence| {
+            let of = |o: &&Output| matches!(o, Output::Say { message: Message::Request { segment: of, .. }, .. } if *of == segment(sequence));
+            out.iter().filter(of).count()
+        };
+        (asks(9), asks(13), rig.node.neighbours()[0].pending.len())
+    };
+    let (near, far, kept) = asked_for(None);
+    assert!(near > 0 && far == 0 && kept == 0, "{near} and {far} requests, {kept} announcements kept");
+    assert_eq!(asked_for(Some(Message::Lost { segment: segment(9) })), (0, 0, 0));
+    assert_eq!(asked_for(Some(Message::Left { slot: Slot(0) })), (0, 0, 0));
+}
+
 #[test]
 fn nothing_is_shared_without_the_origins_leave() {
     let mut rig = Rig::new();

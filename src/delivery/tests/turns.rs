@@ -238,3 +238,40 @@ fn the_longest_way_around_stays_within_the_turns() {
     let large = lottery::Crowd { viewers: 17, ..crowd };
     assert_eq!(claim(15, large), Duration::ZERO, "some more copies do no harm");
 }
+
+/// What it offers keeps us from our turn, and it gives nothing of it: not for ever.
+#[test]
+fn who_refuses_whatever_it_is_asked_for_is_not_waited_for() {
+    let (mut rig, n) = (Rig::playing(), neighbour(false));
+    rig.befriend(n);
+    rig.list(1..NEW + 1);
+    let mut asked = requests(&rig.have(n, NEW, 0..grid().pieces()));
+    let busy = |piece| Message::Busy { segment: segment(NEW), piece, retry_ms: 100 };
+    let mut refused = 0;
+    while !rig.node.neighbours()[0].owes() {
+        let Some((_, piece)) = asked.pop() else {
+            let (at, _) = rig.node.next_wakeup().unwrap();
+            let out = rig.sleep_until(at);
+            assert!(!is_fetched(&out), "after {refused} refusals");
+            asked = requests(&out);
+            continue;
+        };
+        refused += 1;
+        let out = rig.say(n, busy(piece));
+        assert!(!is_fetched(&out));
+        asked.extend(requests(&out));
+    }
+    assert!((15..30).contains(&refused), "{refused} refusals");
+    let out = rig.sleep_until(rig.now + RANK_STEP * 2);
+    assert!(is_fetched(&out), "it is our turn");
+    // One piece that it was asked for makes up for all of it.
+    rig.have(n, NEW + 1, 0..1);
+    let (_, piece) = requests(&rig.sleep_until(rig.now + policy::BUSY_PAUSE * 3))[0];
+    let length = grid().span(piece).len() as u32;
+    let hash = hash(NEW + 1, piece);
+    rig.tell(Input::Piece { peer: peer(n), segment: segment(NEW + 1), piece, length, hash });
+    assert!(!rig.node.neighbours()[0].owes());
+    // What it was not asked for it may refuse as often as it likes.
+    (0..50).for_each(|_| drop(rig.say(n, busy(0))));
+    assert!(!rig.node.neighbours()[0].owes());
+}

@@ -236,7 +236,9 @@ impl World {
             11 => self.request(chance),
             12 => {
                 if let Some((peer, segment, piece)) = self.sending.pop() {
-                    self.tell(Input::Sent { peer, segment, piece });
+                    let gone = piece % 8 == 7;
+                    let sent = Input::Sent { peer, segment, piece };
+                    self.tell(if gone { Input::Unsent { peer, segment, piece } } else { sent });
                 }
             }
             13 => self.wait(Duration::from_millis(u64::from(chance.u16() % 4000))),
