@@ -26,6 +26,8 @@ struct Inner {
     chunks: Chunks,
     /// Pieces that are whole and whose hash was given out or checked.
     whole: u64,
+    /// Of those, the ones that the origin brought.
+    own: u64,
     /// What the origin sends of pieces that are whole already.
     again: Chunks,
 }
@@ -95,13 +97,18 @@ impl Buffer {
         inner.chunks.collect(inner.grid?.span(piece))
     }
 
-    /// Takes pieces out again.
+    /// Takes pieces out again that peers sent. Who says so may not have heard yet that the origin has brought one of them:
+    /// that stays, and what it has brought of the others takes their place.
     pub fn discard(&self, pieces: u64) {
         let mut inner = self.lock();
         let Some(grid) = inner.grid else { return };
-        for piece in (0..grid.pieces()).filter(|piece| pieces & 1 << piece != 0) {
-            inner.chunks.take(grid.span(piece));
+        let doubtful = pieces & !inner.own;
+        for piece in (0..grid.pieces()).filter(|piece| doubtful & 1 << piece != 0) {
             inner.whole &= !(1 << piece);
+            inner.chunks.take(grid.span(piece));
+            for (offset, part) in inner.again.take(grid.span(piece)) {
+                inner.chunks.insert(offset, part);
+            }
         }
     }
 
@@ -139,6 +146,7 @@ impl Inner {
             let source = if again { &self.again } else { &self.chunks };
             let Some(parts) = source.collect(grid.span(piece)) else { continue };
             self.whole |= 1 << piece;
+            self.own |= 1 << piece;
             hashed.push((piece, PieceHash::of(&parts)));
             if again {
                 self.chunks.take(grid.span(piece));
@@ -249,8 +257,11 @@ mod tests {
     fn a_discarded_piece_can_come_again() {
         let all = content(40_000);
         let buffer = Buffer::default();
-        buffer.set_grid(PieceGrid::for_length(40_000).unwrap());
-        buffer.write(0, all.clone());
+        let grid = PieceGrid::for_length(40_000).unwrap();
+        buffer.set_grid(grid);
+        buffer.write(0, all.slice(..16_384));
+        buffer.keep(grid, 1, vec![0; 16_384].into());
+        buffer.write(32_768, all.slice(32_768..));
         buffer.discard(0b010);
         assert_eq!(buffer.piece(1), None);
         assert!(buffer.read(16_384, 40_000).is_empty());
@@ -276,6 +287,25 @@ mod tests {
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()));
         buffer.keep(grid, 1, lie);
         assert_eq!(buffer.piece(1).map(|p| p.concat()), Some(right.to_vec()), "a whole piece stays");
+    }
+
+    /// The first of two pieces that come at once shows that both of a peer's were lies: the second is told of after that.
+    #[test]
+    fn what_the_origin_brought_is_never_discarded_with_what_a_peer_sent() {
+        let (all, grid) = (content(40_000), PieceGrid::for_length(40_000).unwrap());
+        let right = all.slice(32_768..);
+        for at_once in [40_000, 36_000] {
+            let buffer = Buffer::default();
+            buffer.set_grid(grid);
+            buffer.keep(grid, 1, vec![0; 16_384].into());
+            buffer.keep(grid, 2, vec![0; 7_232].into());
+            let pieces = |hashed: Vec<Hashed>| hashed.into_iter().map(|(piece, _)| piece).collect::<Vec<_>>();
+            let first = pieces(buffer.write(16_384, all.slice(16_384..at_once)));
+            buffer.discard(0b100);
+            let rest = pieces(buffer.write(at_once as u32, all.slice(at_once..)));
+            assert_eq!([first, rest].concat(), [1, 2], "each is told of once");
+            assert!(buffer.piece(2).is_some_and(|p| p.concat() == right), "{at_once} at once");
+        }
     }
 
     /// The origin's bytes are not taken where others are already, and other bytes were where they belong.
