@@ -4,7 +4,7 @@
 //! in a URL are checked by the origin when it serves the manifest, never skipped by us. And only by one who may lead us as
 //! far as that manifest may: what a stranger, or a page, could not fetch himself he does not get from memory either.
 
-use super::listings::{Lister, Listings};
+use super::listings::{Lister, Listings, Viewed};
 use super::origin::{Caller, fields};
 use super::{SegmentAsk, Span};
 use crate::model::ids::{SegmentId, SwarmId};
@@ -28,24 +28,36 @@ pub struct Found {
     pub to: Option<u32>,
 }
 
+impl Viewed {
+    fn find(&self, swarm: SwarmId, url: &url::Url, span: Span) -> Option<Found> {
+        // The newest listing of a reused file name is the one that is meant.
+        self.urls.get(url.as_str())?.iter().rev().find_map(|known| {
+            let (base, from, to) = within(known.place.range.as_ref(), span)?;
+            let is_file = known.place.range.is_none();
+            Some(Found { swarm, segment: known.segment, base, is_file, from, to })
+        })
+    }
+}
+
 impl Listings {
-    /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it.
+    /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it. Where several of
+    /// his playlists have it, as those of one film under other names, he is playing the one that he loaded last, and none
+    /// that was left.
     #[must_use]
     pub fn find(&mut self, caller: &Caller, url: &url::Url, span: Span, now: Time) -> Option<Found> {
         let may = |(viewer, reach): Lister| viewer == caller.viewer && reach <= caller.reach;
-        for (swarm, rendition) in &mut self.renditions {
-            for viewed in rendition.viewers.iter_mut().rev().filter(|viewed| may(viewed.lister)) {
-                // The newest listing of a reused file name is the one that is meant.
-                for known in viewed.urls.get(url.as_str()).into_iter().flatten().rev() {
-                    let Some((base, from, to)) = within(known.place.range.as_ref(), span) else { continue };
-                    self.uses += 1;
-                    viewed.used = (self.uses, now);
-                    let is_file = known.place.range.is_none();
-                    return Some(Found { swarm: *swarm, segment: known.segment, base, is_file, from, to });
-                }
-            }
-        }
-        None
+        let all = self.renditions.iter_mut().filter_map(|(swarm, rendition)| {
+            let is_played = !rendition.is_left;
+            let mut his = rendition.viewers.iter_mut().rev().filter(|viewed| may(viewed.lister));
+            his.find_map(|viewed| {
+                let found = viewed.find(*swarm, url, span)?;
+                Some(((is_played, viewed.listed), viewed, found))
+            })
+        });
+        let (_, viewed, found) = all.max_by_key(|(turn, ..)| *turn)?;
+        self.uses += 1;
+        viewed.used = (self.uses, now);
+        Some(found)
     }
 
     /// Where the origin has a segment, and on whose behalf it is asked there: who has `asked` for this very place, or else the
@@ -178,6 +190,32 @@ mod tests {
         assert!(finds(&mut listings, 2, Reach::Public) && !finds(&mut listings, 1, Reach::Public));
         assert!(finds(&mut listings, 1, Reach::Lan), "nor takes anything away");
         assert_eq!(listings.place(swarm, segment, None).unwrap().1.reach, Reach::Lan);
+    }
+
+    #[test]
+    fn of_several_playlists_of_one_viewer_the_last_that_is_played_is_meant() {
+        let url = url::Url::parse("http://o.example/7.ts").unwrap();
+        // Each map has an order of its own.
+        for _ in 0..100 {
+            let mut listings = Listings::default();
+            let list = |listings: &mut Listings, swarm| {
+                let listing = listing(swarm, &[url.as_str()]);
+                listings.list(&listing, &caller(1, Reach::Public), None, Time::ZERO);
+            };
+            let found = |listings: &mut Listings| {
+                let found = listings.find(&caller(1, Reach::Public), &url, Span::Whole, Time::ZERO);
+                found.unwrap().swarm.0[0]
+            };
+            list(&mut listings, 1);
+            list(&mut listings, 2);
+            assert_eq!(found(&mut listings), 2);
+            list(&mut listings, 1);
+            assert_eq!(found(&mut listings), 1, "loaded again");
+            listings.leave(SwarmId([1; 20]));
+            assert_eq!(found(&mut listings), 2, "the other was left");
+            listings.leave(SwarmId([2; 20]));
+            assert_eq!(found(&mut listings), 1, "so were both, this one last loaded");
+        }
     }
 
     #[test]

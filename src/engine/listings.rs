@@ -41,6 +41,8 @@ pub(super) struct Viewed {
     pub lister: Lister,
     pub urls: Urls,
     segments: usize,
+    /// The number of the use that listing it was.
+    pub listed: u64,
     /// The number of the use it was put to last, and when that was.
     pub used: (u64, Time),
 }
@@ -170,7 +172,8 @@ impl Listings {
         }
         let segments = urls.values().map(Vec::len).sum();
         self.uses += 1;
-        rendition.viewers.push(Viewed { lister, urls, segments, used: (self.uses, now) });
+        let (listed, used) = (self.uses, (self.uses, now));
+        rendition.viewers.push(Viewed { lister, urls, segments, listed, used });
         true
     }
 
