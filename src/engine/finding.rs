@@ -60,8 +60,9 @@ impl Listings {
         Some(found)
     }
 
-    /// Where the origin has a segment, and on whose behalf it is asked there: who has `asked` for this very place, or else the
-    /// viewer whose manifest is newest, of whom another host than the manifest's hears nothing that was meant for that.
+    /// Where the origin has a segment, and on whose behalf it is asked there: who has `asked` for this very place, by the way in
+    /// that he came, or else the viewer whose manifest is newest, of whom another host than the manifest's hears nothing that
+    /// was meant for that. It leads as far as what lists the segment may.
     #[must_use]
     pub fn place(
         &self,
@@ -74,12 +75,9 @@ impl Listings {
         let origin = place.url.url()?.origin();
         let listed = &rendition.caller;
         let caller = match asked.filter(|asked| asked.url.origin() == origin) {
-            Some(SegmentAsk { caller, .. }) => Caller {
-                viewer: caller.viewer,
-                headers: fields::for_any_file(&caller.headers),
-                downgrades: caller.downgrades,
-                ..listed.clone()
-            },
+            Some(SegmentAsk { caller, .. }) => {
+                Caller { headers: fields::for_any_file(&caller.headers), ..caller.clone() }
+            }
             None if origin == rendition.manifest.origin() => listed.clone(),
             None => Caller { headers: fields::for_any_host(&listed.headers), ..listed.clone() },
         };
@@ -144,11 +142,13 @@ mod tests {
         for name in ["authorization", "cookie", "if-modified-since", "if-none-match", "user-agent"] {
             from.headers.insert(name, http::HeaderValue::from_static("x"));
         }
-        listings.list(&listing(1, &urls), &from, None, Time::ZERO);
+        // Listed last by a player that does everything itself.
+        let last = Caller { own_browser: false, ..from.clone() };
+        listings.list(&listing(1, &urls), &last, None, Time::ZERO);
         let ask = |viewer, url: &str| SegmentAsk {
             url: url::Url::parse(url).unwrap(),
             span: Span::Whole,
-            caller: Caller { viewer: ViewerKey(viewer), ..from.clone() },
+            caller: Caller { viewer: ViewerKey(viewer), reach: Reach::Loopback, ..from.clone() },
         };
         for (segment, asked, viewer, names) in [
             (7, None, 1, &["authorization", "cookie", "user-agent"][..]),
@@ -163,6 +163,8 @@ mod tests {
             sent.sort_unstable();
             assert_eq!((&sent[..], caller.viewer), (names, ViewerKey(viewer)), "{segment} {asked:?}");
             assert_eq!(caller.downgrades, viewer == 2, "only who asks is led to where others may listen");
+            assert_eq!(caller.own_browser, viewer == 2, "who asks is led as he wants to be");
+            assert_eq!(caller.reach, Reach::Public, "and no further than the manifest may");
         }
     }
 

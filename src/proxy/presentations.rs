@@ -292,8 +292,7 @@ mod tests {
             (Some(4000), 3600, true),
             (None, 3600, true),
         ] {
-            let presentations =
-                Presentations { ours: || OURS.get() * 1_000_000, ..Presentations::default() };
+            let presentations = Presentations { ours: || OURS.get() * 1_000_000, ..Presentations::default() };
             let mut headers = HeaderMap::new();
             if let Some(date) = date {
                 let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(date));

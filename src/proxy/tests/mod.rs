@@ -15,6 +15,7 @@ mod repairing;
 mod tls;
 mod tunnels;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,8 +25,11 @@ use url::Url;
 
 use super::grants::Grants;
 use super::{Channel, Options, Setup, bind, run};
-use crate::engine::Handle;
+use crate::delivery::policy::{self, Policy};
+use crate::engine::budget::Limits;
 use crate::engine::origin as outwards;
+use crate::engine::steering::Configured;
+use crate::engine::{self, Handle};
 use crate::manifest::identity::{Naming, Rules};
 use client::Client;
 
@@ -42,6 +46,8 @@ struct Config {
     origin: outwards::Options,
     channels: Vec<(&'static str, String)>,
     tls: Option<rustls::ClientConfig>,
+    /// Segments are known, and not only passed through.
+    segments: bool,
 }
 
 /// A proxy without P2P; ends when dropped.
@@ -62,13 +68,15 @@ impl Daemon {
             origin: outwards::Options::default(),
             channels: Vec::new(),
             tls: None,
+            segments: false,
         };
         change(&mut config);
         let listeners = bind(&config.options).await.unwrap();
         let address = listeners[0].local_addr().unwrap();
         let tls = config.tls.unwrap_or_else(|| outwards::tls_config().unwrap());
         let own = outwards::OwnListeners::default();
-        let engine = Handle::pass_through(outwards::Origin::with_tls(config.origin, own, tls).unwrap());
+        let origin = outwards::Origin::with_tls(config.origin, own, tls).unwrap();
+        let engine = if config.segments { knowing_segments(origin) } else { Handle::pass_through(origin) };
         let channels = config.channels.into_iter();
         let channels = channels
             .map(|(name, url)| (name.to_owned(), Channel::new(Url::parse(&url).unwrap(), Naming::Url)));
@@ -99,6 +107,21 @@ impl Daemon {
         drop(self.stop.take());
         soon(&mut self.task).await.unwrap().unwrap();
     }
+}
+
+/// An engine that ends with its last handle.
+fn knowing_segments(origin: outwards::Origin) -> Handle {
+    let policy = policy::Options { enabled: false, ..policy::Options::default() };
+    let configured = Configured {
+        policy: Policy::new(&policy, 1 << 20),
+        mode: policy::Upload::Never,
+        budget: Limits::default(),
+        channels: BTreeMap::new(),
+        keeps: false,
+    };
+    let kept = engine::steering::Kept::default();
+    let options = engine::Options { configured, kept, trackers: 0, entropy: [1; 12], seed: 1 };
+    engine::start(options, origin, None).0
 }
 
 impl Drop for Daemon {
