@@ -104,7 +104,7 @@ const DOOR: usize = 200;
 /// Lines of code in a function.
 const FUNCTION: usize = 60;
 /// What is larger than it should be: the number only goes down, and the entry goes once the law is kept.
-const RATCHET: [(&str, usize); 2] = [("src/engine/mod.rs", 230), ("src/engine/fetch.rs: fn follow", 77)];
+const RATCHET: [(&str, usize); 2] = [("src/engine/mod.rs", 226), ("src/engine/fetch.rs: fn follow", 71)];
 
 #[test]
 fn the_sources_keep_the_laws() {

@@ -22,7 +22,13 @@ impl Clock {
     /// The time since it began.
     #[must_use]
     pub fn now(&self) -> Time {
-        Time::ZERO + boot_time().saturating_sub(self.began)
+        Time::ZERO + self.elapsed()
+    }
+
+    /// How long ago it began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        boot_time().saturating_sub(self.began)
     }
 }
 

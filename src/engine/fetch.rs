@@ -88,6 +88,11 @@ fn no_url() -> Failed {
     (Fault::Refused, NoAnswer::PassThrough)
 }
 
+/// The origin has begun to answer with another file.
+fn another() -> Failed {
+    (Fault::Broken, NoAnswer::Failed(broken("the origin has another file there by now")))
+}
+
 async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> Result<Vec<Hashed>, Failed> {
     let base = job.place.range.as_ref().map_or(0, |r| r.start);
     let wanted = u64::from(job.from)..job.to.map_or(u64::MAX, u64::from);
@@ -106,8 +111,7 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
     if file.start > base + wanted.start {
         return Err((Fault::Refused, NoAnswer::PassThrough));
     }
-    let grid = length.and_then(PieceGrid::for_length);
-    let hashed = grid.map(|grid| job.buffer.set_grid(grid)).unwrap_or_default();
+    let (of, hashed) = job.buffer.begin(length.and_then(PieceGrid::for_length));
     // An encoded body is the origin's and the player's business alone: one that can't be kept is passed through.
     let length =
         if response.headers.contains_key(header::CONTENT_ENCODING) { Some(u64::MAX) } else { length };
@@ -148,7 +152,8 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         let Some(up_to) = up_to.filter(|&up_to| up_to <= PieceGrid::MAX_LENGTH) else {
             return Err((Fault::Refused, NoAnswer::PassThrough));
         };
-        let hashed = job.buffer.write(at, data);
+        // Another fetch was told another length since: what this one brings is not wanted any more.
+        let hashed = job.buffer.write(of, at, data).ok_or_else(another)?;
         at = up_to;
         send(events, job.fetch, News::Bytes { up_to, hashed }).await?;
     }
@@ -160,9 +165,7 @@ async fn follow(mut job: Job, origin: &Origin, events: &mpsc::Sender<Event>) -> 
         }
     }
     Ok(match length {
-        None => {
-            PieceGrid::for_length(u64::from(at)).map(|grid| job.buffer.set_grid(grid)).unwrap_or_default()
-        }
+        None => PieceGrid::for_length(at.into()).map(|grid| job.buffer.end(of, grid)).unwrap_or_default(),
         Some(_) => Vec::new(),
     })
 }

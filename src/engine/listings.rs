@@ -1,8 +1,4 @@
-//! Which URL is which segment, for whom, and where the origin has it.
-//!
-//! A segment is only found by a viewer whose own manifest has listed it, under the exact URL of that manifest: tokens
-//! in a URL are checked by the origin when it serves the manifest, never skipped by us. And only by one who may lead us as
-//! far as that manifest may: what a stranger, or a page, could not fetch himself he does not get from memory either.
+//! What manifests list, for whom, and where the origin has it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -10,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use http::HeaderMap;
 
 use super::origin::{Caller, Reach, ViewerKey, fields};
-use super::{SegmentAsk, Span};
 use crate::delivery::policy::LISTING_UNUSED;
 use crate::model::address::Address;
 use crate::model::ids::{SegmentId, SwarmId};
@@ -27,43 +22,29 @@ const RENDITIONS: usize = 512;
 /// listings are given up, and passed through until they are listed again.
 const SEGMENTS: usize = 200_000;
 
-/// A listed segment, as a request found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The rendition.
-    pub swarm: SwarmId,
-    /// The segment.
-    pub segment: SegmentId,
-    /// Where in the file the segment begins.
-    pub base: u64,
-    /// It is the whole file.
-    pub is_file: bool,
-    /// The bytes of the segment that are wanted.
-    pub from: u32,
-    /// One past the last; `None`: to its end.
-    pub to: Option<u32>,
-}
-
+/// A segment, as a manifest lists it.
 #[derive(Debug)]
-struct Known {
-    segment: SegmentId,
+pub(super) struct Known {
+    pub segment: SegmentId,
     sequence: u64,
-    place: Place,
+    pub place: Place,
 }
 
 /// Whose manifest it is, and how far it may lead.
-type Lister = (ViewerKey, Reach);
+pub(super) type Lister = (ViewerKey, Reach);
 /// What a manifest lists, by the URLs that the player will ask for.
-type Urls = HashMap<Address, Vec<Known>>;
+pub(super) type Urls = HashMap<Address, Vec<Known>>;
 
 /// One rendition as one viewer's manifests list it.
 #[derive(Debug)]
-struct Viewed {
-    lister: Lister,
-    urls: Urls,
+pub(super) struct Viewed {
+    pub lister: Lister,
+    pub urls: Urls,
     segments: usize,
+    /// The number of the use that listing it was.
+    pub listed: u64,
     /// The number of the use it was put to last, and when that was.
-    used: (u64, Time),
+    pub used: (u64, Time),
 }
 
 impl Viewed {
@@ -89,13 +70,13 @@ pub struct Rendition {
     pub caller: Caller,
     /// Headers of the origin's newest answer for one of its segments.
     pub headers: HeaderMap,
-    viewers: Vec<Viewed>,
+    pub(super) viewers: Vec<Viewed>,
     /// What it is of which no more is to come.
     pub(super) recording: Option<Timeline>,
     /// Nobody has played it for so long that it is no longer known to anybody but this.
     pub(super) is_left: bool,
     /// Where each segment is, as the newest manifest that lists it says, and how far that one may lead.
-    places: HashMap<SegmentId, (u64, Place, Reach)>,
+    pub(super) places: HashMap<SegmentId, (u64, Place, Reach)>,
 }
 
 /// All renditions.
@@ -103,7 +84,7 @@ pub struct Rendition {
 pub struct Listings {
     pub(super) renditions: HashMap<SwarmId, Rendition>,
     most: usize,
-    uses: u64,
+    pub(super) uses: u64,
     given_up: u64,
 }
 
@@ -191,7 +172,8 @@ impl Listings {
         }
         let segments = urls.values().map(Vec::len).sum();
         self.uses += 1;
-        rendition.viewers.push(Viewed { lister, urls, segments, used: (self.uses, now) });
+        let (listed, used) = (self.uses, (self.uses, now));
+        rendition.viewers.push(Viewed { lister, urls, segments, listed, used });
         true
     }
 
@@ -246,25 +228,6 @@ impl Listings {
         self.given_up
     }
 
-    /// The listed segment that holds the bytes a viewer asks for, if he may lead us as far as what listed it.
-    #[must_use]
-    pub fn find(&mut self, caller: &Caller, url: &url::Url, span: Span, now: Time) -> Option<Found> {
-        let may = |(viewer, reach): Lister| viewer == caller.viewer && reach <= caller.reach;
-        for (swarm, rendition) in &mut self.renditions {
-            for viewed in rendition.viewers.iter_mut().rev().filter(|viewed| may(viewed.lister)) {
-                // The newest listing of a reused file name is the one that is meant.
-                for known in viewed.urls.get(url.as_str()).into_iter().flatten().rev() {
-                    let Some((base, from, to)) = within(known.place.range.as_ref(), span) else { continue };
-                    self.uses += 1;
-                    viewed.used = (self.uses, now);
-                    let is_file = known.place.range.is_none();
-                    return Some(Found { swarm: *swarm, segment: known.segment, base, is_file, from, to });
-                }
-            }
-        }
-        None
-    }
-
     /// A rendition.
     #[must_use]
     pub fn get(&self, swarm: SwarmId) -> Option<&Rendition> {
@@ -281,58 +244,12 @@ impl Listings {
     pub fn get_mut(&mut self, swarm: SwarmId) -> Option<&mut Rendition> {
         self.renditions.get_mut(&swarm)
     }
-
-    /// Where the origin has a segment, and on whose behalf it is asked there: who has `asked` for this very place, or else the
-    /// viewer whose manifest is newest, of whom another host than the manifest's hears nothing that was meant for that.
-    #[must_use]
-    pub fn place(
-        &self,
-        swarm: SwarmId,
-        segment: SegmentId,
-        asked: Option<&SegmentAsk>,
-    ) -> Option<(Place, Caller)> {
-        let rendition = self.renditions.get(&swarm)?;
-        let (_, place, reach) = rendition.places.get(&segment)?;
-        let origin = place.url.url()?.origin();
-        let listed = &rendition.caller;
-        let caller = match asked.filter(|asked| asked.url.origin() == origin) {
-            Some(SegmentAsk { caller, .. }) => Caller {
-                viewer: caller.viewer,
-                headers: fields::for_any_file(&caller.headers),
-                downgrades: caller.downgrades,
-                ..listed.clone()
-            },
-            None if origin == rendition.manifest.origin() => listed.clone(),
-            None => Caller { headers: fields::for_any_host(&listed.headers), ..listed.clone() },
-        };
-        Some((place.clone(), Caller { reach: *reach, ..caller }))
-    }
-}
-
-/// The part of a segment that `span` of its file asks for; `None` when it reaches outside of the segment.
-fn within(range: Option<&std::ops::Range<u64>>, span: Span) -> Option<(u64, u32, Option<u32>)> {
-    let small = |n: u64| u32::try_from(n).ok();
-    match (range, span) {
-        (None, Span::Whole) => Some((0, 0, None)),
-        (None, Span::Part { from, to }) => {
-            let to = match to {
-                Some(to) => Some(small(to)?),
-                None => None,
-            };
-            Some((0, small(from)?, to))
-        }
-        (Some(range), Span::Part { from, to: Some(to) })
-            if from >= range.start && to <= range.end && from < to =>
-        {
-            Some((range.start, small(from - range.start)?, Some(small(to - range.start)?)))
-        }
-        (Some(_), _) => None,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Span;
     use crate::engine::recordings::LEFT;
     use crate::model::timeline::{Choice, Kind, Segment};
     use std::time::Duration;
@@ -474,36 +391,6 @@ mod tests {
     }
 
     #[test]
-    fn another_host_hears_nothing_that_was_meant_for_the_manifests_but_what_its_player_says_there_itself() {
-        let mut listings = Listings::default();
-        let urls = ["https://o.example/7.ts", "https://cdn.example/8.ts"];
-        let mut from = caller(1, Reach::Public);
-        for name in ["authorization", "cookie", "if-modified-since", "if-none-match", "user-agent"] {
-            from.headers.insert(name, http::HeaderValue::from_static("x"));
-        }
-        listings.list(&of_rendition(1, &urls), &from, None, at(0));
-        let ask = |viewer, url: &str| SegmentAsk {
-            url: url::Url::parse(url).unwrap(),
-            span: Span::Whole,
-            caller: Caller { viewer: ViewerKey(viewer), ..from.clone() },
-        };
-        for (segment, asked, viewer, names) in [
-            (7, None, 1, &["authorization", "cookie", "user-agent"][..]),
-            (8, None, 1, &["user-agent"]),
-            (8, Some(ask(2, urls[1])), 2, &["authorization", "cookie", "user-agent"]),
-            // By another manifest, which has it somewhere else.
-            (8, Some(ask(2, "https://cdn.example:8443/8.ts")), 1, &["user-agent"]),
-            (7, Some(ask(2, urls[1])), 1, &["authorization", "cookie", "user-agent"]),
-        ] {
-            let (_, caller) = listings.place(SwarmId([1; 20]), SegmentId(segment), asked.as_ref()).unwrap();
-            let mut sent: Vec<_> = caller.headers.keys().map(http::HeaderName::as_str).collect();
-            sent.sort_unstable();
-            assert_eq!((&sent[..], caller.viewer), (names, ViewerKey(viewer)), "{segment} {asked:?}");
-            assert_eq!(caller.downgrades, viewer == 2, "only who asks is led to where others may listen");
-        }
-    }
-
-    #[test]
     fn where_a_segment_is_that_nobody_lists_any_more_is_forgotten() {
         let (mut listings, swarm) = (Listings::default(), SwarmId([1; 20]));
         // The same numbers under fresh names, as where a token is part of the path.
@@ -529,50 +416,5 @@ mod tests {
             list(&mut listings, viewer, viewer);
         }
         assert_eq!(places(&listings), 3 * VIEWERS + 1);
-    }
-
-    #[test]
-    fn a_segment_is_found_by_its_viewer_as_far_as_he_may_lead_us() {
-        let url = "http://192.168.1.20/seg7.ts";
-        let mut listings = Listings::default();
-        let listing = listing(url);
-        let (swarm, segment) = (listing.timeline.swarm, listing.timeline.segments[0].id);
-        let finds = |listings: &mut Listings, viewer, reach| {
-            let url = url::Url::parse(url).unwrap();
-            listings.find(&caller(viewer, reach), &url, Span::Whole, at(0)).is_some()
-        };
-        listings.list(&listing, &caller(1, Reach::Lan), None, at(0));
-        for (viewer, reach, found) in [
-            (1, Reach::Lan, true),
-            (1, Reach::Loopback, true),
-            (1, Reach::Public, false),
-            (2, Reach::Loopback, false),
-        ] {
-            assert_eq!(finds(&mut listings, viewer, reach), found, "{viewer} {reach:?}");
-        }
-        // The same place by a manifest that may lead nowhere private: it opens nothing of the other's.
-        listings.list(&listing, &caller(2, Reach::Public), None, at(0));
-        assert!(finds(&mut listings, 2, Reach::Public) && !finds(&mut listings, 1, Reach::Public));
-        assert!(finds(&mut listings, 1, Reach::Lan), "nor takes anything away");
-        assert_eq!(listings.place(swarm, segment, None).unwrap().1.reach, Reach::Lan);
-    }
-
-    #[test]
-    fn a_span_is_placed_in_its_segment() {
-        let part = |from, to| Span::Part { from, to };
-        let range = Some(1000..3000u64);
-        for (range, span, expected) in [
-            (None, Span::Whole, Some((0, 0, None))),
-            (None, part(0, None), Some((0, 0, None))),
-            (None, part(5, Some(9)), Some((0, 5, Some(9)))),
-            (None, part(1 << 33, None), None),
-            (range.as_ref(), part(1000, Some(3000)), Some((1000, 0, Some(2000)))),
-            (range.as_ref(), part(1500, Some(2000)), Some((1000, 500, Some(1000)))),
-            (range.as_ref(), part(1000, Some(3001)), None),
-            (range.as_ref(), part(1000, None), None),
-            (range.as_ref(), Span::Whole, None),
-        ] {
-            assert_eq!(within(range, span), expected, "{span:?} in {range:?}");
-        }
     }
 }

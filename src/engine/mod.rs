@@ -22,6 +22,7 @@ mod carry;
 pub mod clock;
 pub mod fetch;
 pub mod filter;
+mod finding;
 pub mod link;
 pub mod listings;
 mod map;

@@ -3,6 +3,7 @@
 //! An MPD names segments before they exist, and several players ask for them too early: ffmpeg and mpv then try number
 //! after number, a thousand times a second. A segment that is about to come is waited for, one that is further off is
 //! refused here. The clock that says so may be wrong, so now and then one such request is passed on to be told otherwise.
+//! It is only read when an MPD comes, and what passes after that is measured: it may be set at any time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, header};
 use url::Url;
 
+use crate::engine::clock::Clock;
 use crate::engine::origin::{Caller, Reach, ViewerKey};
 use crate::manifest::dash::sidx::Subsegment;
 use crate::manifest::dash::{Found, Presentation, Wall};
@@ -32,9 +34,17 @@ const LISTED_ANEW: Duration = Duration::from_millis(250);
 const READ_AGAIN: Duration = Duration::from_secs(2);
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Presentations {
     kept: Mutex<VecDeque<Arc<Kept>>>,
+    /// Our own clock, in microseconds since 1970.
+    ours: fn() -> i64,
+}
+
+impl Default for Presentations {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), ours }
+    }
 }
 
 /// One MPD, as one viewer loaded it.
@@ -48,15 +58,15 @@ pub struct Kept {
     pub channel: Option<String>,
     /// What it says.
     pub presentation: Presentation,
-    /// When it came, and how old it was then.
-    came: (Instant, Duration),
+    /// What began when it came, and how old it was then.
+    came: (Clock, Duration),
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The origin's clock minus ours, in microseconds.
-    skew: i64,
+    /// What the origin's clock said when it came, in microseconds since 1970.
+    then: i64,
     /// When the origin last confirmed that a segment which should not be there is not there.
     confirmed: Option<Instant>,
     listed: HashMap<usize, (usize, Instant)>,
@@ -78,15 +88,13 @@ impl Presentations {
         let before =
             kept.iter().position(|k| (k.viewer, k.reach) == (viewer, reach) && k.asked == asked.as_str());
         let before = before.and_then(|at| kept.remove(at));
-        let mut state = State { skew: skew(headers), ..State::default() };
-        if let Some(before) = before {
-            let before = before.lock();
-            if before.confirmed.is_some_and(|at| at.elapsed() < BELIEVED) {
-                (state.skew, state.confirmed) = (before.skew, before.confirmed);
-            }
+        let came = (Clock::start(), age(headers));
+        let ours = (self.ours)();
+        let mut state = State { then: ours.saturating_add(skew(headers, ours)), ..State::default() };
+        if let Some(before) = before.filter(|before| !before.is_doubtful()) {
+            (state.then, state.confirmed) = (before.now().0, before.lock().confirmed);
         }
         let (asked, state) = (asked.as_str().to_owned(), Mutex::new(state));
-        let came = (Instant::now(), age(headers));
         let spelled =
             |kept: &VecDeque<Arc<Kept>>| kept.iter().map(|k| k.presentation.spelled()).sum::<usize>();
         while kept.len() >= REMEMBERED || spelled(&kept) > SPELLED {
@@ -178,19 +186,19 @@ impl Kept {
     /// It was there, though it should have come only `early` later: the origin's clock is that much ahead.
     pub fn correct(&self, early: Duration) {
         let mut state = self.lock();
-        state.skew = state.skew.saturating_add(i64::try_from(early.as_micros()).unwrap_or(i64::MAX));
+        state.then = state.then.saturating_add(micros(early));
         state.listed.clear();
     }
 
     /// How long ago it was written, at least.
     fn age(&self) -> Duration {
-        let (at, before) = self.came;
-        at.elapsed().saturating_add(before)
+        let (since, before) = self.came;
+        since.elapsed().saturating_add(before)
     }
 
     /// The origin's time.
     fn now(&self) -> Wall {
-        Wall(ours().saturating_add(self.lock().skew))
+        Wall(self.lock().then.saturating_add(micros(self.came.0.elapsed())))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -200,8 +208,11 @@ impl Kept {
 
 /// Our own clock, in microseconds since 1970.
 fn ours() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn micros(of: Duration) -> i64 {
+    i64::try_from(of.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// How long this has been in caches.
@@ -210,14 +221,13 @@ fn age(headers: &HeaderMap) -> Duration {
     Duration::from_secs(age.unwrap_or(0u32).into())
 }
 
-/// How far the clock that wrote Date and Age (RFC 9110 §6.6.1, RFC 9111 §5.1) is ahead of ours, in microseconds.
-fn skew(headers: &HeaderMap) -> i64 {
+/// How far the clock that wrote Date and Age (RFC 9110 §6.6.1, RFC 9111 §5.1) is ahead of `ours`, in microseconds.
+fn skew(headers: &HeaderMap, ours: i64) -> i64 {
     let date = headers.get(header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     let Some(date) = date else { return 0 };
     let date = date.duration_since(UNIX_EPOCH).unwrap_or_default() + age(headers);
     // Half a second more: the second that Date names has been under way.
-    let theirs = i64::try_from(date.as_micros()).unwrap_or(i64::MAX).saturating_add(500_000);
-    let skew = theirs.saturating_sub(ours());
+    let skew = micros(date).saturating_add(500_000).saturating_sub(ours);
     if skew.abs() < CLOCK_TOLERANCE { 0 } else { skew }
 }
 
@@ -225,7 +235,18 @@ fn skew(headers: &HeaderMap) -> i64 {
 mod tests {
     use super::*;
     use crate::manifest::Limits;
-    use crate::manifest::dash::parse;
+    use crate::manifest::dash::{When, parse};
+    use std::cell::Cell;
+
+    fn caller(viewer: u64) -> Caller {
+        Caller {
+            viewer: ViewerKey(viewer),
+            headers: HeaderMap::new(),
+            own_browser: true,
+            downgrades: true,
+            reach: Reach::Public,
+        }
+    }
 
     #[test]
     fn a_player_is_told_to_stay_where_segments_still_are() {
@@ -251,6 +272,56 @@ mod tests {
         }
     }
 
+    thread_local! {
+        /// What the clock of this machine says, in seconds since 1970.
+        static OURS: Cell<i64> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn a_clock_that_is_set_moves_no_segment() {
+        let url = Url::parse("http://o.example/s.mpd").unwrap();
+        let text = "<MPD type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\"><Period><AdaptationSet>\
+            <SegmentTemplate media=\"$Number$\" duration=\"4\"/><Representation id=\"1\"/></AdaptationSet></Period></MPD>";
+        let read = parse(&url, text.as_bytes(), &Limits::default(), &Rules::default()).unwrap();
+        for (date, set, reloads) in [
+            // What the origin's clock says it says all along.
+            (Some(4000), -10, false),
+            (Some(4000), -10, true),
+            (None, -10, true),
+            (Some(4000), 3600, false),
+            (Some(4000), 3600, true),
+            (None, 3600, true),
+        ] {
+            let presentations = Presentations { ours: || OURS.get() * 1_000_000, ..Presentations::default() };
+            let mut headers = HeaderMap::new();
+            if let Some(date) = date {
+                let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(date));
+                headers.insert(header::DATE, date.parse().unwrap());
+            }
+            let load = || {
+                let from = (ViewerKey(1), Reach::Public);
+                presentations.keep(from, (&url, None), read.clone(), &headers);
+            };
+            let when = |number: u64| {
+                let segment = url.join(&number.to_string()).unwrap();
+                let (kept, found) = presentations.find(&caller(1), &segment).unwrap();
+                (kept, found.when)
+            };
+            OURS.set(4001);
+            load();
+            when(1000).0.confirm();
+            OURS.set(4001 + set);
+            for _ in 0..if reloads { 2 } else { 0 } {
+                load();
+            }
+            assert_eq!(when(1000).1, When::Now, "{date:?} {set} {reloads}");
+            assert_eq!(when(1100).1, When::Later, "{date:?} {set} {reloads}");
+            when(1000).0.correct(Duration::from_secs(400));
+            load();
+            assert_eq!(when(1100).1, When::Now, "what was found out is carried over");
+        }
+    }
+
     #[test]
     fn of_presentations_that_spell_out_very_many_segments_few_are_kept() {
         let presentations = Presentations::default();
@@ -267,14 +338,6 @@ mod tests {
             let viewer = (ViewerKey(viewer), Reach::Public);
             presentations.keep(viewer, (&url, None), read.clone(), &HeaderMap::new());
         }
-        let (headers, reach) = (HeaderMap::new(), Reach::Public);
-        let caller = |viewer| Caller {
-            viewer: ViewerKey(viewer),
-            headers: headers.clone(),
-            own_browser: true,
-            downgrades: true,
-            reach,
-        };
         let known = |viewer| presentations.find(&caller(viewer), &segment).is_some();
         assert_eq!([0, 1, 2, 3].map(known), [false, false, true, true], "the newest, and one before it");
     }

@@ -105,8 +105,12 @@ pub enum Again {
 }
 
 impl Recent {
-    /// Takes in a manifest that was just fetched. A long one is not kept.
+    /// Takes in a manifest that was just fetched. A long one is not kept, and no answer to a blocking reload: nobody is ever given that
+    /// again, and several come each second.
     pub fn keep(&self, caller: &Caller, asked: &Url, manifest: Arc<Manifest>, changes: Changes) {
+        if directives::is_blocking(asked) {
+            return;
+        }
         let Changes { target, update, grows } = changes;
         let name = name(caller, asked);
         let mut kept = self.lock();
@@ -198,4 +202,45 @@ pub fn name(caller: &Caller, asked: &Url) -> Name {
         caller.headers.get(http::header::COOKIE).cloned(),
         asked.as_str().to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::origin::ViewerKey;
+
+    fn caller(viewer: u64) -> Caller {
+        Caller {
+            viewer: ViewerKey(viewer),
+            headers: HeaderMap::new(),
+            own_browser: true,
+            downgrades: true,
+            reach: Reach::Public,
+        }
+    }
+
+    #[test]
+    fn blocking_reloads_take_nobodys_copy_away() {
+        let recent = Recent::default();
+        let keep = |viewer, url: &str| {
+            let url = Url::parse(url).unwrap();
+            let (headers, text) = (HeaderMap::new(), Bytes::from_static(b"#EXTM3U"));
+            let (reach, format) = (Reach::Public, Format::Hls);
+            let manifest = Manifest { url: url.clone(), reach, headers, text, format, turn: None };
+            recent.keep(
+                &caller(viewer),
+                &url,
+                Arc::new(manifest),
+                Changes { target: Some(Duration::from_secs(60)), update: None, grows: true },
+            );
+            url
+        };
+        let other = keep(1, "http://o.example/live.m3u8");
+        for n in 0..100 {
+            keep(2, &format!("http://o.example/low.m3u8?_HLS_msn={n}&_HLS_part=0"));
+        }
+        assert!(recent.last_good(&caller(1), &other).is_some());
+        let delta = keep(2, "http://o.example/low.m3u8?_HLS_skip=YES");
+        assert!(recent.last_good(&caller(2), &delta).is_some(), "what does not block is kept");
+    }
 }

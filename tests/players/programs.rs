@@ -106,7 +106,9 @@ impl Program {
         }
         command.args(more);
         // What the tests run in may have proxies of its own, and hosts that none is asked for.
-        PROXIES.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in PROXIES {
+            command.env_remove(name);
+        }
         command.envs(proxy.map(|proxy| ("http_proxy", proxy)));
         Playing {
             program: self,

@@ -15,6 +15,7 @@ mod repairing;
 mod tls;
 mod tunnels;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ use url::Url;
 
 use super::grants::Grants;
 use super::{Channel, Options, Setup, bind, run};
+use crate::delivery::policy::{self, Policy};
+use crate::engine::budget::Limits;
 use crate::engine::origin as outwards;
+use crate::engine::steering::Configured;
 use crate::engine::{self, Handle};
 use crate::manifest::identity::{Naming, Rules};
 use client::Client;
@@ -44,6 +48,8 @@ struct Config {
     tls: Option<rustls::ClientConfig>,
     /// With an engine, which has no peers; without one everything is passed through.
     engine: Option<engine::Options>,
+    /// Segments are known, and not only passed through.
+    segments: bool,
 }
 
 /// A proxy without P2P; ends when dropped.
@@ -65,6 +71,7 @@ impl Daemon {
             channels: Vec::new(),
             tls: None,
             engine: None,
+            segments: false,
         };
         change(&mut config);
         let listeners = bind(&config.options).await.unwrap();
@@ -74,6 +81,7 @@ impl Daemon {
         let origin = outwards::Origin::with_tls(config.origin, own, tls).unwrap();
         let engine = match config.engine {
             Some(options) => engine::start(options, origin, None).0,
+            None if config.segments => knowing_segments(origin),
             None => Handle::pass_through(origin),
         };
         let channels = config.channels.into_iter();
@@ -106,6 +114,21 @@ impl Daemon {
         drop(self.stop.take());
         soon(&mut self.task).await.unwrap().unwrap();
     }
+}
+
+/// An engine that ends with its last handle.
+fn knowing_segments(origin: outwards::Origin) -> Handle {
+    let policy = policy::Options { enabled: false, ..policy::Options::default() };
+    let configured = Configured {
+        policy: Policy::new(&policy, 1 << 20),
+        mode: policy::Upload::Never,
+        budget: Limits::default(),
+        channels: BTreeMap::new(),
+        keeps: false,
+    };
+    let kept = engine::steering::Kept::default();
+    let options = engine::Options { configured, kept, trackers: 0, entropy: [1; 12], seed: 1 };
+    engine::start(options, origin, None).0
 }
 
 impl Drop for Daemon {

@@ -1,5 +1,7 @@
 //! Redirects and cookies: in prefix and channel mode the daemon is the browser, in forward mode the player is.
 
+use std::fmt::Write;
+
 use super::Daemon;
 use super::origin::{Origin, Seen, Then, answer};
 
@@ -129,4 +131,44 @@ async fn cookies_stay_in_the_daemon_and_with_their_viewer() {
     let forward = vlc.ask("GET", &origin.url("/login"), agent).await;
     assert_eq!(forward.text(), "from=player", "in forward mode the player keeps its own");
     assert_eq!(forward.header("set-cookie"), Some("id=7; Path=/; HttpOnly"));
+}
+
+/// The same stream by both ways in: the one that loaded its playlist last does not say how the other's segments are asked for.
+#[tokio::test]
+async fn each_player_of_a_stream_has_its_segments_asked_for_by_its_own_way_in() {
+    let list = (0..4).fold("#EXTM3U\n#EXT-X-TARGETDURATION:4\n".to_owned(), |mut list, n| {
+        let _ = write!(list, "#EXTINF:4,\n{n}.ts\n");
+        list
+    });
+    let origin = Origin::start(move |seen| match seen.target.as_str() {
+        "/list.m3u8" => answer(200, &[("set-cookie", "id=7; Path=/")], list.clone() + "#EXT-X-ENDLIST\n"),
+        "/moved.ts" => answer(200, &[], "moved"),
+        "/1.ts" | "/3.ts" => answer(302, &[("location", "/moved.ts")], ""),
+        target => answer(200, &[], format!("{target} for {}", seen.header("cookie").unwrap_or("nobody"))),
+    })
+    .await;
+    for loads in [["ours", "forward"], ["forward", "ours"]] {
+        let daemon = Daemon::with(|config| config.segments = true).await;
+        let mut client = daemon.client().await;
+        let mut ask = async |way, path: &str| match way {
+            "ours" => client.ask("GET", &origin.prefix(path), "User-Agent: VLC\r\n").await,
+            _ => client.ask("GET", &origin.url(path), "User-Agent: mpv\r\nCookie: own=1\r\n").await,
+        };
+        for way in loads {
+            assert_eq!(ask(way, "/list.m3u8").await.status, 200);
+        }
+        let before = origin.seen().len();
+        for (way, path, status, body) in [
+            ("ours", "/0.ts", 200, "/0.ts for id=7"),
+            ("ours", "/1.ts", 200, "moved"),
+            ("forward", "/2.ts", 200, "/2.ts for own=1"),
+            ("forward", "/3.ts", 302, ""),
+            // It is a segment, and not passed through.
+            ("ours", "/0.ts", 200, "/0.ts for id=7"),
+        ] {
+            let reply = ask(way, path).await;
+            assert_eq!((reply.status, reply.text()), (status, body), "{way} {path}, {loads:?}");
+        }
+        assert_eq!(origin.seen().len(), before + 5, "{loads:?}");
+    }
 }
