@@ -139,7 +139,7 @@ fn within(document: &str) -> Vec<String> {
     let is_command = |code: &String| {
         let first = code.split(' ').next().unwrap_or_default();
         let file =
-            first.starts_with("tests/") && !Path::new(first).extension().is_some_and(|kind| kind == "rs");
+            first.starts_with("tests/") && Path::new(first).extension().is_none_or(|kind| kind != "rs");
         file || PROGRAMS.contains(&first) && code.contains(' ')
     };
     inline(document).into_iter().filter(is_command).collect()
