@@ -8,6 +8,7 @@ use super::host::{Due, Host, Link, OPENING, Scene, peer_id};
 use super::said::Said;
 use super::scenario::Role;
 use crate::delivery::Input;
+use crate::delivery::chance::{Chance, mix};
 use crate::model::ids::{PeerId, SwarmId};
 use crate::model::time::Time;
 use crate::wire::message::Message;
@@ -39,11 +40,23 @@ impl Host {
         }
     }
 
-    /// A message leaves once it has stood so long before the uplink.
+    /// A message leaves once it has stood so long before the uplink, and is now and then lost on its way: it comes once it has
+    /// been sent again, and what was said and sent after it waits for it.
     fn put(&mut self, to: u32, message: Message, queue: Duration, scene: &mut Scene<'_>) {
-        let at = scene.now + queue + self.place.delay(&scene.around.places[to as usize]);
+        let there = &scene.around.places[to as usize];
+        let loss = self.place.loss(there);
+        let mut at = scene.now + queue + self.place.delay(there);
+        if loss > 0.0 && self.draw(scene.around.seed) < loss {
+            at += self.place.resent_after(there);
+        }
         let what = What::Said(self.twist(message).into());
         self.arrives(to, at, what, scene);
+    }
+
+    /// A number in [0, 1) for what it sends next: of its own, whatever the other hosts send.
+    fn draw(&self, seed: u64) -> f64 {
+        let which = u64::from(self.index) << 32 | u64::from(self.number);
+        Chance::new(mix(seed ^ 0x1057) ^ which).unit()
     }
 
     /// Something is at the other end of a channel at this time, or once what went before it is.

@@ -1,6 +1,7 @@
 //! Worlds that are small enough to be lived through in a test.
 
 mod adversity;
+mod messages;
 mod players;
 mod worlds;
 
