@@ -12,7 +12,7 @@ const GOLDEN: &str = include_str!("../golden.txt");
 fn viewers_of_a_live_channel_take_nearly_everything_from_each_other() {
     let report = live("live", 100, 70, 1);
     nobody_suffers(&report);
-    assert!(report.peer_efficiency_steady > 0.96, "{}", report.peer_efficiency_steady);
+    assert!(report.peer_efficiency_steady >= 0.98, "{}", report.peer_efficiency_steady);
     assert_eq!(report.stalls, 0);
 }
 
@@ -27,7 +27,7 @@ fn start_up_takes_as_long_as_with_http_alone() {
 
 #[test]
 fn uplinks_that_are_just_enough_carry_nearly_everything() {
-    for (name, floor) in [("live-2x", 0.965), ("live-1.3x", 0.945)] {
+    for (name, floor) in [("live-2x", 0.975), ("live-1.3x", 0.955)] {
         let report = live(name, VIEWERS, SECONDS, 1);
         nobody_suffers(&report);
         assert!(report.peer_efficiency_steady >= floor, "{name}: {}", report.peer_efficiency_steady);
@@ -60,9 +60,11 @@ fn a_film_is_found_in_memories() {
 
 #[test]
 fn switching_and_seeking_players_are_not_held_up() {
-    for name in ["switching", "restless"] {
+    // Most of what so few viewers take within a minute of a film they take with nothing buffered, or are the first to take.
+    for (name, floor) in [("switching", 0.77), ("restless", 0.37)] {
         let report = live(name, 40, 70, 1);
-        assert_eq!((report.late_segments, report.wrong_pieces), (0, 0), "{name}");
+        nobody_suffers(&report);
+        assert!(report.peer_efficiency_steady >= floor, "{name}: {}", report.peer_efficiency_steady);
     }
 }
 
