@@ -1,5 +1,8 @@
 //! What the documents say is true: commands exist, the example configuration is the default, links lead somewhere.
 
+#[path = "documents/figures.rs"]
+mod figures;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

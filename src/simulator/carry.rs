@@ -1,7 +1,7 @@
 //! What a host's Node decides, carried out in the virtual world.
 
 use super::content::{forgery, truth};
-use super::event::{Incoming, What};
+use super::event::What;
 use super::host::{Fetching, Host, Scene, peer_id};
 use super::origin::Request;
 use super::scenario::Role;
@@ -284,9 +284,7 @@ impl Host {
         let there = &scene.around.places[to as usize];
         let needs = std::time::Duration::from_micros((bytes as f32 / there.down) as u64);
         let at = scene.now + self.place.delay(there) + needs;
-        self.number = self.number.wrapping_add(1);
-        let what = What::Piece(segment, piece, bytes, hash);
-        scene.outbox.hosts.push(Incoming { at, to, from: self.index, number: self.number, what });
+        self.arrives(to, at, What::Piece(segment, piece, bytes, hash), scene);
         self.flush(to, scene);
         self.tell(Input::Sent { peer, segment, piece }, scene);
     }

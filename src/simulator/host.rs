@@ -70,6 +70,15 @@ impl Around {
 pub(super) struct Link {
     pub peer: u32,
     pub open: bool,
+    /// When the last that was said or sent gets there: a channel is ordered, and nothing arrives before that.
+    pub last: Time,
+}
+
+impl Link {
+    /// A connection that opens some time later.
+    pub(super) fn to(peer: u32) -> Self {
+        Self { peer, open: false, last: Time::ZERO }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

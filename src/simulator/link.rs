@@ -1,5 +1,7 @@
 //! An uplink that many flows share: each gets an equal part, but none more than its own path carries.
 
+use std::time::Duration;
+
 use crate::model::time::Time;
 
 /// A piece on its way out.
@@ -47,7 +49,7 @@ impl<T: Copy> Uplink<T> {
     fn plan(&mut self) {
         let wait = |f: &Flow<T>| (f.left / f.rate.max(1e-9)).ceil().max(0.0) as u64;
         let least = self.flows.iter().map(wait).min();
-        self.next = least.map(|us| self.since + std::time::Duration::from_micros(us.max(1)));
+        self.next = least.map(|us| self.since + Duration::from_micros(us.max(1)));
     }
 
     /// A piece that has left by `now`.
@@ -75,6 +77,15 @@ impl<T: Copy> Uplink<T> {
     /// Whether something like this is leaving.
     pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
         self.flows.iter().any(|f| is(&f.what))
+    }
+
+    /// How long what is said now waits before the uplink: behind all that is leaving, but for what its own path holds back.
+    #[must_use]
+    pub fn queue(&self, now: Time) -> Duration {
+        let since = (now - self.since).as_micros() as f32;
+        let stands = |f: &Flow<T>| if f.rate < f.most { (f.left - f.rate * since).max(0.0) } else { 0.0 };
+        let bytes: f32 = self.flows.iter().map(stands).sum();
+        if bytes > 0.0 { Duration::from_micros((bytes / self.rate) as u64) } else { Duration::ZERO }
     }
 
     fn run(&mut self, now: Time) {
@@ -129,5 +140,15 @@ mod tests {
         assert_eq!(uplink.next(), Some(Time::from_micros(4000)));
         assert_eq!(uplink.left(Time::from_micros(4000)), Some('b'));
         assert_eq!(uplink.next(), None);
+    }
+    #[test]
+    fn what_is_said_waits_behind_what_stands_before_the_uplink() {
+        let mut uplink = Uplink::new(1.0);
+        assert_eq!(uplink.queue(Time::ZERO), Duration::ZERO);
+        uplink.send(Time::ZERO, 'a', 1000, 0.25);
+        assert_eq!(uplink.queue(Time::ZERO), Duration::ZERO, "its path takes it more slowly than the uplink");
+        uplink.send(Time::ZERO, 'b', 3000, 10.0);
+        assert_eq!(uplink.queue(Time::ZERO), Duration::from_micros(3000));
+        assert_eq!(uplink.queue(Time::from_micros(2000)), Duration::from_micros(1500), "half of it has left");
     }
 }

@@ -1,12 +1,16 @@
 //! A host's connections: who it meets through the tracker, what it says to whom, who goes.
 
+use std::time::Duration;
+
 use super::content::forgery;
 use super::event::{Incoming, ToBroker, What, host_of, offer};
 use super::host::{Due, Host, Link, OPENING, Scene, peer_id};
 use super::said::Said;
 use super::scenario::Role;
 use crate::delivery::Input;
+use crate::delivery::chance::{Chance, mix};
 use crate::model::ids::{PeerId, SwarmId};
+use crate::model::time::Time;
 use crate::wire::message::Message;
 use crate::wire::tracker::{Event, Extra, FromTracker, Offer, OfferId, ToTracker};
 
@@ -18,7 +22,8 @@ impl Host {
         self.links.iter_mut().find(|l| l.peer == peer)
     }
 
-    /// Says something to a neighbour; on an ordered channel it waits behind a piece that is leaving for the same one.
+    /// Says something to a neighbour; on an ordered channel it waits behind a piece that is leaving for the same one, and before
+    /// the uplink behind whatever stands there.
     pub(super) fn say(&mut self, peer: PeerId, message: Message, scene: &mut Scene<'_>) {
         let to = host_of(peer);
         let behind = self.uplink.any(|leaving| leaving.0 == to);
@@ -30,14 +35,36 @@ impl Host {
         if behind {
             self.behind.push((to, message));
         } else {
-            self.put(to, message, scene);
+            let queue = self.uplink.queue(scene.now);
+            self.put(to, message, queue, scene);
         }
     }
 
-    fn put(&mut self, to: u32, message: Message, scene: &mut Scene<'_>) {
-        let at = scene.now + self.place.delay(&scene.around.places[to as usize]);
-        self.number = self.number.wrapping_add(1);
+    /// A message leaves once it has stood so long before the uplink, and is now and then lost on its way: it comes once it has
+    /// been sent again, and what was said and sent after it waits for it.
+    fn put(&mut self, to: u32, message: Message, queue: Duration, scene: &mut Scene<'_>) {
+        let there = &scene.around.places[to as usize];
+        let loss = self.place.loss(there);
+        let mut at = scene.now + queue + self.place.delay(there);
+        if loss > 0.0 && self.draw(scene.around.seed) < loss {
+            at += self.place.resent_after(there);
+        }
         let what = What::Said(self.twist(message).into());
+        self.arrives(to, at, what, scene);
+    }
+
+    /// A number in [0, 1) for what it sends next: of its own, whatever the other hosts send.
+    fn draw(&self, seed: u64) -> f64 {
+        let which = u64::from(self.index) << 32 | u64::from(self.number);
+        Chance::new(mix(seed ^ 0x1057) ^ which).unit()
+    }
+
+    /// Something is at the other end of a channel at this time, or once what went before it is.
+    pub(super) fn arrives(&mut self, to: u32, at: Time, what: What, scene: &mut Scene<'_>) {
+        let Some(link) = self.link(to) else { return };
+        link.last = link.last.max(at);
+        let at = link.last;
+        self.number = self.number.wrapping_add(1);
         scene.outbox.hosts.push(Incoming { at, to, from: self.index, number: self.number, what });
     }
 
@@ -66,7 +93,8 @@ impl Host {
             && let Some(at) = self.behind.iter().position(|(waits, _)| *waits == to)
         {
             let (_, message) = self.behind.remove(at);
-            self.put(to, message, scene);
+            // It has stood there long enough.
+            self.put(to, message, Duration::ZERO, scene);
         }
     }
 
@@ -149,7 +177,7 @@ impl Host {
         if refused || self.link(from).is_some() || from == self.index {
             return;
         }
-        self.links.push(Link { peer: from, open: false });
+        self.links.push(Link::to(from));
         let answer = ToTracker::Answer {
             info_hash,
             peer_id: self.node.me(),
@@ -174,7 +202,7 @@ impl Host {
             self.send(from, What::Closed, scene);
             return;
         } else {
-            self.links.push(Link { peer: from, open: false });
+            self.links.push(Link::to(from));
         }
         self.due.push((scene.now + OPENING, Due::Opens(from)));
     }

@@ -2,7 +2,8 @@
 //!
 //! A host's access line has an up and a down rate; between two hosts lies a delay of 20 to 120 ms one way, made of both
 //! access lines and the distance of their regions. A path over a lossy line carries what NewReno makes of it
-//! (1.22 x MSS / (RTT x sqrt(p)): 0.4 MB/s at 50 ms and 0.5 %), and no path more than its 256 KiB in flight.
+//! (1.22 x MSS / (RTT x sqrt(p)): 0.4 MB/s at 50 ms and 0.5 %), and no path more than its 256 KiB in flight. One message
+//! in two hundred comes late over it.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const IN_FLIGHT: f64 = 256.0 * 1024.0;
 const MSS: f64 = 1191.0;
 /// Loss of a lossy line.
 const LOSS: f64 = 0.005;
+/// The shortest time until a message that was lost is sent again.
+const RESENT: Duration = Duration::from_secs(1);
 /// Of a line's rate, what is left for pieces after IP, UDP, DTLS, SCTP and our own small messages.
 const PAYLOAD: f64 = 0.92;
 /// Regions in the world, on a circle.
@@ -118,6 +121,19 @@ impl Place {
         } else {
             Duration::from_millis(u64::from(self.access) + 5).max(NEAREST)
         }
+    }
+
+    /// Of all that is said to `other`, the share that is lost at first.
+    #[must_use]
+    pub fn loss(&self, other: &Self) -> f64 {
+        if self.lossy || other.lossy { LOSS } else { 0.0 }
+    }
+
+    /// How long it takes until something that was lost is sent again. A message is rarely followed by others whose coming
+    /// would tell of its loss: the timer does, which is a second at least (RFC 9260, RTO.Min).
+    #[must_use]
+    pub fn resent_after(&self, other: &Self) -> Duration {
+        (self.delay(other) * 2).max(RESENT)
     }
 
     /// What one data channel to `other` carries at most, in bytes per microsecond.

@@ -235,7 +235,7 @@ impl Mirror {
                 if !self.connected.contains(&peer(n)) {
                     self.live(Step::Join(n));
                 }
-                self.said(n, Message::Hello { version: 1, features: 0, uploads: n != 4 });
+                self.said(n, Message::Hello { version: 1, features: 0, uploads: n != SHY });
                 self.said(n, Message::Joined { slot: Slot(0), swarm: swarm() });
                 self.said(n, Message::Window { slot: Slot(0), first: 0, last: u64::MAX });
             }

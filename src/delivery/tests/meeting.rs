@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::holds::held;
 use super::rig::*;
 use crate::delivery::*;
-use crate::model::ids::{SegmentId, SwarmId};
+use crate::model::ids::{PeerId, SegmentId, SwarmId};
 use crate::model::timeline::{Choice, Kind, Segment, Timeline};
 use crate::wire::message::{Message, Slot};
 
@@ -127,6 +127,30 @@ fn once_a_minute_somebody_new_is_tried_and_sooner_where_neighbours_are_too_slow(
     held(&mut rig, 2, None);
     let hurried = lets_go(&mut rig);
     assert!(hurried <= policy::SWAP_SHORT * 2, "{hurried:?}");
+}
+
+/// Whom the Node lets go to make place for somebody new, from now on.
+fn let_go(rig: &mut Rig) -> PeerId {
+    let connected = |rig: &Rig| rig.node.neighbours().iter().map(|n| n.peer).collect::<Vec<_>>();
+    let before = connected(rig);
+    lets_go(rig);
+    let left = connected(rig);
+    before.into_iter().find(|peer| !left.contains(peer)).expect("somebody has gone")
+}
+
+/// Among neighbours that were of no use the first one goes; one that has brought a piece stays, and so does one that has taken
+/// one.
+#[test]
+fn a_neighbour_that_was_of_use_stays_when_somebody_new_is_tried() {
+    assert_eq!(let_go(&mut full_house()), peer(1), "nobody was of use");
+    let mut rig = full_house();
+    let (from, piece) = requests(&rig.have(1, 2, 0..1))[0];
+    let length = grid().span(piece).len() as u32;
+    let input = Input::Piece { peer: from, segment: segment(2), piece, length, hash: hash(2, piece) };
+    assert!(rig.tell(input).contains(&Output::Keep { segment: segment(2), piece }));
+    rig.say(2, Message::Request { segment: segment(1), piece: 0, within_ms: 4000 });
+    rig.tell(Input::Sent { peer: peer(2), segment: segment(1), piece: 0 });
+    assert_eq!(let_go(&mut rig), peer(3));
 }
 
 /// A player that goes to another rendition may come back to this one.

@@ -121,11 +121,13 @@ impl Mirror {
         let joins = self.node.sessions().iter().any(|s| s.joined);
         let count = out.len();
         assert!(count < 2000, "{count} outputs at once");
+        let begun = self.fetches.keys().next_back().copied();
         for output in out {
             self.left = (self.left || matches!(output, Output::Leave { .. })) && !joins;
             assert!(!self.left || !shares(&output), "the swarm was left: {output:?}");
             self.check(output);
         }
+        self.called_off(begun);
         self.bounds();
         for ask in std::mem::take(&mut self.taking) {
             self.takes(ask);
@@ -180,6 +182,28 @@ impl Mirror {
         for neighbour in self.node.neighbours() {
             let count = self.flights.iter().filter(|flight| flight.0 == neighbour.peer).count();
             assert_eq!(neighbour.flights, count, "requests to {:?}", neighbour.peer);
+        }
+    }
+
+    /// What an origin that answers is to bring is asked of no neighbour.
+    fn asked_once(&self, segment: SegmentId, piece: u8) {
+        let of = self.node.sessions().iter().filter_map(|session| session.active.get(segment));
+        for fetch in of.flat_map(|pieces| &pieces.fetches).filter(|fetch| !fetch.silent) {
+            let span = grid().span(piece);
+            let apart = span.end <= fetch.got || fetch.to.unwrap_or(LENGTH) <= span.start;
+            assert!(apart, "piece {piece} is asked of a neighbour while {fetch:?} is to bring it");
+        }
+    }
+
+    /// What the origin was asked for, after this fetch, no neighbour is still to bring.
+    fn called_off(&self, begun: Option<FetchId>) {
+        let new = self.fetches.iter().filter(|(id, _)| begun.is_none_or(|begun| **id > begun));
+        for fetch in new.map(|(_, fetch)| fetch) {
+            let twice = self.flights.iter().find(|(_, segment, piece)| {
+                let span = grid().span(*piece);
+                *segment == fetch.segment && span.start < fetch.to && fetch.from < span.end
+            });
+            assert_eq!(twice, None, "{fetch:?} is asked for while a neighbour is to bring it");
         }
     }
 
@@ -296,10 +320,12 @@ impl Mirror {
                 self.seen.insert("request");
                 assert!(self.holds().p2p);
                 assert!(!self.held.contains(&(segment, piece)), "piece {piece} is here");
+                assert_ne!(peer, self::peer(SHY), "one that does not upload is asked");
                 let said = self.announced.get(&(peer, segment)).copied().unwrap_or_default();
                 assert!(said & 1 << piece != 0, "piece {piece} is asked of one that never had it");
                 let others = self.flights.iter().filter(|f| (f.1, f.2) == (segment, piece)).count();
                 assert!(others < 2, "piece {piece} is asked from three");
+                self.asked_once(segment, piece);
                 assert!(self.flights.insert((peer, segment, piece)), "piece {piece} is asked twice of one");
             }
             Message::Busy { segment, piece, .. } => {

@@ -14,6 +14,8 @@ use crate::wire::message::Message;
 
 pub(super) const LENGTH: u32 = 320_000;
 pub(super) const TARGET: Duration = Duration::from_secs(4);
+/// The peer that only takes.
+pub(super) const SHY: u8 = 4;
 /// What an origin that answers needs for whatever it is asked.
 pub(super) const HTTP: Duration = Duration::from_millis(200);
 /// How much later than HTTP alone a player may be answered.

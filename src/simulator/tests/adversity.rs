@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::*;
 use crate::simulator::scenario::Crowd;
 
-/// What chance is drawn from in each of them. With some others a world of this size, in which one viewer in ten never sends,
-/// keeps a little less: 0.965 with 3. Larger ones keep more.
-const SEEDS: [u64; 3] = [1, 2, 4];
-/// Of the undisturbed world's efficiency, what is left of it whatever happens.
+/// What chance is drawn from in each of them: the first that there are, whatever they show.
+const SEEDS: [u64; 3] = [1, 2, 3];
+/// Of the undisturbed world's efficiency, what is left of it whatever happens: on average …
 const KEPT: f64 = 0.97;
+/// … and in each world. One of this size in which one viewer in ten never sends, or at a crawl, keeps 0.962 or 0.954 with the
+/// unluckiest of the seeds. Larger ones keep more.
+const KEPT_EACH: f64 = 0.95;
 
 /// The live channel with nothing to disturb it; lived through once for all that are compared with it.
 fn undisturbed(seed: u64) -> &'static Report {
@@ -22,15 +24,18 @@ fn undisturbed(seed: u64) -> &'static Report {
 /// Nobody suffers, and peers bring nearly as much as to the same viewers undisturbed. Those that lie are left out: they are
 /// shunned, and shall be.
 fn hardly_noticed(what: &Scenario) -> Vec<Report> {
+    let (name, mut sum) = (what.name, 0.0);
     let lived = SEEDS.map(|seed| {
         let report = run(what, &knobs(VIEWERS, SECONDS, seed)).unwrap();
-        assert_eq!(report.failed_requests, 0, "{}, seed {seed}", what.name);
+        assert_eq!(report.failed_requests, 0, "{name}, seed {seed}");
         nobody_is_late(&report);
-        let (steady, best) = (report.peer_efficiency_honest, undisturbed(seed).peer_efficiency_honest);
-        let name = what.name;
-        assert!(steady >= KEPT * best, "{name}, seed {seed}: {steady}, and {best} undisturbed");
+        let kept = report.peer_efficiency_honest / undisturbed(seed).peer_efficiency_honest;
+        assert!(kept >= KEPT_EACH, "{name}, seed {seed}: {kept} of the undisturbed world's efficiency");
+        sum += kept;
         report
     });
+    let mean = sum / SEEDS.len() as f64;
+    assert!(mean >= KEPT, "{name}: {mean} of the undisturbed worlds' efficiency");
     lived.into()
 }
 
@@ -80,10 +85,13 @@ fn an_origin_that_fails_now_and_then_is_hardly_noticed() {
     hardly_felt(scenario("failing-origin"));
 }
 
-/// What was given up comes all the same, and is wasted.
+/// What was given up comes all the same, and is wasted: with the unluckiest of the seeds 0.031.
 #[test]
 fn neighbours_that_send_at_a_crawl_are_hardly_noticed() {
-    hardly_noticed(scenario("crawling")).iter().for_each(|report| little_is_wasted(report, 0.03));
+    let lived = hardly_noticed(scenario("crawling"));
+    lived.iter().for_each(|report| little_is_wasted(report, 0.04));
+    let mean = lived.iter().map(|report| report.waste).sum::<f64>() / lived.len() as f64;
+    assert!(mean <= 0.025, "{mean} of all bytes are wasted");
 }
 
 #[test]
@@ -99,10 +107,7 @@ fn alone(what: &Scenario) -> Report {
 /// Laptops that are closed and opened again: their clocks jump. They themselves have to find neighbours anew.
 #[test]
 fn clocks_that_jump_are_hardly_noticed() {
-    let closed = |setting: &mut Setting, _: u32| {
-        setting.suspended = Some((Duration::from_secs(30), Duration::from_secs(40)));
-    };
-    let scenario = changed("suspended", closed);
+    let scenario = suspended();
     let (report, without) = (run(&scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap(), alone(&scenario));
     nobody_is_late(&report);
     little_is_wasted(&report, 0.02);
@@ -119,8 +124,7 @@ fn clocks_that_jump_are_hardly_noticed() {
 fn while_the_origin_is_gone_nobody_is_worse_off_than_alone() {
     let scenario = scenario("origin-gone");
     let (report, without) = (run(scenario, &knobs(VIEWERS, SECONDS, 1)).unwrap(), alone(scenario));
-    // Who asks again at another moment than it would have alone finds the origin there up to a second later.
-    assert!(report.late_segments <= u64::from(VIEWERS) / 20, "{} late segments", report.late_segments);
+    assert_eq!((report.late_segments, without.late_segments, report.wrong_pieces), (0, 0, 0));
     let (failed, least) = (report.failed_requests, without.failed_requests);
     assert!(failed <= least, "{failed} requests failed, {least} with HTTP alone");
     let (stalls, least) = ((report.stalls, report.stall_ms), (without.stalls, without.stall_ms));
@@ -134,6 +138,11 @@ fn an_origin_with_half_the_rate_carries_everybody() {
     let knobs = knobs(60, 110, 1);
     let with = run(scenario("slow-origin"), &knobs).unwrap();
     let without = run(scenario("slow-origin"), &Knobs { p2p: false, ..knobs }).unwrap();
+    assert_eq!((with.failed_requests, with.wrong_pieces), (0, 0));
+    little_is_wasted(&with, 0.02);
+    let (late, alone) = (with.late_segments, without.late_segments);
+    assert!(late * 50 <= alone, "{late} late segments, {alone} with HTTP alone");
+    assert!(with.peer_efficiency_steady >= 0.96, "{}", with.peer_efficiency_steady);
     assert!(without.stalls >= 10, "{} stalls with HTTP alone", without.stalls);
     assert!(with.stalls * 10 <= without.stalls, "{} stalls, {} with HTTP alone", with.stalls, without.stalls);
 }

@@ -1,8 +1,11 @@
 //! Worlds that are small enough to be lived through in a test.
 
 mod adversity;
+mod messages;
 mod players;
 mod worlds;
+
+use std::time::Duration;
 
 use super::report::Report;
 use super::scenario::{Knobs, Scenario, Setting, scenarios};
@@ -27,6 +30,13 @@ fn live(name: &str, viewers: u32, seconds: u64, seed: u64) -> Report {
 /// The scenario of this name, as it is but for what `adjust` changes.
 fn changed(name: &str, adjust: fn(&mut Setting, u32)) -> Scenario {
     Scenario { adjust, ..*scenario(name) }
+}
+
+/// The scenario of that name, early enough and short enough to be over soon.
+fn suspended() -> Scenario {
+    changed("suspended", |setting, _| {
+        setting.suspended = Some((Duration::from_secs(30), Duration::from_secs(40)));
+    })
 }
 
 /// Nobody got anything later than HTTP alone would have brought it plus 100 ms and missed it, nor a wrong byte, nor an error.

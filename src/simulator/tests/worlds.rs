@@ -12,7 +12,7 @@ const GOLDEN: &str = include_str!("../golden.txt");
 fn viewers_of_a_live_channel_take_nearly_everything_from_each_other() {
     let report = live("live", 100, 70, 1);
     nobody_suffers(&report);
-    assert!(report.peer_efficiency_steady > 0.96, "{}", report.peer_efficiency_steady);
+    assert!(report.peer_efficiency_steady >= 0.98, "{}", report.peer_efficiency_steady);
     assert_eq!(report.stalls, 0);
 }
 
@@ -27,7 +27,7 @@ fn start_up_takes_as_long_as_with_http_alone() {
 
 #[test]
 fn uplinks_that_are_just_enough_carry_nearly_everything() {
-    for (name, floor) in [("live-2x", 0.965), ("live-1.3x", 0.945)] {
+    for (name, floor) in [("live-2x", 0.975), ("live-1.3x", 0.955)] {
         let report = live(name, VIEWERS, SECONDS, 1);
         nobody_suffers(&report);
         assert!(report.peer_efficiency_steady >= floor, "{name}: {}", report.peer_efficiency_steady);
@@ -60,19 +60,31 @@ fn a_film_is_found_in_memories() {
 
 #[test]
 fn switching_and_seeking_players_are_not_held_up() {
-    for name in ["switching", "restless"] {
+    // Most of what so few viewers take within a minute of a film they take with nothing buffered, or are the first to take.
+    for (name, floor) in [("switching", 0.77), ("restless", 0.37)] {
         let report = live(name, 40, 70, 1);
-        assert_eq!((report.late_segments, report.wrong_pieces), (0, 0), "{name}");
+        nobody_suffers(&report);
+        assert!(report.peer_efficiency_steady >= floor, "{name}: {}", report.peer_efficiency_steady);
     }
 }
 
-/// Late is what HTTP alone would have brought in time: HTTP alone is never late, whatever the players do.
+/// Late is what HTTP alone would have brought in time: HTTP alone is never late, whatever the players do and whatever becomes
+/// of the origin. Only what an origin carries for all together no single viewer knows: in `slow-origin` it is late by a measure
+/// that takes an origin with enough for everybody.
 #[test]
 fn http_alone_is_what_late_is_measured_by() {
-    for name in ["live", "restless", "switching", "failing-origin"] {
-        let report = run(scenario(name), &Knobs { p2p: false, ..knobs(40, 70, 1) }).unwrap();
+    let alone =
+        |scenario: &Scenario, seconds| run(scenario, &Knobs { p2p: false, ..knobs(40, seconds, 1) }).unwrap();
+    for name in ["live", "restless", "switching", "failing-origin", "broken-bodies"] {
+        let report = alone(scenario(name), 70);
         assert_eq!((report.late_segments, report.p2p_bytes), (0, 0), "{name}");
         assert!(report.segments > 500, "{name}: {} segments", report.segments);
+    }
+    for (scenario, fails) in [(scenario("origin-gone"), 40), (&suspended(), 1)] {
+        let report = alone(scenario, 110);
+        assert_eq!((report.late_segments, report.p2p_bytes), (0, 0), "{}", scenario.name);
+        let (name, failed) = (scenario.name, report.failed_requests);
+        assert!(failed >= fails, "{name}: {failed} failed requests: nothing has happened");
     }
 }
 
