@@ -124,6 +124,10 @@ impl Node {
     fn meets(&mut self, n: usize, slot: Slot, swarm: SwarmId, out: &mut Vec<Output>) {
         let watches = &self.neighbours[n].watches;
         let is_new = !watches.iter().any(|w| (w.slot, w.swarm) == (slot, swarm));
+        // Who watches more than are remembered is no liar for it.
+        if watches.iter().filter(|w| w.slot != slot && w.swarm != swarm).count() >= peering::WATCHES {
+            return;
+        }
         if is_new && !self.neighbours[n].may_join(self.now) {
             let peer = self.neighbours[n].peer;
             self.shun(peer, "it joins and leaves without end", out);

@@ -19,7 +19,7 @@ use crate::wire::message::{Message, Slot};
 /// Segments that are known on neighbours' word alone; more names for what comes next are not believed.
 const UNLISTED: usize = 4;
 /// Renditions that one neighbour may watch with us.
-const WATCHES: usize = 32;
+pub(super) const WATCHES: usize = 32;
 /// After a neighbour has come or is confirmed, this long no lottery is drawn: what it has is still being told.
 pub const SETTLING: Duration = Duration::from_millis(300);
 
@@ -82,11 +82,13 @@ pub fn introduce(peer: PeerId, session: &Session, policy: &Policy, out: &mut Vec
     out.push(Output::Say { peer, message: Message::Window { slot: session.slot, first, last } });
 }
 
-/// Tells the neighbours in a rendition that we leave it; what they said of it and could not be believed yet is void.
+/// Tells the neighbours that we leave a rendition, those that left it before as well: they were told that we came. What they said of it
+/// and could not be believed yet is void.
 pub fn part(session: &Session, neighbours: &mut [Neighbour], out: &mut Vec<Output>) {
     for neighbour in neighbours {
-        let Some(theirs) = neighbour.watch(session.swarm) else { continue };
-        early::take_back(neighbour, |slot, _| slot == theirs.slot);
+        if let Some(slot) = neighbour.watch(session.swarm).map(|theirs| theirs.slot) {
+            early::take_back(neighbour, |of, _| of == slot);
+        }
         out.push(Output::Say { peer: neighbour.peer, message: Message::Left { slot: session.slot } });
     }
 }

@@ -21,7 +21,7 @@ use super::finding::Found;
 use super::link::{Command, Event as PeerEvent};
 use super::listings::Listings;
 use super::memory::{Buffer, Hashed};
-use super::origin::{Caller, Origin};
+use super::origin::{Caller, Origin, ViewerKey};
 use super::steering::{Change, Configured, Kept, Refused, Steered, Steering, Switches};
 use super::{Answer, NoAnswer, SegmentAsk, report};
 use crate::delivery::budget::Allowance;
@@ -113,6 +113,8 @@ pub(super) struct Fetching {
     pub segment: SegmentId,
     /// What it fills.
     pub buffer: Arc<Buffer>,
+    /// On whose behalf the origin is asked.
+    pub viewer: ViewerKey,
 }
 
 /// What the brain is made with.
@@ -142,8 +144,8 @@ pub struct Brain {
     pub(super) buffers: HashMap<SegmentId, Arc<Buffer>>,
     pub(super) asks: HashMap<AskId, Waiting>,
     pub(super) fetches: HashMap<FetchId, Fetching>,
-    /// The origin's words of the fetch that failed in this step.
-    pub(super) refusal: Option<(FetchId, NoAnswer)>,
+    /// The origin's words of the fetch that failed in this step, and to whom it said them.
+    pub(super) refusal: Option<(FetchId, NoAnswer, Option<ViewerKey>)>,
     /// The piece that came in this step.
     pub(super) piece: Option<(SegmentId, u8, Bytes)>,
     pub(super) tasks: JoinSet<()>,
@@ -402,7 +404,7 @@ impl Brain {
         }
     }
 
-    fn news(&mut self, fetch: FetchId, news: News) {
+    pub(super) fn news(&mut self, fetch: FetchId, news: News) {
         let Some(fetching) = self.fetches.get(&fetch) else { return };
         let (swarm, segment) = (fetching.swarm, fetching.segment);
         match news {
@@ -422,8 +424,8 @@ impl Brain {
                 self.hashed(segment, hashed);
             }
             News::Failed { fault, answer } => {
-                self.fetches.remove(&fetch);
-                self.refusal = Some((fetch, answer));
+                let viewer = self.fetches.remove(&fetch).map(|fetching| fetching.viewer);
+                self.refusal = Some((fetch, answer, viewer));
                 self.input(Input::Failed { fetch, fault });
                 self.refusal = None;
             }

@@ -116,9 +116,10 @@ impl Brain {
         };
         let buffer = Arc::clone(self.buffers.entry(segment).or_default());
         let (allow, allowed) = watch::channel(allowed.unwrap_or(u32::MAX));
+        let viewer = caller.viewer;
         let job = Job { fetch, place, caller, from, to, buffer: Arc::clone(&buffer), allowed };
         let abort = self.tasks.spawn(fetch::run(job, self.origin.clone(), self.events.clone()));
-        self.fetches.insert(fetch, Fetching { allowed: allow, abort, swarm, segment, buffer });
+        self.fetches.insert(fetch, Fetching { allowed: allow, abort, swarm, segment, buffer, viewer });
     }
 
     /// What is here of a segment goes. A fetch that goes on has begun anew in its buffer, which the others are to read.
@@ -169,7 +170,13 @@ impl Brain {
     fn fail(&mut self, ask: AskId, why: Failure) {
         let Some(mut waiting) = self.asks.remove(&ask) else { return };
         let answer = match (why, &self.refusal) {
-            (Failure::Origin(fetch), Some((failed, answer))) if fetch == *failed => answer.clone(),
+            // Who is refused says nothing of another: he asks in his own name.
+            (Failure::Origin(_), Some((_, NoAnswer::Refused(_), viewer)))
+                if *viewer != Some(waiting.asked.caller.viewer) =>
+            {
+                NoAnswer::PassThrough
+            }
+            (Failure::Origin(fetch), Some((failed, answer, _))) if fetch == *failed => answer.clone(),
             (Failure::Origin(_), _) => {
                 NoAnswer::Failed(origin::Error::Unreachable("the origin could not be asked".into()))
             }
@@ -282,7 +289,8 @@ mod tests {
     use crate::engine::brain::Parts;
     use crate::engine::budget::Limits;
     use crate::engine::clock::Clock;
-    use crate::engine::origin::{Caller, Origin, OwnListeners, Reach, ViewerKey};
+    use crate::engine::fetch::News;
+    use crate::engine::origin::{Caller, Origin, OwnListeners, Reach, Refusal, ViewerKey};
     use crate::engine::steering::{Configured, Kept, Steered, Steering};
     use crate::engine::{SegmentAsk, Span};
     use crate::model::time::Time;
@@ -341,6 +349,44 @@ mod tests {
         brain.ask(SegmentAsk { url, span: Span::Whole, caller }, reply);
         assert!(answer.try_recv().is_err(), "it is not passed through");
         assert_eq!((brain.node.sessions().len(), brain.fetches.len()), (1, 1));
+    }
+
+    /// One viewer's token has run out, and another waits for the same segment.
+    #[tokio::test]
+    async fn what_the_origin_refuses_one_viewer_is_not_refused_another() {
+        let mut brain = brain();
+        let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
+        let timeline = Timeline {
+            swarm: SwarmId([1; 20]),
+            kind: Kind::Vod,
+            target: Duration::from_secs(4),
+            choice: Choice::default(),
+            segments: vec![segment].into(),
+        };
+        let url = url::Url::parse("http://127.0.0.1:9/7.ts").unwrap();
+        let places = vec![Place { url: (&url).into(), range: None }];
+        let listing =
+            Listing { manifest: url.clone(), rendition: String::new(), timeline: timeline.clone(), places };
+        let mut answers = [1, 2].map(|viewer| {
+            let (reach, headers) = (Reach::Loopback, HeaderMap::new());
+            let caller =
+                Caller { viewer: ViewerKey(viewer), headers, own_browser: true, downgrades: true, reach };
+            brain.listings.list(&listing, &caller, None, Time::ZERO);
+            brain.input(Input::Listed { timeline: timeline.clone(), viewer });
+            let (reply, answer) = oneshot::channel();
+            brain.ask(SegmentAsk { url: url.clone(), span: Span::Whole, caller }, reply);
+            answer
+        });
+        let fetch = *brain.fetches.keys().next().unwrap();
+        assert_eq!(brain.fetches.len(), 1, "one for both");
+        let (status, headers) = (http::StatusCode::FORBIDDEN, HeaderMap::new());
+        let refusal = Refusal { status, headers, body: bytes::Bytes::new() };
+        brain.news(
+            fetch,
+            News::Failed { fault: crate::delivery::Fault::Denied, answer: NoAnswer::Refused(refusal) },
+        );
+        assert!(matches!(answers[0].try_recv(), Ok(Err(NoAnswer::Refused(_)))));
+        assert!(matches!(answers[1].try_recv(), Ok(Err(NoAnswer::PassThrough))));
     }
 
     #[tokio::test]

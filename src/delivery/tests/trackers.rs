@@ -176,3 +176,27 @@ fn who_breaks_the_protocol_is_not_met_again() {
     rig.befriend(1);
     assert!(!refused(&rig.tell(left(false))), "who only goes may come again");
 }
+
+/// A daemon for many players watches more than anybody remembers of it.
+#[test]
+fn who_watches_much_is_not_taken_for_one_that_joins_and_leaves_without_end() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    for number in 1..=200u8 {
+        let joined = Message::Joined { slot: Slot(number), swarm: SwarmId::of(&number.to_string()) };
+        let out = rig.say(1, joined);
+        assert!(!out.contains(&Output::Disconnect { peer: peer(1), shun: true }), "{number}");
+    }
+}
+
+/// What a neighbour remembers that we watch has few places, and an old one is not for ever.
+#[test]
+fn who_left_before_us_hears_that_we_leave_too() {
+    let mut rig = Rig::playing();
+    rig.befriend(1);
+    rig.say(1, Message::Left { slot: Slot(0) });
+    rig.now += TARGET * 20;
+    let out = rig.tell(Input::Tick);
+    let message = Message::Left { slot: Slot(0) };
+    assert!(out.contains(&Output::Say { peer: peer(1), message }), "{out:?}");
+}
