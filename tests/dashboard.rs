@@ -20,10 +20,14 @@ fn what_the_page_shows_is_what_the_daemon_says_and_its_switches_work() {
     let _writer = live(dir.path());
     let origin = Nginx::serve(dir.path(), "");
     let tracker = Tracker::start();
-    let daemons: Vec<Daemon> = (0..3).map(|_| Daemon::with_tracker(&tracker.url())).collect();
+    // Another stream of the same pictures: its playlist has another address, and so it has a swarm of its own.
+    std::os::unix::fs::symlink(".", dir.path().join("again")).unwrap();
+    let [played, other] = ["index.m3u8", "again/index.m3u8"].map(|path| origin.url(path));
+    let channels = [("PACELINE_CHANNELS_NEWS", &*played), ("PACELINE_CHANNELS_SPORT", &*other)];
+    let url = tracker.url();
+    let daemons: Vec<Daemon> = (0..3).map(|_| Daemon::start(&["--tracker", &url], &channels)).collect();
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dashboard");
     std::fs::create_dir_all(&pictures).unwrap();
-    let played = origin.url("index.m3u8");
     // Three that meet nobody: without a tracker, with one that is not there, and with nothing that peers may be used for.
     let nowhere = format!("ws://127.0.0.1:{}/", free_port());
     let (alone, lost) = (Daemon::start(&[], &[]), Daemon::with_tracker(&nowhere));
@@ -46,6 +50,10 @@ fn what_the_page_shows_is_what_the_daemon_says_and_its_switches_work() {
     // They end when the page has seen enough.
     let watching = daemons.iter().chain([&lost, &kept]);
     let mut players: Vec<_> = watching.map(|daemon| player(&daemon.prefix(&played), 500, &[])).collect();
+    for step in ["a swarm is shown", "one stream is shown"] {
+        until(step, || (page.log().contains(step) || !page.running()).then_some(()));
+    }
+    players.extend(daemons[..2].iter().map(|daemon| player(&daemon.prefix(&other), 500, &[])));
     let good = page.wait(LONGEST);
     assert!(good, "{}", page.log());
     println!("{}", page.log());

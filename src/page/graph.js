@@ -1,6 +1,6 @@
 // Rates over time, drawn by uPlot in the colours of the page.
 /* global uPlot */
-import { megabits } from './dom.js'
+import { megabits, say } from './dom.js'
 
 const HEIGHT = 180
 /** What is drawn: from peers, from origins, to peers. */
@@ -16,16 +16,22 @@ function axis (more) {
 }
 
 /**
- * A graph. The function that is returned takes points `{ at, p2p, http, up }`, oldest first, in seconds and Mbit/s, and
- * draws those of the last seconds, as many as are said, marked in so many parts; the last point is now.
+ * A graph, and the elements for the rates of now. `draw` takes points `{ at, p2p, http, up }`, oldest first, in seconds and
+ * Mbit/s, and draws those of the last seconds, as many as are said, marked in so many parts; the last point is now. `end` it
+ * when its place goes.
  */
-export function graph (place) {
+export function graph (place, numbers) {
+  const dark = matchMedia('(prefers-color-scheme: dark)')
+  const resized = new ResizeObserver(() => {
+    // Hidden, it has no width.
+    if (place.clientWidth > 0) plot.setSize({ width: place.clientWidth, height: HEIGHT })
+  })
   let plot
   let columns = [[], [], [], []]
   let shown, parts
   const marks = () => Array.from({ length: parts + 1 }, (_, at) => Math.round((at / parts - 1) * shown))
 
-  function draw () {
+  function make () {
     plot?.destroy()
     plot = new uPlot({
       width: place.clientWidth,
@@ -49,19 +55,26 @@ export function graph (place) {
     }, columns, place)
   }
 
-  return (points, over, into) => {
+  function draw (points, over, into) {
     ;[shown, parts] = [over, into]
     const now = points.at(-1)
     columns = [points.map(point => point.at - now.at), ...KINDS.map(kind => points.map(point => point[kind]))]
     for (const kind of KINDS) {
-      const data = document.getElementById(`rate-${kind}`)
-      data.value = now[kind]
-      data.textContent = megabits(now[kind])
+      numbers[kind].value = now[kind]
+      say(numbers[kind], megabits(now[kind]))
     }
     if (plot) return plot.setData(columns)
-    draw()
+    make()
     // Neither changes often, and a new one is drawn in a few milliseconds.
-    new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place)
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw)
+    resized.observe(place)
+    dark.addEventListener('change', make)
   }
+
+  function end () {
+    resized.disconnect()
+    dark.removeEventListener('change', make)
+    plot?.destroy()
+  }
+
+  return { draw, end }
 }

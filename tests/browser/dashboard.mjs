@@ -1,7 +1,7 @@
 // The dashboard of a running daemon in headless Chromium: is what it shows what the daemon says, and does it steer it?
 //
-// Prints `idle` once the page says that nothing plays, so that whoever started it can let players begin; then one line
-// for each step, and `done`. Ends with status 1 and says why at the first thing that is wrong.
+// Prints `idle` once the page says that nothing plays, so that whoever started it can let players begin, and `one stream is
+// shown` when another stream may begin; else one line for each step, and `done`. Ends with status 1 and says why at the first thing that is wrong.
 import assert from 'node:assert/strict'
 import { parseArgs } from 'node:util'
 
@@ -86,10 +86,10 @@ function between (shown, before, after, what) {
   }
 }
 
-/** What moves between two documents in a second in which nothing happens. */
-const still = stats => JSON.stringify({
-  ...stats, uptime_s: 0,
-  streams: stats.streams.map(stream => ({ ...stream, buffered_s: 0, critical_s: 0 }))
+/** What does not move between two documents in a second in which nothing happens: of all, and of each stream. */
+const still = ({ streams, ...all }) => ({
+  all: JSON.stringify({ ...all, uptime_s: 0, swarms: streams.map(stream => stream.swarm) }),
+  ...Object.fromEntries(streams.map(stream => [stream.swarm, JSON.stringify({ ...stream, buffered_s: 0, critical_s: 0 })]))
 })
 
 const notFromPeers = stream => {
@@ -100,31 +100,43 @@ const notFromPeers = stream => {
   return counts
 }
 
-function same (shown, stats) {
-  assert.deepEqual(shown.switches, [stats.p2p, stats.upload, stats.upload_mode === 'auto'])
-  for (const [key, { value }] of Object.entries(shown.totals)) assert.equal(value, String(stats.totals[key]), key)
-  const ratios = of => [of.peer_efficiency, of.peer_efficiency_ceiling].map(String)
-  assert.deepEqual(shown.efficiency, ratios(stats.totals))
-  assert.deepEqual(shown.streams.map(stream => stream.swarm).sort(), stats.streams.map(stream => stream.swarm).sort())
-  for (const stream of stats.streams) {
-    const { fields, efficiency, map, peers, reasons } = shown.streams.find(({ swarm }) => swarm === stream.swarm)
-    for (const [key, { value }] of Object.entries(fields)) {
-      if (key !== 'buffered_s') assert.equal(value, String(stream[key] ?? ''), key)
-    }
-    assert.deepEqual(efficiency, ratios(stream))
-    const squares = list => list.map(({ sequence, state, window }) => ({ sequence, state, window }))
-    assert.deepEqual(squares(map), squares(stream.map))
-    assert.deepEqual(peers.map(({ now, ...peer }) => peer), stream.peers.map(peer => ({
-      name: peer.name, rtt: String(peer.rtt_ms ?? ''), down: String(peer.down_bytes), up: String(peer.up_bytes),
-      useful: String(peer.useful)
-    })))
-    assert.deepEqual(Object.fromEntries(reasons), notFromPeers(stream))
-    for (const [reason,, words] of reasons) assert.ok(words.length > 20 && words !== reason, `${reason}: ${words}`)
-  }
+/** Of these parts the page shows all that the daemon says. */
+function same (shown, stats, parts) {
+  if (parts.includes('all')) sameTotals(shown, stats)
+  for (const stream of stats.streams.filter(({ swarm }) => parts.includes(swarm))) sameStream(shown, stream)
 }
 
-/** The page shows what the daemon says: never anything else than between two answers, and all of it when both are alike. */
+const ratios = of => [of.peer_efficiency, of.peer_efficiency_ceiling].map(String)
+
+function sameTotals (shown, stats) {
+  assert.deepEqual(shown.switches, [stats.p2p, stats.upload, stats.upload_mode === 'auto'])
+  for (const [key, { value }] of Object.entries(shown.totals)) assert.equal(value, String(stats.totals[key]), key)
+  assert.deepEqual(shown.efficiency, ratios(stats.totals))
+  assert.deepEqual(shown.streams.map(stream => stream.swarm).sort(), stats.streams.map(stream => stream.swarm).sort())
+}
+
+function sameStream (shown, stream) {
+  const { fields, efficiency, map, peers, reasons } = shown.streams.find(({ swarm }) => swarm === stream.swarm)
+  for (const [key, { value }] of Object.entries(fields)) {
+    if (key !== 'buffered_s') assert.equal(value, String(stream[key] ?? ''), key)
+  }
+  assert.deepEqual(efficiency, ratios(stream))
+  const squares = list => list.map(({ sequence, state, window }) => ({ sequence, state, window }))
+  assert.deepEqual(squares(map), squares(stream.map))
+  assert.deepEqual(peers.map(({ now, ...peer }) => peer), stream.peers.map(peer => ({
+    name: peer.name, rtt: String(peer.rtt_ms ?? ''), down: String(peer.down_bytes), up: String(peer.up_bytes),
+    useful: String(peer.useful)
+  })))
+  assert.deepEqual(Object.fromEntries(reasons), notFromPeers(stream))
+  for (const [reason,, words] of reasons) assert.ok(words.length > 20 && words !== reason, `${reason}: ${words}`)
+}
+
+/**
+ * The page shows what the daemon says: never anything else than between two answers, and all of it of what is alike in both.
+ * It goes on until all and each stream were compared.
+ */
 async function agrees (page) {
+  const compared = new Set()
   for (let n = 0; n < COMPARISONS; n++) {
     const before = await ask('/-/stats')
     await page.waitForFunction(uptime => document.documentElement.dataset.uptime > uptime, before.uptime_s, { timeout: PATIENCE_MS })
@@ -140,10 +152,11 @@ async function agrees (page) {
         assert.ok(title.startsWith(`segment ${sequence}, `), title)
       }
     }
-    if (still(before) === still(after)) {
-      same(shown, before)
-      return n + 1
-    }
+    const [old, now] = [before, after].map(still)
+    const parts = Object.keys(old).filter(part => old[part] === now[part])
+    same(shown, before, parts)
+    for (const part of parts) compared.add(part)
+    if (Object.keys(now).every(part => compared.has(part))) return n + 1
   }
   throw new Error('the daemon is never still')
 }
@@ -151,9 +164,9 @@ async function agrees (page) {
 const checked = (page, name, state) =>
   page.waitForSelector(`#${name}[aria-checked="${state}"]:not([aria-busy])`, { timeout: PATIENCE_MS })
 
-/** Waits until the page shows so many neighbours. */
+/** Waits until the page shows so many neighbours of the stream that all play, which began first. */
 const neighbours = (page, least, most) => page.waitForFunction(([least, most]) => {
-  const shown = document.querySelector('#streams [data-field="neighbours"] data')
+  const shown = document.querySelector('#streams > [data-channel="news"] [data-field="neighbours"] data')
   return shown && least <= Number(shown.value) && Number(shown.value) <= most
 }, [least, most], { timeout: PATIENCE_MS })
 
@@ -205,24 +218,38 @@ async function swarm (page) {
 
 /** Notes what the page hears, before the page does. */
 function overhear () {
-  window.heard = []
+  window.heard = {}
   window.EventSource = class extends EventSource {
     constructor (...address) {
       super(...address)
       this.addEventListener('stats', ({ data }) => {
-        const { uptime_s: at, totals: { p2p_bytes: p2p, http_bytes: http, uploaded_bytes: up } } = JSON.parse(data)
-        window.heard.push({ at, p2p, http, up })
+        const { uptime_s: at, totals, streams } = JSON.parse(data)
+        const sums = ({ p2p_bytes: p2p, http_bytes: http, uploaded_bytes: up }) => ({ at, p2p, http, up })
+        const hear = (of, what) => (window.heard[of] ??= []).push(sums(what))
+        hear('', totals)
+        for (const stream of streams) {
+          // One that was not there the second before had nothing then.
+          window.heard[stream.swarm] ??= [{ at: window.heard[''].at(-2)?.at ?? at, p2p: 0, http: 0, up: 0 }]
+          hear(stream.swarm, stream)
+        }
       })
     }
   }
 }
 
-/** What the page has heard so far, the rates that it shows, and how high each line of the graph reaches, in pixels. */
-function drawn () {
-  const canvas = document.querySelector('#rates canvas')
+/**
+ * What the page has heard so far, the rates that a chart of it shows, and how high each of its lines reaches, in pixels: the
+ * chart of the stream of this swarm, or of all together.
+ */
+function drawn (of) {
+  const place = document.querySelector(of ? `#streams > [data-swarm="${of}"] .throughput` : '#together')
+  const canvas = place.querySelector('canvas')
   const { width, height } = canvas
-  const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data
-  const plot = document.querySelector('#rates .u-over').getBoundingClientRect()
+  // A canvas that is read again and again is drawn in software from then on, with a warning: a copy is read.
+  const copy = new OffscreenCanvas(width, height).getContext('2d')
+  copy.drawImage(canvas, 0, 0)
+  const pixels = copy.getImageData(0, 0, width, height).data
+  const plot = place.querySelector('.u-over').getBoundingClientRect()
   const scale = height / canvas.getBoundingClientRect().height
   const bottom = (plot.bottom - canvas.getBoundingClientRect().top) * scale
   const highest = kind => {
@@ -236,8 +263,8 @@ function drawn () {
     return null
   }
   return {
-    heard: window.heard,
-    shown: Object.fromEntries(['p2p', 'http', 'up'].map(kind => [kind, Number(document.getElementById(`rate-${kind}`).value)])),
+    heard: window.heard[of],
+    shown: Object.fromEntries(['p2p', 'http', 'up'].map(kind => [kind, Number(place.querySelector(`[data-rate="${kind}"]`).value)])),
     highest: { p2p: highest('p2p'), http: highest('http') },
     height: plot.height * scale
   }
@@ -252,13 +279,24 @@ function rates (heard) {
   })
 }
 
-/** The graph shows what came from peers and from the origin, when it came. */
-async function throughput (page) {
-  await page.waitForFunction(() => {
-    const [first, last] = [window.heard[0], window.heard.at(-1)]
-    return last.at - first.at >= 30 && last.p2p > 0 && last.http > 0
-  }, null, { timeout: PATIENCE_MS })
-  const { heard, shown, highest, height } = await page.evaluate(drawn)
+/** Each chart, that of all streams and those of each, shows what came from peers and from the origin, when it came. */
+async function throughput (page, streams) {
+  await page.waitForFunction(charts => {
+    const heard = Object.values(window.heard).filter(points => points.at(-1).at === window.heard[''].at(-1).at)
+    return heard.length === charts && heard.every(points => {
+      const [first, last] = [points[0], points.at(-1)]
+      return last.at - first.at >= 30 && last.p2p > 0 && last.http > 0
+    })
+  }, 1 + streams, { timeout: PATIENCE_MS })
+  const swarms = (await page.evaluate(read)).streams.map(stream => stream.swarm)
+  assert.equal(swarms.length, streams)
+  assert.equal(await page.isVisible('#together'), streams !== 1, 'one stream alone is not shown twice')
+  for (const of of streams === 1 ? swarms : ['', ...swarms]) await agreeing(page, of)
+}
+
+/** A chart agrees with what was said of its stream, or of all of them. */
+async function agreeing (page, of) {
+  const { heard, shown, highest, height } = await page.evaluate(drawn, of)
   const now = heard.at(-1).at
   const points = rates(heard).filter(({ at }) => at >= now - 180)
   for (const kind of ['p2p', 'http', 'up']) {
@@ -374,8 +412,10 @@ try {
   await swarm(page)
   console.log('a swarm is shown')
   console.log(`the page agrees with the statistics (${await agrees(page)} comparisons)`)
-  await throughput(page)
-  console.log('the graph shows the throughput')
+  await throughput(page, 1)
+  console.log('one stream is shown')
+  await throughput(page, 2)
+  console.log(`two streams have a chart each (${await agrees(page)} comparisons)`)
   await explored(page)
   await pictures(page, 'swarm')
   console.log('pictures are taken')

@@ -1,6 +1,6 @@
 // The tracker's page: follows /-/events and shows each document.
 import { bytes, each, element, fill, megabits, percent, put, say } from './dom.js'
-import { graph } from './graph.js'
+import { KINDS, graph } from './graph.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */
@@ -25,7 +25,7 @@ const token = new URLSearchParams(location.search).get('token')
 const events_at = token === null ? '/-/events' : `/-/events?token=${encodeURIComponent(token)}`
 
 let points = []
-let draw
+let drawing
 
 function link (state, text) {
   find('link').dataset.link = state
@@ -70,8 +70,8 @@ function render (stats) {
   const past = stats.uptime_s - points[0].at
   const [shown, parts] = SHOWN.find(([seconds]) => past <= seconds) ?? SHOWN.at(-1)
   say(find('shown'), shown / 60)
-  draw ??= graph(find('rates'))
-  draw(points, shown, parts)
+  drawing ??= graph(find('rates'), Object.fromEntries(KINDS.map(kind => [kind, find(`rate-${kind}`)])))
+  drawing.draw(points, shown, parts)
   find('swarms').querySelector('.nobody').hidden = swarms.length > 0
   find('swarms').querySelector('.wide').hidden = swarms.length === 0
   say(find('swarms').querySelector('small'), stats.swarms > swarms.length ? `the ${swarms.length} largest of ${stats.swarms}` : '')

@@ -1,7 +1,7 @@
 // The dashboard: follows /-/events and shows each document; three switches.
 import { chart } from './chart.js'
 import { each, element, fill, say } from './dom.js'
-import { efficiency, show } from './stream.js'
+import { efficiency, named, show } from './stream.js'
 import { STATES, budgets, lonely } from './words.js'
 
 const find = id => document.getElementById(id)
@@ -14,6 +14,12 @@ const SWITCHES = {
   // Pausing by itself is a way of uploading: whoever takes it back goes on, even while nothing is uploaded for now.
   auto: { on: now => now.upload_mode === 'auto', change: on => ({ upload: on ? 'auto' : true }) }
 }
+
+/** What came and went over time: of all streams together, and of each that plays. */
+let together
+const charts = new Map()
+/** When the document before came: what was not in it had nothing then. */
+let before
 
 // A change on its way; until it is answered the events may still tell how it was before.
 const changing = new Set()
@@ -58,12 +64,17 @@ async function turn (name) {
   if (now) switches(now)
 }
 
-function streams (all) {
+function streams (stats) {
+  const all = stats.streams
   const template = find('stream').content.firstElementChild
   // A stream keeps its section, so that what is open or focused in it stays so.
   const place = find('streams')
   for (const section of [...place.children]) {
-    if (!all.some(stream => stream.swarm === section.dataset.swarm)) section.remove()
+    const { swarm } = section.dataset
+    if (all.some(stream => stream.swarm === swarm)) continue
+    charts.get(swarm)?.end()
+    charts.delete(swarm)
+    section.remove()
   }
   all.forEach((stream, at) => {
     let section = [...place.children].find(section => section.dataset.swarm === stream.swarm)
@@ -72,6 +83,10 @@ function streams (all) {
       place.insertBefore(section, place.children[at] ?? null)
     }
     show(section, stream)
+    if (!charts.has(stream.swarm)) {
+      charts.set(stream.swarm, chart(section.querySelector('.throughput'), named(stream), before === undefined ? [] : [[before, 0, 0, 0]]))
+    }
+    charts.get(stream.swarm).take(stats.uptime_s, stream)
   })
 }
 
@@ -81,7 +96,10 @@ function render (stats) {
   const { streams: all, totals } = stats
   fill(find('totals'), totals)
   efficiency(find('totals').querySelector('.efficiency'), totals)
-  chart(find('rates'), stats)
+  // Of one stream alone it would be the same twice.
+  find('together').hidden = all.length === 1
+  together ??= chart(find('together'), 'all streams together', [])
+  together.take(stats.uptime_s, totals)
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
   switches(stats)
@@ -91,7 +109,8 @@ function render (stats) {
   const left = budgets(stats.upload_budget)
   find('budget').hidden = !left
   say(find('budget'), left)
-  streams(all)
+  streams(stats)
+  before = stats.uptime_s
   document.documentElement.dataset.uptime = stats.uptime_s
 }
 

@@ -168,12 +168,16 @@ function why (root, stream) {
   })
 }
 
+/** What a stream is called where there is no room for its address. */
+export const named = stream => stream.rendition || 'stream'
+
 /** Brings the section of one stream up to date. */
 export function show (section, stream) {
   if (!section.dataset.swarm) explore(section)
   section.dataset.swarm = stream.swarm
+  section.dataset.channel = stream.channel ?? ''
   fill(section, stream)
-  const name = stream.rendition || 'stream'
+  const name = named(stream)
   section.setAttribute('aria-label', `Stream ${name}`)
   section.querySelector('.wide').setAttribute('aria-label', `Peers of ${name}`)
   efficiency(section.querySelector('.efficiency'), stream)
