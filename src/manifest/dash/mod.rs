@@ -14,7 +14,7 @@ use super::identity::Rules;
 use super::remarks::Encryption;
 use super::{Error, Limits};
 use crate::model::ids::SwarmId;
-use crate::model::timeline::{Choice, Listing};
+use crate::model::timeline::{Choice, Kind, Listing, Segment, Timeline};
 
 mod choice;
 mod durations;
@@ -186,14 +186,10 @@ impl Presentation {
 
     fn list(&self, of: &Representation, entries: shape::Entries) -> Listing {
         let (segments, places) = entries.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-        let longest = segments.iter().map(|s: &crate::model::timeline::Segment| s.duration).max();
-        let timeline = crate::model::timeline::Timeline {
+        let longest = segments.iter().map(|s: &Segment| s.duration).max();
+        let timeline = Timeline {
             swarm: of.swarm,
-            kind: if self.dynamic {
-                crate::model::timeline::Kind::Live
-            } else {
-                crate::model::timeline::Kind::Vod
-            },
+            kind: if self.dynamic { Kind::Live } else { Kind::Vod },
             target: longest.unwrap_or(of.target).max(Duration::from_millis(1)),
             choice: of.choice,
             segments: segments.into(),

@@ -1,7 +1,7 @@
 //! From the parsed XML to what a player would make of it: inheritance, base URLs, periods, timelines.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
         if dynamic {
             all.reverse();
         }
-        let (mut known, mut left_out) = (HashSet::new(), 0);
+        let (mut known, mut left_out) = (BTreeSet::new(), 0);
         let mut found: Vec<Vec<Representation>> = Vec::with_capacity(all.len());
         for ((period, span), choices) in all {
             let Some(span) = span else { continue };
