@@ -176,6 +176,20 @@ impl Recent {
     /// The last good copy of a live manifest: for a target duration after the reload that failed it is still good enough.
     /// Of what a blocking reload asks for there is no copy.
     pub fn last_good(&self, caller: &Caller, asked: &Url) -> Option<Good> {
+        self.last(caller, asked, |known, target| target.max(known.update).saturating_add(target))
+    }
+
+    /// A copy that does while the reload is under way: a player that was held up itself comes back later than that.
+    pub fn last_known(&self, caller: &Caller, asked: &Url) -> Option<Good> {
+        self.last(caller, asked, |_, _| UPDATE)
+    }
+
+    fn last(
+        &self,
+        caller: &Caller,
+        asked: &Url,
+        limit: impl Fn(&Kept, Duration) -> Duration,
+    ) -> Option<Good> {
         if directives::is_blocking(asked) {
             return None;
         }
@@ -184,8 +198,7 @@ impl Recent {
         let known = kept.iter().find(|k| k.name == name && k.grows)?;
         let target = known.target?;
         let good = || Good { manifest: Arc::clone(&known.manifest), target };
-        let limit = target.max(known.update).saturating_add(target);
-        (known.fetched.elapsed() <= limit).then(good)
+        (known.fetched.elapsed() <= limit(known, target)).then(good)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {

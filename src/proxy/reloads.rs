@@ -133,7 +133,8 @@ pub async fn reload(
     };
     let name = name(caller, url);
     let unseen = shared.recent.take_unseen(&name);
-    match (shared.reloads.join(name.clone(), good.clone(), going_on), unseen) {
+    let known = good.clone().or_else(|| shared.recent.last_known(caller, url));
+    match (shared.reloads.join(name.clone(), known, going_on), unseen) {
         // The next one is on its way meanwhile: an origin that is always slow is always asked.
         (_, Some(unseen)) => Told::Copy(unseen),
         (Some((reload, whose)), None) => {

@@ -218,6 +218,21 @@ async fn what_fails_in_the_end_is_told_when_the_copy_is_too_old() {
     assert_eq!((reply.status, reply.text()), (404, "gone"));
 }
 
+/// A player that is held up itself comes back when its copy is too old for a reload that fails.
+#[tokio::test]
+async fn who_comes_back_late_is_not_kept_waiting_by_a_slow_origin() {
+    let (gate, opens) = watch::channel(1);
+    let origin = counted(move |_, number| trickling(whole(&live(number)), 0, &opens, number.min(2))).await;
+    let daemon = Daemon::start().await;
+    let began = Instant::now();
+    lists(&daemon.get(&origin.prefix("/live.m3u8")).await, 1);
+    while began.elapsed() <= TARGET * 2 + TARGET / 4 {
+        tokio::time::sleep(TARGET / 40).await;
+    }
+    is_copy(&soon(daemon.get(&origin.prefix("/live.m3u8"))).await, 1);
+    drop(gate);
+}
+
 #[tokio::test]
 async fn nobody_is_answered_from_the_reload_of_another() {
     let (gate, opens) = watch::channel(1);
