@@ -18,6 +18,8 @@ const SWITCHES = {
 /** What came and went over time: of all streams together, and of each that plays. */
 let together
 const charts = new Map()
+/** What was before the events began, until the first document is shown. */
+let past
 /** When the document before came: what was not in it had nothing then. */
 let before
 
@@ -64,6 +66,8 @@ async function turn (name) {
   if (now) switches(now)
 }
 
+const pastOf = swarm => past?.streams[swarm] ?? (before === undefined ? [] : [[before, 0, 0, 0]])
+
 function streams (stats) {
   const all = stats.streams
   const template = find('stream').content.firstElementChild
@@ -84,7 +88,8 @@ function streams (stats) {
     }
     show(section, stream)
     if (!charts.has(stream.swarm)) {
-      charts.set(stream.swarm, chart(section.querySelector('.throughput'), named(stream), before === undefined ? [] : [[before, 0, 0, 0]]))
+      charts.set(stream.swarm, chart(section.querySelector('.throughput'), named(stream)))
+      charts.get(stream.swarm).begin(pastOf(stream.swarm))
     }
     charts.get(stream.swarm).take(stats.uptime_s, stream)
   })
@@ -98,7 +103,8 @@ function render (stats) {
   efficiency(find('totals').querySelector('.efficiency'), totals)
   // Of one stream alone it would be the same twice.
   find('together').hidden = all.length === 1
-  together ??= chart(find('together'), 'all streams together', [])
+  together ??= chart(find('together'), 'all streams together')
+  if (past) together.begin(past.totals)
   together.take(stats.uptime_s, totals)
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
@@ -111,11 +117,18 @@ function render (stats) {
   say(find('budget'), left)
   streams(stats)
   before = stats.uptime_s
+  past = undefined
   document.documentElement.dataset.uptime = stats.uptime_s
 }
 
 function follow () {
   const events = new EventSource('/-/events')
+  events.addEventListener('past', event => {
+    past = JSON.parse(event.data)
+    before = past.totals.at(-1)?.[0]
+    // They go on after the events were broken off.
+    charts.forEach((chart, swarm) => chart.begin(pastOf(swarm)))
+  })
   events.addEventListener('stats', event => {
     link('live', 'live')
     render(JSON.parse(event.data))
