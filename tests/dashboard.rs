@@ -63,14 +63,15 @@ fn what_the_page_shows_is_what_the_daemon_says_and_its_switches_work() {
     }
 }
 
-/// Asks for the events and stays; the answer's head and first event.
+/// Asks for the events and stays; the answer's head and first events: what was before, and the statistics.
 fn follow(address: SocketAddr) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET /-/events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut text = String::new();
     let mut chunk = [0; 4096];
-    while !text.contains("\n\n\r\n") && !text.starts_with("HTTP/1.1 5") {
+    let whole = |text: &str| text.split("event: stats").nth(1).is_some_and(|rest| rest.contains("\n\n\r\n"));
+    while !whole(&text) && !text.starts_with("HTTP/1.1 5") {
         let length = stream.read(&mut chunk).unwrap();
         assert!(length > 0, "{text}");
         text += &String::from_utf8_lossy(&chunk[..length]);
@@ -85,6 +86,8 @@ fn events_are_for_eight_at_a_time_and_end_with_the_daemon() {
     let mut listeners: Vec<_> = (0..8).map(|_| follow(address)).collect();
     for (_, text) in &listeners {
         assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("content-type: text/event-stream"));
+        let idle = "event: past\ndata: {\"streams\":{},\"totals\":[]}\n\n";
+        assert!(text.contains(idle), "nothing has played: {text}");
         let data = text.split("event: stats\ndata: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
         let stats: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!((&stats["p2p"], stats["streams"].as_array().unwrap().len()), (&false.into(), 0));

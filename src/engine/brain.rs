@@ -18,6 +18,7 @@ use super::budget::Limits;
 use super::clock::{self, Clock};
 use super::fetch::News;
 use super::finding::Found;
+use super::history::Past;
 use super::link::{Command, Event as PeerEvent};
 use super::listings::Listings;
 use super::memory::{Buffer, Hashed};
@@ -46,6 +47,8 @@ pub enum Question {
     Segment(SegmentAsk, oneshot::Sender<Result<Answer, NoAnswer>>),
     /// The statistics.
     Stats(oneshot::Sender<Value>),
+    /// What came and went in the last minutes.
+    Past(oneshot::Sender<Value>),
     /// Turn something on or off, or nothing: what holds.
     Switch(Change, oneshot::Sender<Result<Switches, Refused>>),
     /// The configuration was read again.
@@ -158,6 +161,8 @@ pub struct Brain {
     pub(super) steering: Steering,
     steered: watch::Sender<Steered>,
     watched: watch::Sender<bool>,
+    /// What came and went in the last minutes.
+    pub(super) past: Past,
     /// What could not be done and comes back to the Node.
     pub(super) undone: Vec<Input>,
     next_ask: u64,
@@ -237,6 +242,7 @@ impl Brain {
             steering,
             steered,
             watched,
+            past: Past::default(),
             undone: Vec::new(),
             next_ask: 0,
             out: Vec::new(),
@@ -261,6 +267,13 @@ impl Brain {
             Question::Stats(reply) => {
                 self.note_uploads();
                 let _ = reply.send(self.stats());
+            }
+            Question::Past(reply) => {
+                // What came after the last point, and that nothing does any more, is else not in it.
+                if !self.past.is_empty() {
+                    self.note_past();
+                }
+                let _ = reply.send(self.past.document());
             }
             Question::Switch(change, reply) => {
                 let (changes, limits) = (change != Change::default(), self.steering.limits());
@@ -472,7 +485,15 @@ impl Brain {
             self.rest_peers();
         }
         let watched = !self.node.sessions().is_empty();
+        if watched {
+            self.note_past();
+        }
         self.watched.send_if_modified(|was| std::mem::replace(was, watched) != watched);
+    }
+
+    fn note_past(&mut self) {
+        let streams = self.node.sessions().iter().map(|session| (session.swarm, session.bytes));
+        self.past.note(self.clock.now(), || self.node.totals(), streams);
     }
 
     async fn stop(mut self) {

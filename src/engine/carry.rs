@@ -249,6 +249,7 @@ impl Brain {
                         if viewers > 1 { format!(" ({viewers} viewers at most)") } else { String::new() },
                     );
                 }
+                self.past.forget(swarm);
                 self.listings.leave(swarm);
             }
             Report::BudgetSpent => {

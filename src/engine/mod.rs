@@ -23,6 +23,7 @@ pub mod clock;
 pub mod fetch;
 pub mod filter;
 mod finding;
+mod history;
 pub mod link;
 pub mod listings;
 mod map;
@@ -163,8 +164,7 @@ impl Handle {
         &self.origin
     }
 
-    /// A manifest was fetched for `caller` and its answer is about to be sent: these segments are listed now; it belongs
-    /// to this channel.
+    /// A manifest of this channel was fetched for `caller`, and is about to be sent: its segments are listed now.
     pub async fn listed(&self, listing: Listing, caller: &Caller, channel: Option<String>) {
         self.ask(|reply| Question::Listed(listing, caller.clone(), channel, reply)).await;
     }

@@ -156,7 +156,8 @@ pub(super) fn source(record: &Record) -> &'static str {
     }
 }
 
-fn seconds(micros: u64) -> f64 {
+/// As moments since the start are told everywhere.
+pub(super) fn seconds(micros: u64) -> f64 {
     (micros / 100_000) as f64 / 10.0
 }
 

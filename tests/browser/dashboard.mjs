@@ -7,7 +7,9 @@ import { parseArgs } from 'node:util'
 
 import { chromium } from 'playwright-core'
 
+import { overhear, reopened, throughput } from './charts.mjs'
 import { FLAGS } from './flags.mjs'
+import { PATIENCE_MS, read } from './shown.mjs'
 
 const text = { type: 'string' }
 const { values: wanted } = parseArgs({
@@ -15,8 +17,6 @@ const { values: wanted } = parseArgs({
 })
 const daemon = new URL(wanted.url)
 const NEIGHBOURS = Number(wanted.neighbours)
-/** How long anything may take on a loaded machine. */
-const PATIENCE_MS = 90_000
 /** Documents that are compared until one comes while nothing moves. */
 const COMPARISONS = 60
 const STATES = ['missing', 'loading-http', 'loading-p2p', 'http', 'p2p', 'mixed', 'memory']
@@ -33,37 +33,6 @@ function watch (page) {
   page.on('request', request => {
     if (new URL(request.url()).host !== daemon.host) strangers.add(request.url())
   })
-}
-
-/** What the page shows, as numbers and as text. */
-function read () {
-  const field = place => {
-    const data = place.querySelector('data')
-    return [place.dataset.field, { value: data.value, text: data.textContent }]
-  }
-  const fields = root => Object.fromEntries([...root.querySelectorAll('[data-field]')].map(field))
-  const values = list => [...list].map(data => data.value)
-  return {
-    uptime: Number(document.documentElement.dataset.uptime),
-    totals: fields(document.querySelector('#totals')),
-    efficiency: values(document.querySelectorAll('#totals .efficiency data')),
-    switches: ['p2p', 'upload', 'auto'].map(name => document.getElementById(name).getAttribute('aria-checked') === 'true'),
-    streams: [...document.querySelectorAll('#streams > section')].map(section => ({
-      swarm: section.dataset.swarm,
-      fields: fields(section),
-      efficiency: values(section.querySelectorAll('.efficiency data')),
-      map: [...section.querySelectorAll('.map .window')].flatMap(place =>
-        [...place.querySelectorAll('li')].map(({ dataset: { sequence, state }, title }) =>
-          ({ window: place.dataset.window, sequence: Number(sequence), state, title }))),
-      peers: [...section.querySelectorAll('.peers tbody tr')].map(row => {
-        const [name, rtt, down, up, useful, now] = row.children
-        const value = cell => cell.querySelector('data').value
-        return { name: name.textContent, rtt: value(rtt), down: value(down), up: value(up), useful: value(useful), now: now.textContent }
-      }),
-      reasons: [...section.querySelectorAll('.reasons li')].map(item =>
-        [item.dataset.reason, Number(item.querySelector('data').value), item.querySelector('span').textContent])
-    }))
-  }
 }
 
 const SCALE = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }
@@ -171,17 +140,17 @@ const neighbours = (page, least, most) => page.waitForFunction(([least, most]) =
 }, [least, most], { timeout: PATIENCE_MS })
 
 /** Comes to a switch by Tab alone, and presses a key. */
-async function press (page, name, key) {
+async function press (page, selector, key) {
   await page.evaluate(() => { document.activeElement?.blur() })
-  for (let n = 0; n < 20; n++) {
+  for (let n = 0; n < 40; n++) {
     await page.keyboard.press('Tab')
-    if (await page.evaluate(name => document.activeElement.id === name, name)) {
+    if (await page.evaluate(selector => document.activeElement.matches(selector), selector)) {
       const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle)
       assert.notEqual(outline, 'none', 'where the focus is can be seen')
       return page.keyboard.press(key)
     }
   }
-  throw new Error(`${name} is not reached by Tab`)
+  throw new Error(`${selector} is not reached by Tab`)
 }
 
 async function pictures (page, name) {
@@ -216,101 +185,6 @@ async function swarm (page) {
   assert.ok(sequences.length <= 64)
 }
 
-/** Notes what the page hears, before the page does. */
-function overhear () {
-  window.heard = {}
-  window.EventSource = class extends EventSource {
-    constructor (...address) {
-      super(...address)
-      this.addEventListener('stats', ({ data }) => {
-        const { uptime_s: at, totals, streams } = JSON.parse(data)
-        const sums = ({ p2p_bytes: p2p, http_bytes: http, uploaded_bytes: up }) => ({ at, p2p, http, up })
-        const hear = (of, what) => (window.heard[of] ??= []).push(sums(what))
-        hear('', totals)
-        for (const stream of streams) {
-          // One that was not there the second before had nothing then.
-          window.heard[stream.swarm] ??= [{ at: window.heard[''].at(-2)?.at ?? at, p2p: 0, http: 0, up: 0 }]
-          hear(stream.swarm, stream)
-        }
-      })
-    }
-  }
-}
-
-/**
- * What the page has heard so far, the rates that a chart of it shows, and how high each of its lines reaches, in pixels: the
- * chart of the stream of this swarm, or of all together.
- */
-function drawn (of) {
-  const place = document.querySelector(of ? `#streams > [data-swarm="${of}"] .throughput` : '#together')
-  const canvas = place.querySelector('canvas')
-  const { width, height } = canvas
-  // A canvas that is read again and again is drawn in software from then on, with a warning: a copy is read.
-  const copy = new OffscreenCanvas(width, height).getContext('2d')
-  copy.drawImage(canvas, 0, 0)
-  const pixels = copy.getImageData(0, 0, width, height).data
-  const plot = place.querySelector('.u-over').getBoundingClientRect()
-  const scale = height / canvas.getBoundingClientRect().height
-  const bottom = (plot.bottom - canvas.getBoundingClientRect().top) * scale
-  const highest = kind => {
-    const colour = getComputedStyle(document.documentElement).getPropertyValue(`--${kind}`).trim()
-    const [, ...parts] = /^#(..)(..)(..)$/.exec(colour.replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3'))
-    const rgb = parts.map(part => parseInt(part, 16))
-    for (let at = 0; at < pixels.length; at += 4) {
-      // The faint area below a line is of its colour, too.
-      if (pixels[at + 3] > 200 && rgb.every((part, n) => Math.abs(part - pixels[at + n]) < 24)) return bottom - Math.floor(at / 4 / width)
-    }
-    return null
-  }
-  return {
-    heard: window.heard[of],
-    shown: Object.fromEntries(['p2p', 'http', 'up'].map(kind => [kind, Number(place.querySelector(`[data-rate="${kind}"]`).value)])),
-    highest: { p2p: highest('p2p'), http: highest('http') },
-    height: plot.height * scale
-  }
-}
-
-/** Megabits in a second, over five seconds each, of what was heard. */
-function rates (heard) {
-  return heard.map(({ at, ...now }, index) => {
-    const before = heard.slice(0, index).findLast(past => at - past.at >= 5) ?? heard[0]
-    const rate = kind => at > before.at ? (now[kind] - before[kind]) * 8 / 1e6 / (at - before.at) : 0
-    return { at, p2p: rate('p2p'), http: rate('http'), up: rate('up') }
-  })
-}
-
-/** Each chart, that of all streams and those of each, shows what came from peers and from the origin, when it came. */
-async function throughput (page, streams) {
-  await page.waitForFunction(charts => {
-    const heard = Object.values(window.heard).filter(points => points.at(-1).at === window.heard[''].at(-1).at)
-    return heard.length === charts && heard.every(points => {
-      const [first, last] = [points[0], points.at(-1)]
-      return last.at - first.at >= 30 && last.p2p > 0 && last.http > 0
-    })
-  }, 1 + streams, { timeout: PATIENCE_MS })
-  const swarms = (await page.evaluate(read)).streams.map(stream => stream.swarm)
-  assert.equal(swarms.length, streams)
-  assert.equal(await page.isVisible('#together'), streams !== 1, 'one stream alone is not shown twice')
-  for (const of of streams === 1 ? swarms : ['', ...swarms]) await agreeing(page, of)
-}
-
-/** A chart agrees with what was said of its stream, or of all of them. */
-async function agreeing (page, of) {
-  const { heard, shown, highest, height } = await page.evaluate(drawn, of)
-  const now = heard.at(-1).at
-  const points = rates(heard).filter(({ at }) => at >= now - 180)
-  for (const kind of ['p2p', 'http', 'up']) {
-    assert.ok(Math.abs(shown[kind] - points.at(-1)[kind]) < 1e-9, `${kind}: ${shown[kind]} is shown, ${points.at(-1)[kind]} it is`)
-  }
-  const most = kind => Math.max(...points.map(point => point[kind]))
-  const top = Math.max(...['p2p', 'http', 'up'].map(most)) * 1.1
-  for (const kind of ['p2p', 'http']) {
-    assert.ok(most(kind) > 0.05, `${kind}: ${most(kind)} Mbit/s at most`)
-    const expected = most(kind) / top * height
-    assert.ok(Math.abs(highest[kind] - expected) < 5, `${kind} reaches ${highest[kind]} of ${height} pixels, not ${expected}`)
-  }
-}
-
 /** Squares are told in words to whoever comes there by keyboard. */
 async function explored (page) {
   await page.evaluate(() => { document.activeElement?.blur() })
@@ -327,17 +201,87 @@ async function explored (page) {
   assert.equal(await square(), null, 'the map is one stop')
 }
 
+/** Somebody else switches. */
+const change = body => fetch(new URL('/-/p2p', daemon), {
+  method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: JSON.stringify(body)
+})
+
+/** The switch of a channel's stream. */
+const ofChannel = (channel, name) => `#streams > [data-channel="${channel}"] [data-switch="${name}"]`
+const turned = (page, channel, name, state) =>
+  page.waitForSelector(`${ofChannel(channel, name)}[aria-checked="${state}"]:not([aria-busy])`, { timeout: PATIENCE_MS })
+/** The page says of a channel's stream what is off, or nothing. */
+const isOff = (page, channel, text) => page.waitForFunction(([channel, text]) => {
+  const place = document.querySelector(`#streams > [data-channel="${channel}"] .off`)
+  return text === null ? place.hidden : !place.hidden && place.textContent.includes(text)
+}, [channel, text], { timeout: PATIENCE_MS })
+
+/** What is switched for a channel leaves the other as it is. */
+async function channels (page) {
+  const ON = { p2p: true, upload: true }
+  const hold = async (news, sport) => {
+    const now = await ask('/-/p2p')
+    assert.deepEqual([now.p2p, now.upload, now.channels], [true, true, { news, sport }])
+    const { streams } = await ask('/-/stats')
+    for (const [channel, { p2p, upload }] of Object.entries({ news, sport })) {
+      const stream = streams.find(stream => stream.channel === channel)
+      assert.deepEqual([stream.p2p, stream.upload], [p2p, p2p && upload], channel)
+    }
+  }
+  for (const name of ['Peers, channel news', 'Upload, channel news', 'Peers, channel sport', 'Upload, channel sport']) {
+    assert.equal(await page.getByRole('switch', { name, exact: true }).count(), 1, name)
+  }
+  await hold(ON, ON)
+  await press(page, ofChannel('news', 'upload'), 'Enter')
+  await turned(page, 'news', 'upload', false)
+  await hold({ p2p: true, upload: false }, ON)
+  await isOff(page, 'news', 'Uploads are off for the channel news')
+  await isOff(page, 'sport', null)
+  await press(page, ofChannel('news', 'p2p'), 'Space')
+  await turned(page, 'news', 'p2p', false)
+  await hold({ p2p: false, upload: false }, ON)
+  await isOff(page, 'news', 'Peers are off for the channel news')
+  await page.waitForFunction(() =>
+    !document.querySelector('#streams > [data-channel="news"] .map').textContent.includes('peers first'), null, { timeout: PATIENCE_MS })
+  // Who is met for the other as well is still there.
+  await neighbours(page, 0, 1)
+  await page.waitForSelector(`${ofChannel('news', 'upload')}[aria-disabled="true"]`, { timeout: PATIENCE_MS })
+  await turned(page, 'sport', 'p2p', true)
+  await turned(page, 'sport', 'upload', true)
+  assert.equal((await ask('/-/stats')).streams.find(({ channel }) => channel === 'sport').neighbours, 1)
+  await agrees(page)
+  await pictures(page, 'channel-off')
+  await page.click(ofChannel('news', 'p2p'))
+  await turned(page, 'news', 'p2p', true)
+  await turned(page, 'news', 'upload', false)
+  await page.click(ofChannel('news', 'upload'))
+  await turned(page, 'news', 'upload', true)
+  await hold(ON, ON)
+  await isOff(page, 'news', null)
+  await neighbours(page, 1, NEIGHBOURS)
+  await change({ channel: 'sport', p2p: false })
+  await turned(page, 'sport', 'p2p', false)
+  await isOff(page, 'sport', 'Peers are off for the channel sport')
+  await turned(page, 'news', 'p2p', true)
+  await change({ channel: 'sport', p2p: true })
+  await isOff(page, 'sport', null)
+}
+
 async function switches (page) {
   await page.click('#p2p')
   await checked(page, 'p2p', false)
   assert.equal((await ask('/-/p2p')).p2p, false)
   await neighbours(page, 0, 0)
   await agrees(page)
-  await press(page, 'p2p', 'Space')
+  // What is off for all is not to be had for a channel.
+  for (const channel of ['news', 'sport']) await isOff(page, channel, 'Peers are off for all streams')
+  await page.click(`${ofChannel('news', 'p2p')}[aria-disabled="true"]`, { force: true })
+  assert.deepEqual((await ask('/-/p2p')).channels.news, { p2p: true, upload: true })
+  await press(page, '#p2p', 'Space')
   await checked(page, 'p2p', true)
   assert.equal((await ask('/-/p2p')).p2p, true)
   await neighbours(page, 1, NEIGHBOURS)
-  await press(page, 'upload', 'Enter')
+  await press(page, '#upload', 'Enter')
   await checked(page, 'upload', false)
   const hold = async expected => {
     const { p2p, upload, upload_mode: mode } = await ask('/-/p2p')
@@ -348,16 +292,13 @@ async function switches (page) {
   await page.click('#upload')
   await checked(page, 'upload', true)
   await hold([true, true, 'always'])
-  await press(page, 'auto', 'Space')
+  await press(page, '#auto', 'Space')
   await checked(page, 'auto', true)
   await hold([true, true, 'auto'])
   await page.click('#auto')
   await checked(page, 'auto', false)
   await hold([true, true, 'always'])
   // Somebody else switches: the page follows.
-  const change = body => fetch(new URL('/-/p2p', daemon), {
-    method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' }, body: JSON.stringify(body)
-  })
   const says = (id, text) => page.waitForFunction(([id, text]) => {
     const place = document.getElementById(id)
     return !place.hidden && place.textContent.includes(text)
@@ -416,9 +357,13 @@ try {
   console.log('one stream is shown')
   await throughput(page, 2)
   console.log(`two streams have a chart each (${await agrees(page)} comparisons)`)
+  await reopened(page)
+  console.log('who opens the page again sees what was before')
   await explored(page)
   await pictures(page, 'swarm')
   console.log('pictures are taken')
+  await channels(page)
+  console.log('switches of a channel leave the other alone')
   await switches(page)
   console.log('switches work')
   await lonely(browser)

@@ -1,4 +1,5 @@
-//! `/-/events`: the statistics once a second, as server-sent events (HTML, 9.2), for as long as somebody listens.
+//! `/-/events`: the last minutes, and then the statistics once a second, as server-sent events (HTML, 9.2), for as long as
+//! somebody listens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(crate) struct Events {
 struct Listener {
     engine: Handle,
     ticks: Interval,
+    begun: bool,
     closed: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
@@ -48,7 +50,8 @@ impl Events {
         };
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let listener = Listener { engine: engine.clone(), ticks, closed: self.closed.clone(), _place: place };
+        let (engine, closed) = (engine.clone(), self.closed.clone());
+        let listener = Listener { engine, ticks, begun: false, closed, _place: place };
         let events = futures_util::stream::unfold(listener, |mut listener| async {
             let event = listener.next().await?;
             Some((Ok(Frame::data(event)), listener))
@@ -64,18 +67,22 @@ impl Events {
 
 impl Listener {
     async fn next(&mut self) -> Option<Bytes> {
-        let stats = async {
+        let first = !std::mem::replace(&mut self.begun, true);
+        let document = async {
+            if first {
+                return ("past", self.engine.past().await);
+            }
             self.ticks.tick().await;
-            self.engine.stats().await
+            ("stats", self.engine.stats().await)
         };
-        let stats = tokio::select! {
+        let (name, document) = tokio::select! {
             () = ended(&mut self.closed) => return None,
-            stats = stats => stats,
+            named = document => named,
         };
-        if stats.is_null() {
+        if document.is_null() {
             return None;
         }
         // JSON on one line: a line end would end the field.
-        Some(format!("event: stats\ndata: {stats}\n\n").into())
+        Some(format!("event: {name}\ndata: {document}\n\n").into())
     }
 }

@@ -1,68 +1,27 @@
-// The dashboard: follows /-/events and shows each document; three switches.
+// The dashboard: follows /-/events and shows each document.
 import { chart } from './chart.js'
 import { each, element, fill, say } from './dom.js'
 import { efficiency, named, show } from './stream.js'
+import { listen, listenIn, ofStream, switches } from './switches.js'
 import { STATES, budgets, lonely } from './words.js'
 
 const find = id => document.getElementById(id)
 /** When the events were refused, they are asked for again after this. */
 const AGAIN_MS = 3000
-/** Whether each switch is on, by what the daemon says, and the change that turns it. */
-const SWITCHES = {
-  p2p: { on: now => now.p2p, change: on => ({ p2p: on }) },
-  upload: { on: now => now.upload, change: on => ({ upload: on }) },
-  // Pausing by itself is a way of uploading: whoever takes it back goes on, even while nothing is uploaded for now.
-  auto: { on: now => now.upload_mode === 'auto', change: on => ({ upload: on ? 'auto' : true }) }
-}
-
 /** What came and went over time: of all streams together, and of each that plays. */
 let together
 const charts = new Map()
+/** What was before the events began, until the first document is shown. */
+let past
 /** When the document before came: what was not in it had nothing then. */
 let before
-
-// A change on its way; until it is answered the events may still tell how it was before.
-const changing = new Set()
 
 function link (state, text) {
   find('link').dataset.link = state
   say(find('link'), text)
 }
 
-function switches (now) {
-  for (const [name, { on }] of Object.entries(SWITCHES)) {
-    if (changing.has(name)) continue
-    const button = find(name)
-    button.disabled = false
-    button.setAttribute('aria-checked', String(on(now)))
-    say(button.querySelector('.state'), on(now) ? 'on' : 'off')
-  }
-  find('withheld').hidden = !now.upload_withheld
-  say(find('withheld'), now.upload_withheld ? `Nothing is uploaded for now: ${now.upload_withheld}.` : '')
-}
-
-async function turn (name) {
-  if (changing.has(name)) return
-  changing.add(name)
-  const button = find(name)
-  button.setAttribute('aria-busy', 'true')
-  let now, failure
-  try {
-    const wanted = button.getAttribute('aria-checked') !== 'true'
-    const answer = await fetch('/-/p2p', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', 'X-Paceline': '1' },
-      body: JSON.stringify(SWITCHES[name].change(wanted))
-    })
-    if (!answer.ok) throw new Error(await answer.text())
-    now = await answer.json()
-  } catch (error) { failure = error.message }
-  changing.delete(name)
-  button.removeAttribute('aria-busy')
-  find('refused').hidden = !failure
-  say(find('refused'), failure ? `Not switched: ${failure}` : '')
-  if (now) switches(now)
-}
+const pastOf = swarm => past?.streams[swarm] ?? (before === undefined ? [] : [[before, 0, 0, 0]])
 
 function streams (stats) {
   const all = stats.streams
@@ -80,11 +39,14 @@ function streams (stats) {
     let section = [...place.children].find(section => section.dataset.swarm === stream.swarm)
     if (!section) {
       section = template.cloneNode(true)
+      listenIn(section)
       place.insertBefore(section, place.children[at] ?? null)
     }
     show(section, stream)
+    ofStream(section, stats, stream)
     if (!charts.has(stream.swarm)) {
-      charts.set(stream.swarm, chart(section.querySelector('.throughput'), named(stream), before === undefined ? [] : [[before, 0, 0, 0]]))
+      charts.set(stream.swarm, chart(section.querySelector('.throughput'), named(stream)))
+      charts.get(stream.swarm).begin(pastOf(stream.swarm))
     }
     charts.get(stream.swarm).take(stats.uptime_s, stream)
   })
@@ -98,7 +60,8 @@ function render (stats) {
   efficiency(find('totals').querySelector('.efficiency'), totals)
   // Of one stream alone it would be the same twice.
   find('together').hidden = all.length === 1
-  together ??= chart(find('together'), 'all streams together', [])
+  together ??= chart(find('together'), 'all streams together')
+  if (past) together.begin(past.totals)
   together.take(stats.uptime_s, totals)
   find('idle').hidden = all.length > 0
   find('key').hidden = all.length === 0
@@ -111,11 +74,18 @@ function render (stats) {
   say(find('budget'), left)
   streams(stats)
   before = stats.uptime_s
+  past = undefined
   document.documentElement.dataset.uptime = stats.uptime_s
 }
 
 function follow () {
   const events = new EventSource('/-/events')
+  events.addEventListener('past', event => {
+    past = JSON.parse(event.data)
+    before = past.totals.at(-1)?.[0]
+    // They go on after the events were broken off.
+    charts.forEach((chart, swarm) => chart.begin(pastOf(swarm)))
+  })
   events.addEventListener('stats', event => {
     link('live', 'live')
     render(JSON.parse(event.data))
@@ -143,7 +113,7 @@ function prepare () {
     say(item.firstElementChild, letter)
     say(item.lastElementChild, meaning)
   })
-  for (const name of Object.keys(SWITCHES)) find(name).addEventListener('click', () => turn(name))
+  listen()
 }
 
 prepare()

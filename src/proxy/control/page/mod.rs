@@ -6,12 +6,13 @@ use crate::page::{self, File, HTML, SCRIPT, STYLE};
 use crate::proxy::answer::{Body, full};
 
 /// What is asked for after `/-/`, besides what all pages share.
-const FILES: [File; 6] = [
+const FILES: [File; 7] = [
     ("", HTML, include_str!("index.html")),
     ("app.css", STYLE, include_str!("app.css")),
     ("app.js", SCRIPT, include_str!("app.js")),
     ("stream.js", SCRIPT, include_str!("stream.js")),
     ("chart.js", SCRIPT, include_str!("chart.js")),
+    ("switches.js", SCRIPT, include_str!("switches.js")),
     ("words.js", SCRIPT, include_str!("words.js")),
 ];
 

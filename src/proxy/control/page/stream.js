@@ -85,7 +85,10 @@ function windowOf (stream) {
       place.replaceChildren(heading, list)
       say(heading.lastElementChild, hint)
     }
-    const wide = { critical: `${stream.critical_s.toFixed(1)} s, HTTP at once`, prefetch: `${Math.round(stream.prefetch_s)} s, peers first` }
+    const wide = {
+      critical: `${stream.critical_s.toFixed(1)} s, HTTP at once`,
+      prefetch: stream.p2p ? `${Math.round(stream.prefetch_s)} s, peers first` : 'peers are off'
+    }
     if (wide[name]) say(place.querySelector('small'), wide[name])
     each(place.querySelector('ol'), squares, () => element('li'), square)
   }
@@ -114,8 +117,8 @@ function map (root, stream) {
 
 function peers (root, stream) {
   const none = stream.peers.length === 0
-  root.querySelector('.nobody').hidden = !none
-  say(root.querySelector('.nobody'), stream.p2p ? 'No neighbours yet.' : 'Peers are not used for this stream.')
+  root.querySelector('.nobody').hidden = !none && stream.p2p
+  say(root.querySelector('.nobody'), stream.p2p ? 'No neighbours yet.' : `Peers are not used for this stream${none ? '.' : '; these were met for another.'}`)
   root.querySelector('.wide').hidden = none
   root.querySelector('.note').hidden = none
   const row = () => {
@@ -175,7 +178,6 @@ export const named = stream => stream.rendition || 'stream'
 export function show (section, stream) {
   if (!section.dataset.swarm) explore(section)
   section.dataset.swarm = stream.swarm
-  section.dataset.channel = stream.channel ?? ''
   fill(section, stream)
   const name = named(stream)
   section.setAttribute('aria-label', `Stream ${name}`)

@@ -47,6 +47,15 @@ export function lonely ({ p2p, trackers: { configured, up, asked }, streams }) {
   return 'The tracker is not reached: nobody new is met. It is tried again.'
 }
 
+/** What is off for a stream, and whether for all or for its channel. */
+export function off ({ p2p, upload, upload_withheld: withheld, trackers }, stream) {
+  if (trackers.configured === 0) return ''
+  if (!p2p) return 'Peers are off for all streams: this one is plain HTTP.'
+  if (!stream.p2p) return `Peers are off for the channel ${stream.channel}: it is plain HTTP.`
+  if (!upload) return withheld ? 'Nothing is uploaded for now.' : 'Uploads are off for all streams.'
+  return stream.upload ? '' : `Uploads are off for the channel ${stream.channel}: peers get nothing of it from here.`
+}
+
 /** What is left of the upload budgets that there are, in words. */
 export function budgets ({ daily, monthly }) {
   const of = (period, { limit_bytes: limit, left_bytes: left }) =>
