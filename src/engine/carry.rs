@@ -171,8 +171,8 @@ impl Brain {
         let Some(mut waiting) = self.asks.remove(&ask) else { return };
         let answer = match (why, &self.refusal) {
             // Who is refused says nothing of another: he asks in his own name.
-            (Failure::Origin(_), Some((_, NoAnswer::Refused(_), viewer)))
-                if *viewer != Some(waiting.asked.caller.viewer) =>
+            (Failure::Origin(fetch), Some((failed, NoAnswer::Refused(_), viewer)))
+                if fetch == *failed && *viewer != Some(waiting.asked.caller.viewer) =>
             {
                 NoAnswer::PassThrough
             }
@@ -322,10 +322,8 @@ mod tests {
         Brain::new(parts, mpsc::channel(1).0, mpsc::channel(1).0)
     }
 
-    /// Players do not load the playlist of a recording a second time.
-    #[tokio::test]
-    async fn a_recording_is_gone_on_with_after_a_pause_however_long() {
-        let mut brain = brain();
+    /// Of one segment, and where that is.
+    fn recording() -> (url::Url, Listing) {
         let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
         let timeline = Timeline {
             swarm: SwarmId([1; 20]),
@@ -336,8 +334,16 @@ mod tests {
         };
         let url = url::Url::parse("http://127.0.0.1:9/7.ts").unwrap();
         let places = vec![Place { url: (&url).into(), range: None }];
-        let listing =
-            Listing { manifest: url.clone(), rendition: String::new(), timeline: timeline.clone(), places };
+        let listing = Listing { manifest: url.clone(), rendition: String::new(), timeline, places };
+        (url, listing)
+    }
+
+    /// Players do not load the playlist of a recording a second time.
+    #[tokio::test]
+    async fn a_recording_is_gone_on_with_after_a_pause_however_long() {
+        let mut brain = brain();
+        let (url, listing) = recording();
+        let timeline = listing.timeline.clone();
         let (viewer, headers) = (ViewerKey(1), HeaderMap::new());
         let caller = Caller { viewer, headers, own_browser: true, downgrades: true, reach: Reach::Loopback };
         assert!(brain.listings.list(&listing, &caller, None, Time::ZERO));
@@ -356,18 +362,8 @@ mod tests {
     #[tokio::test]
     async fn what_the_origin_refuses_one_viewer_is_not_refused_another() {
         let mut brain = brain();
-        let segment = Segment { id: SegmentId(7), sequence: 7, duration: Duration::from_secs(4) };
-        let timeline = Timeline {
-            swarm: SwarmId([1; 20]),
-            kind: Kind::Vod,
-            target: Duration::from_secs(4),
-            choice: Choice::default(),
-            segments: vec![segment].into(),
-        };
-        let url = url::Url::parse("http://127.0.0.1:9/7.ts").unwrap();
-        let places = vec![Place { url: (&url).into(), range: None }];
-        let listing =
-            Listing { manifest: url.clone(), rendition: String::new(), timeline: timeline.clone(), places };
+        let (url, listing) = recording();
+        let timeline = listing.timeline.clone();
         let mut answers = [1, 2].map(|viewer| {
             let (reach, headers) = (Reach::Loopback, HeaderMap::new());
             let caller =

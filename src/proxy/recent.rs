@@ -28,6 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4);
 
 /// What says that it is loaded anew less often says nothing of when its origin has failed.
 const UPDATE: Duration = Duration::from_secs(30);
+/// A copy that is older than this is nobody's: who comes back later begins anew.
+const LATE: Duration = Duration::from_secs(30);
 /// How long the end of a stream is told to who was away when it came.
 const ENDED: Duration = Duration::from_secs(60);
 
@@ -181,7 +183,7 @@ impl Recent {
 
     /// A copy that does while the reload is under way: a player that was held up itself comes back later than that.
     pub fn last_known(&self, caller: &Caller, asked: &Url) -> Option<Good> {
-        self.last(caller, asked, |_, _| UPDATE)
+        self.last(caller, asked, |_, _| LATE)
     }
 
     fn last(
